@@ -1,0 +1,80 @@
+// swift-tools-version: 6.2
+
+import PackageDescription
+
+let strict: [SwiftSetting] = [
+  .treatAllWarnings(as: .error),
+  .enableUpcomingFeature("ExistentialAny"),
+  .enableUpcomingFeature("MemberImportVisibility"),
+  .enableUpcomingFeature("InternalImportsByDefault"),
+  .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
+]
+
+let strictC: [CSetting] = [
+  .treatAllWarnings(as: .error),
+  .enableWarning("all"),
+  .enableWarning("extra"),
+]
+
+let log = Target.Dependency.product(name: "Logging", package: "swift-log")
+let system = Target.Dependency.product(name: "SystemPackage", package: "swift-system")
+let arguments = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
+
+func target(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+  .target(name: name, dependencies: dependencies, swiftSettings: strict)
+}
+
+func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+  .testTarget(name: name, dependencies: dependencies, swiftSettings: strict)
+}
+
+let package = Package(
+  name: "weightfs",
+  products: [
+    .executable(name: "weightfs", targets: ["weightfs"])
+  ],
+  dependencies: [
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+    .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+    .package(url: "https://github.com/apple/swift-system", from: "1.8.1"),
+  ],
+  targets: [
+    // Layer 0: one C library each.
+    .systemLibrary(name: "CArchive", pkgConfig: "libarchive", providers: [.apt(["libarchive-dev"])]),
+    .systemLibrary(name: "COpenSSL", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
+    .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
+    .target(name: "CFUSE", cSettings: strictC, linkerSettings: [.linkedLibrary("fuse3")]),
+    // Layer 1: values.
+    target("OCI", []),
+    target("Telemetry", []),
+    // Layer 2: one outside mechanism each.
+    target("Hashing", ["COpenSSL", "OCI"]),
+    target("HTTP", ["CCurl", "Telemetry"]),
+    target("Archive", ["CArchive"]),
+    target("FUSE", ["CFUSE"]),
+    // Layer 3: content and where it is.
+    target("Content", ["OCI", "Hashing"]),
+    target("Registry", ["OCI", "Content", "HTTP", "Telemetry", log]),
+    target("LocalRegistry", ["OCI", "Content", "Archive", "Hashing", "Telemetry", system, log]),
+    target("Fetching", ["OCI", "Content", "LocalRegistry", "Hashing", "Telemetry", system, log]),
+    // Layer 4: what a user sees of it.
+    target("ArtifactTree", ["OCI", "Content", "Archive"]),
+    target(
+      "FileSystem", ["OCI", "Content", "ArtifactTree", "Fetching", "LocalRegistry", "Telemetry", system, log]),
+    // Layer 5: the program.
+    target(
+      "MountDaemon",
+      [
+        "FileSystem", "FUSE", "Fetching", "LocalRegistry", "ArtifactTree", "Registry", "HTTP", "Content", "OCI",
+        "Telemetry", system, log,
+      ]),
+    .executableTarget(
+      name: "weightfs",
+      dependencies: [
+        "MountDaemon", "FileSystem", "Fetching", "LocalRegistry", "ArtifactTree", "Registry", "Content", "OCI",
+        "Telemetry", arguments, system, log,
+      ],
+      swiftSettings: strict),
+  ],
+  swiftLanguageModes: [.v6]
+)

@@ -1,0 +1,148 @@
+import CArchive
+import Glibc
+
+/// The members of an uncompressed tar, found by reading its headers alone.
+package struct TarIndex: Sendable {
+  /// The most members that are taken from one tar; a model has thousands at most.
+  package static let maximumMembers = 1_000_000
+
+  /// In the order of the tar.
+  package let members: [TarMember]
+
+  /// Makes an index of members that are known already.
+  ///
+  /// - Parameter members: in the order of the tar.
+  package init(members: [TarMember]) { self.members = members }
+
+  /// Reads the headers, skipping what is between them.
+  ///
+  /// - Parameter source: the tar, read in small pieces.
+  /// - Throws: `ArchiveError` where it is damaged, or a member reaches past its end.
+  package init(reading source: any ByteSource) throws(ArchiveError) {
+    guard let archive = archive_read_new() else { throw ArchiveError(reason: "out of memory") }
+    let cursor = TarCursor(source: source)
+    defer { archive_read_free(archive) }
+    archive_read_support_format_tar(archive)
+    archive_read_support_format_empty(archive)
+    // SAFETY: the cursor outlives the archive: both end with this function.
+    archive_read_set_callback_data(archive, Unmanaged.passUnretained(cursor).toOpaque())
+    archive_read_set_read_callback(archive, readBlock)
+    archive_read_set_skip_callback(archive, skipForward)
+    archive_read_set_seek_callback(archive, seekTo)
+    guard archive_read_open1(archive) == ARCHIVE_OK else { throw Self.error(archive, cursor) }
+    var members: [TarMember] = []
+    var entry: OpaquePointer?
+    while true {
+      let result = archive_read_next_header(archive, &entry)
+      if result == ARCHIVE_EOF { break }
+      // A warning is about the name in the C locale; the raw bytes are right.
+      guard result == ARCHIVE_OK || result == ARCHIVE_WARN, let entry else { throw Self.error(archive, cursor) }
+      guard members.count < Self.maximumMembers else {
+        throw ArchiveError(reason: "more than \(Self.maximumMembers) members")
+      }
+      let member = Self.member(entry, dataOffset: archive_filter_bytes(archive, 0))
+      if member.kind == .file, !member.isSparse {
+        let (end, overflow) = member.dataOffset.addingReportingOverflow(member.size)
+        guard member.size >= 0, !overflow, end <= source.size else {
+          throw ArchiveError(
+            reason: "'\(String(decoding: member.name, as: UTF8.self))' says it has \(member.size) bytes, "
+              + "the archive ends before them")
+        }
+      }
+      members.append(member)
+    }
+    self.members = withExtendedLifetime(cursor) { members }
+  }
+
+  private static func member(_ entry: OpaquePointer, dataOffset: Int64) -> TarMember {
+    let kind: TarMember.Kind =
+      if let target = archive_entry_hardlink(entry) {
+        .hardLink(target: bytes(target))
+      } else {
+        switch archive_entry_filetype(entry) & S_IFMT {
+        case S_IFREG: .file
+        case S_IFDIR: .directory
+        case S_IFLNK: .symbolicLink(target: archive_entry_symlink(entry).map(bytes) ?? [])
+        default: .other
+        }
+      }
+    return TarMember(
+      name: archive_entry_pathname(entry).map(bytes) ?? [],
+      kind: kind,
+      size: archive_entry_size(entry),
+      dataOffset: dataOffset,
+      mode: archive_entry_perm(entry),
+      modificationTime: Int64(archive_entry_mtime(entry)),
+      isSparse: archive_entry_sparse_reset(entry) > 0)
+  }
+
+  private static func bytes(_ text: UnsafePointer<CChar>) -> [UInt8] {
+    Array(UnsafeRawBufferPointer(start: text, count: strlen(text)))
+  }
+
+  private static func error(_ archive: OpaquePointer, _ cursor: TarCursor) -> ArchiveError {
+    if let error = cursor.error { return error }
+    return ArchiveError(reason: archive_error_string(archive).map { String(cString: $0) } ?? "not a tar archive")
+  }
+}
+
+/// The position of libarchive in a source.
+private final class TarCursor {
+  // Headers are 512 bytes; a larger block would fetch data that nobody asked for.
+  static let blockSize = 4096
+
+  let source: any ByteSource
+  let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: blockSize, alignment: 16)
+  var position: Int64 = 0
+  var error: ArchiveError?
+
+  init(source: any ByteSource) { self.source = source }
+
+  deinit { buffer.deallocate() }
+}
+
+private func cursor(_ user: UnsafeMutableRawPointer?) -> TarCursor? {
+  // SAFETY: set by TarIndex, whose initialiser holds the cursor.
+  user.map { Unmanaged<TarCursor>.fromOpaque($0).takeUnretainedValue() }
+}
+
+private func readBlock(
+  _ archive: OpaquePointer?,
+  _ user: UnsafeMutableRawPointer?,
+  _ block: UnsafeMutablePointer<UnsafeRawPointer?>?
+) -> la_ssize_t {
+  guard let cursor = cursor(user) else { return -1 }
+  do throws(ArchiveError) {
+    let count = try cursor.source.read(into: cursor.buffer, at: cursor.position)
+    cursor.position += Int64(count)
+    block?.pointee = UnsafeRawPointer(cursor.buffer.baseAddress)
+    return count
+  } catch {
+    cursor.error = error
+    return -1
+  }
+}
+
+private func skipForward(_ archive: OpaquePointer?, _ user: UnsafeMutableRawPointer?, _ count: la_int64_t) -> la_int64_t {
+  guard let cursor = cursor(user), count > 0 else { return 0 }
+  let step = min(count, max(0, cursor.source.size - cursor.position))
+  cursor.position += step
+  return step
+}
+
+private func seekTo(
+  _ archive: OpaquePointer?,
+  _ user: UnsafeMutableRawPointer?,
+  _ offset: la_int64_t,
+  _ whence: Int32
+) -> la_int64_t {
+  guard let cursor = cursor(user) else { return -1 }
+  let base: Int64 =
+    switch whence {
+    case SEEK_CUR: cursor.position
+    case SEEK_END: cursor.source.size
+    default: 0
+    }
+  cursor.position = min(max(0, base + offset), cursor.source.size)
+  return cursor.position
+}

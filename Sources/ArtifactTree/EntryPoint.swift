@@ -1,0 +1,68 @@
+/// The file that an engine should open (`weightfs path`). Pure.
+package enum EntryPoint {
+  /// What was found.
+  package enum Result: Sendable, Equatable {
+    /// A path from the root of the artifact; empty for the root itself.
+    case path(String)
+    /// More than one file would do; none is better than the others.
+    case ambiguous([String])
+    case none
+  }
+
+  /// The model: the only GGUF, the first shard of a split one, the folder of a safetensors model, else the only file.
+  ///
+  /// - Parameter tree: of the artifact.
+  package static func model(in tree: FileTree) -> Result {
+    let paths = tree.files.map { tree.path(of: $0.node) }
+    let gguf = paths.filter { $0.lowercased().hasSuffix(".gguf") && !isProjector($0) }
+    if !gguf.isEmpty {
+      let first = gguf.filter { shard($0)?.number ?? 1 == 1 }
+      let models = first.isEmpty ? gguf : first
+      return models.count == 1 ? .path(models[0]) : .ambiguous(models)
+    }
+    let safetensors = paths.filter { $0.lowercased().hasSuffix(".safetensors") }
+    if !safetensors.isEmpty {
+      let folders = Set(safetensors.map(folder))
+      // Parts of one model (an encoder, a tokenizer) lie below the folder that has its configuration.
+      if folders.count == 1, let only = folders.first { return .path(only) }
+      let roots = folders.filter { candidate in
+        paths.contains(candidate.isEmpty ? "model_index.json" : "\(candidate)/model_index.json")
+          || paths.contains(candidate.isEmpty ? "config.json" : "\(candidate)/config.json")
+      }
+      if paths.contains("model_index.json") { return .path("") }
+      if roots.count == 1, let root = roots.first { return .path(root) }
+      return .ambiguous(folders.sorted())
+    }
+    if paths.count == 1 { return .path(paths[0]) }
+    let models = paths.filter { path in [".onnx", ".pt", ".pth", ".bin", ".task"].contains { path.hasSuffix($0) } }
+    if models.count == 1 { return .path(models[0]) }
+    return paths.isEmpty ? .none : .ambiguous(models.isEmpty ? paths : models)
+  }
+
+  /// The projector of a multimodal model.
+  ///
+  /// - Parameter tree: of the artifact.
+  package static func projector(in tree: FileTree) -> Result {
+    let found = tree.files.map { tree.path(of: $0.node) }.filter(isProjector)
+    return found.isEmpty ? .none : found.count == 1 ? .path(found[0]) : .ambiguous(found)
+  }
+
+  private static func isProjector(_ path: String) -> Bool {
+    let name = path.split(separator: "/").last.map { $0.lowercased() } ?? ""
+    return name.hasSuffix(".gguf") && (name.contains("mmproj") || name.contains("projector"))
+  }
+
+  /// The number of a shard, `…-00001-of-00005.gguf`.
+  private static func shard(_ path: String) -> (number: Int, count: Int)? {
+    let stem = path.dropLast(".gguf".count)
+    let parts = stem.split(separator: "-")
+    guard parts.count >= 4, parts[parts.count - 2] == "of", let count = Int(parts[parts.count - 1]),
+      let number = Int(parts[parts.count - 3])
+    else { return nil }
+    return (number, count)
+  }
+
+  private static func folder(_ path: String) -> String {
+    path.lastIndex(of: "/").map { String(path[..<$0]) } ?? ""
+  }
+}

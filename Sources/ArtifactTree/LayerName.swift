@@ -1,0 +1,31 @@
+import OCI
+
+/// The name that a raw layer's annotations give it, best first (formats.md A.0).
+enum LayerName {
+  static let pathKeys = ["org.cncf.model.filepath", "org.cnai.model.filepath"]
+  static let titleKey = "org.opencontainers.image.title"
+  static let metadataKeys = ["org.cncf.model.file.metadata+json", "org.cnai.model.file.metadata+json"]
+
+  /// The file's metadata as ModelPack tools write it.
+  struct Metadata: Decodable {
+    let name: String?
+    let mode: UInt32?
+    let mtime: String?
+  }
+
+  static func metadata(of layer: Descriptor) -> Metadata? {
+    for key in metadataKeys {
+      guard let text = layer.annotations[key], text.utf8.count <= 65_536 else { continue }
+      if let metadata = try? JSONDocument.decode(Metadata.self, from: Array(text.utf8)) { return metadata }
+    }
+    return nil
+  }
+
+  static func name(of layer: Descriptor, metadata: Metadata?) -> String? {
+    let candidates = pathKeys.map { layer.annotations[$0] } + [layer.annotations[titleKey], metadata?.name]
+    return candidates.compactMap { $0 }.first { !$0.isEmpty }
+  }
+
+  /// The name of a layer that has none.
+  static func fallback(_ layer: Descriptor) -> String { "\(layer.digest.algorithm)-\(layer.digest.hex)" }
+}

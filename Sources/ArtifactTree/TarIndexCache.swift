@@ -1,0 +1,84 @@
+import Archive
+package import Content
+package import OCI
+
+/// The members of tar layers by digest, read once for all artifacts and all who wait.
+package actor TarIndexCache {
+  private var known: [Digest: TarIndex] = [:]
+  private var order: [Digest] = []
+  private var pending: [Digest: Task<Result<TarIndex, ContentError>, Never>] = [:]
+  private let executor: BlockingExecutor
+
+  // Some thousand members a layer at most: a few MB.
+  private static let limit = 1000
+
+  /// Makes an empty cache.
+  ///
+  /// - Parameter executor: runs libarchive, which waits for bytes.
+  package init(executor: BlockingExecutor) { self.executor = executor }
+
+  func index(of layer: Descriptor, bytes: any LayerBytes) async throws(ContentError) -> TarIndex {
+    if let index = known[layer.digest] { return index }
+    let task: Task<Result<TarIndex, ContentError>, Never>
+    if let running = pending[layer.digest] {
+      task = running
+    } else {
+      let executor = executor
+      task = Task {
+        do throws(ContentError) {
+          return .success(
+            try await executor.run { () throws(ContentError) in try Self.read(layer, bytes) })
+        } catch {
+          return .failure(error)
+        }
+      }
+      pending[layer.digest] = task
+    }
+    let result = await task.value
+    pending[layer.digest] = nil
+    let index = try result.get()
+    if known.updateValue(index, forKey: layer.digest) == nil { order.append(layer.digest) }
+    if order.count > Self.limit { known[order.removeFirst()] = nil }
+    return index
+  }
+
+  /// Forgets what was read of a layer that turned out wrong.
+  ///
+  /// - Parameter digest: of the layer.
+  package func remove(_ digest: Digest) {
+    known[digest] = nil
+    order.removeAll { $0 == digest }
+  }
+
+  private static func read(_ layer: Descriptor, _ bytes: any LayerBytes) throws(ContentError) -> TarIndex {
+    let source = LayerSource(layer: layer, bytes: bytes)
+    do throws(ArchiveError) {
+      return try TarIndex(reading: source)
+    } catch {
+      throw source.error ?? ContentError(.corrupt, "\(layer.digest)", "the tar layer cannot be read: \(error)")
+    }
+  }
+}
+
+/// A layer as libarchive's source.
+private final class LayerSource: ByteSource {
+  private let layer: Descriptor
+  private let bytes: any LayerBytes
+  private(set) var error: ContentError?
+
+  var size: Int64 { layer.size }
+
+  init(layer: Descriptor, bytes: any LayerBytes) {
+    self.layer = layer
+    self.bytes = bytes
+  }
+
+  func read(into buffer: UnsafeMutableRawBufferPointer, at offset: Int64) throws(ArchiveError) -> Int {
+    do throws(ContentError) {
+      return try bytes.read(layer, into: buffer, at: offset)
+    } catch {
+      self.error = error
+      throw ArchiveError(reason: "\(error)")
+    }
+  }
+}

@@ -1,0 +1,141 @@
+import Archive
+package import Content
+package import OCI
+
+/// Makes the tree of an artifact from its manifest.
+package struct TreeLoader: Sendable {
+  private let indexes: TarIndexCache
+
+  /// Makes a loader.
+  ///
+  /// - Parameter indexes: of tar layers.
+  package init(indexes: TarIndexCache) { self.indexes = indexes }
+
+  /// Makes the tree. Only the headers of tar layers are read.
+  ///
+  /// A layer that cannot be shown under its name is shown under its digest; the rest of the tree does not suffer.
+  ///
+  /// - Parameters:
+  ///   - manifest: of the artifact.
+  ///   - bytes: of its layers.
+  /// - Throws: `ContentError` where a tar layer cannot be had.
+  package func load(_ manifest: Manifest, bytes: any LayerBytes) async throws(ContentError) -> FileTree {
+    let created = manifest.annotations["org.opencontainers.image.created"].flatMap(Timestamp.seconds) ?? 0
+    var builder = TreeBuilder(defaultTime: created)
+    for (number, layer) in manifest.layers.enumerated() {
+      if layer.mediaType == .empty { continue }
+      // By type alone a tar is known only in an image: ORAS gives files the type of a tar by default.
+      if manifest.isImage, layer.mediaType.isPlainImageTar {
+        let index = try await indexes.index(of: layer, bytes: bytes)
+        TarLayer(layer: layer, number: number).apply(index, to: &builder)
+      } else {
+        if manifest.isImage, layer.mediaType.isCompressedImageTar {
+          builder.note("layer \(layer.digest) is a compressed tar: it is shown as it is, not unpacked")
+        }
+        RawLayer(layer: layer, number: number, created: created).apply(to: &builder)
+      }
+    }
+    return builder.build()
+  }
+}
+
+/// A layer that is a file.
+struct RawLayer {
+  let layer: Descriptor
+  let number: Int
+  let created: Int64
+
+  func apply(to builder: inout TreeBuilder) {
+    let metadata = LayerName.metadata(of: layer)
+    let attributes = TreeBuilder.Attributes(
+      mode: 0o444 | (metadata?.mode ?? 0) & 0o111,
+      modificationTime: metadata?.mtime.flatMap(Timestamp.seconds) ?? created)
+    let content = FileContent(whole: layer)
+    if let name = LayerName.name(of: layer, metadata: metadata) {
+      do throws(PathProblem) {
+        let path = try TreePath.parse(annotation: name)
+        // One file that two layers name: the same bytes need no second mention.
+        if builder.content(at: path)?.blob.digest == layer.digest { return }
+        if !builder.exists(path), builder.addFile(content, at: path, attributes, layer: 0) { return }
+        builder.note("two layers are named '\(name.prefix(120))': \(layer.digest) is shown under its digest")
+      } catch {
+        builder.note("the name \(error): layer \(layer.digest) is shown under its digest")
+      }
+    }
+    guard let fallback = EntryName(LayerName.fallback(layer).utf8) else { return }
+    if builder.exists([fallback]) { return }
+    _ = builder.addFile(content, at: [fallback], attributes, layer: 0)
+  }
+}
+
+/// A layer that is a tar: its members become files that are ranges of it.
+struct TarLayer {
+  let layer: Descriptor
+  let number: Int
+
+  // Raw layers count as layer 0, so that a tar may replace what they put.
+  private var level: Int { number + 1 }
+  private static let whiteout = Array(".wh.".utf8)
+  private static let opaque = Array(".wh..wh..opq".utf8)
+
+  func apply(_ index: TarIndex, to builder: inout TreeBuilder) {
+    var hardLinks: [(path: [EntryName], target: [UInt8])] = []
+    for member in index.members {
+      do throws(PathProblem) {
+        let path = try TreePath.parse(member: member.name)
+        try apply(member, at: path, to: &builder, &hardLinks)
+      } catch {
+        builder.note("the member \(error) in layer \(layer.digest): left out")
+      }
+    }
+    for link in hardLinks {
+      guard let target = try? TreePath.parse(member: link.target), let content = builder.content(at: target),
+        let attributes = builder.attributes(at: target),
+        builder.addFile(content, at: link.path, attributes, layer: level)
+      else {
+        builder.note("the hard link '\(text(link.path))' in layer \(layer.digest) leads nowhere: left out")
+        continue
+      }
+    }
+  }
+
+  private func apply(
+    _ member: TarMember,
+    at path: [EntryName],
+    to builder: inout TreeBuilder,
+    _ hardLinks: inout [(path: [EntryName], target: [UInt8])]
+  ) throws(PathProblem) {
+    let attributes = TreeBuilder.Attributes(
+      mode: 0o444 | member.mode & 0o111,
+      modificationTime: member.modificationTime)
+    guard let name = path.last else { return }
+    if name.bytes == Self.opaque {
+      builder.makeOpaque(Array(path.dropLast()), layer: level)
+      return
+    }
+    if name.bytes.starts(with: Self.whiteout) {
+      if let hidden = EntryName(name.bytes.dropFirst(4)) { builder.whiteOut(path.dropLast() + [hidden], layer: level) }
+      return
+    }
+    var isPlaced = true
+    switch member.kind {
+    case .directory:
+      let folder = TreeBuilder.Attributes(mode: 0o555, modificationTime: member.modificationTime)
+      isPlaced = builder.addDirectory(at: path, folder, layer: level)
+    case .file where member.isSparse: throw PathProblem(path: member.name, reason: "is a sparse member")
+    case .file:
+      let content = FileContent(blob: layer, offset: member.dataOffset, size: member.size)
+      isPlaced = builder.addFile(content, at: path, attributes, layer: level)
+    case .symbolicLink(let target):
+      guard let safe = TreePath.linkTarget(target, in: path.dropLast()) else {
+        throw PathProblem(path: member.name, reason: "is a link that leads out of the artifact")
+      }
+      isPlaced = builder.addLink(safe, at: path, attributes, layer: level)
+    case .hardLink(let target): hardLinks.append((path, target))
+    case .other: throw PathProblem(path: member.name, reason: "is a device, a pipe or a socket")
+    }
+    if !isPlaced { throw PathProblem(path: member.name, reason: "lies below something that is no folder") }
+  }
+
+  private func text(_ path: [EntryName]) -> String { path.map(\.description).joined(separator: "/") }
+}

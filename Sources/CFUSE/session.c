@@ -1,0 +1,62 @@
+#define _GNU_SOURCE
+#include "CFUSE.h"
+
+#include <errno.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+struct fuse_session *cfuse_session_new(const char *options, const struct fuse_lowlevel_ops *operations, void *user) {
+  char *arguments[] = {"weightfs", "-o", (char *)options, NULL};
+  struct fuse_args args = FUSE_ARGS_INIT(3, arguments);
+  struct fuse_session *session = fuse_session_new(&args, operations, sizeof(*operations), user);
+  fuse_opt_free_args(&args);
+  return session;
+}
+
+int cfuse_session_loop(struct fuse_session *session, unsigned max_threads) {
+  struct fuse_loop_config *config = fuse_loop_cfg_create();
+  if (config == NULL) return -ENOMEM;
+  fuse_loop_cfg_set_clone_fd(config, 1);
+  fuse_loop_cfg_set_max_threads(config, max_threads);
+  fuse_loop_cfg_set_idle_threads(config, max_threads);
+  int result = fuse_session_loop_mt(session, config);
+  fuse_loop_cfg_destroy(config);
+  return result;
+}
+
+// Large enough for every READ: the kernel asks for at most 256 pages.
+#define BUFFER_SIZE (1 << 20)
+
+static _Thread_local char *buffer = NULL;
+
+void cfuse_reply_file(fuse_req_t request, int descriptor, int64_t offset, size_t count) {
+  if (buffer == NULL && posix_memalign((void **)&buffer, 4096, BUFFER_SIZE) != 0) {
+    buffer = NULL;
+    fuse_reply_err(request, ENOMEM);
+    return;
+  }
+  if (count > BUFFER_SIZE) count = BUFFER_SIZE;
+  size_t done = 0;
+  while (done < count) {
+    ssize_t got = pread(descriptor, buffer + done, count - done, (off_t)offset + (off_t)done);
+    if (got < 0 && errno == EINTR) continue;
+    // The caller promised the bytes: a file that ends before them was cut by somebody.
+    if (got <= 0) {
+      fuse_reply_err(request, EIO);
+      return;
+    }
+    done += (size_t)got;
+  }
+  fuse_reply_buf(request, buffer, done);
+}
+
+void cfuse_configure(struct fuse_conn_info *connection, unsigned max_background) {
+  connection->max_background = max_background;
+  connection->congestion_threshold = max_background * 3 / 4;
+  connection->want |= connection->capable
+                      & (FUSE_CAP_ASYNC_READ | FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_READDIRPLUS
+                         | FUSE_CAP_READDIRPLUS_AUTO | FUSE_CAP_CACHE_SYMLINKS);
+  // A copy from a thread's buffer is faster than splice at these sizes.
+  connection->want &= ~(unsigned)(FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE | FUSE_CAP_SPLICE_READ);
+}

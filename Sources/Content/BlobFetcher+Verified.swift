@@ -1,0 +1,76 @@
+import Hashing
+package import OCI
+
+extension BlobFetcher {
+  /// Fetches a small blob whole and verifies it. Content that the descriptor carries itself is taken from there.
+  ///
+  /// - Parameters:
+  ///   - descriptor: of the content.
+  ///   - limit: of its size in bytes.
+  /// - Throws: `ContentError` with `corrupt` where the bytes are not what the descriptor says.
+  package func verifiedBytes(of descriptor: Descriptor, limit: Int64) async throws(ContentError) -> [UInt8] {
+    guard descriptor.size <= limit else {
+      throw ContentError(
+        .invalid,
+        "\(descriptor.digest)",
+        "has \(descriptor.size) bytes, more than the \(limit) that are read into memory")
+    }
+    if let data = descriptor.data, Int64(data.count) == descriptor.size,
+      HashStream.digest(of: data, descriptor.digest.algorithm) == descriptor.digest
+    {
+      return data
+    }
+    let sink = MemorySink(limit: Int(descriptor.size))
+    if descriptor.size > 0 { try await fetch(descriptor, range: 0..<descriptor.size, into: sink) }
+    let bytes = sink.take()
+    guard Int64(bytes.count) == descriptor.size else {
+      throw ContentError(
+        .corrupt,
+        "\(descriptor.digest)",
+        "\(bytes.count) bytes came, the descriptor says \(descriptor.size)")
+    }
+    let actual = HashStream.digest(of: bytes, descriptor.digest.algorithm)
+    guard actual == descriptor.digest else {
+      throw ContentError(.corrupt, "\(descriptor.digest)", "the bytes that came have the digest \(actual)")
+    }
+    return bytes
+  }
+
+  /// Fetches, verifies and reads a manifest or an index.
+  ///
+  /// - Parameter descriptor: of the document, at most 4 MiB.
+  /// - Throws: `ContentError` with `invalid` where it cannot be read.
+  package func document(_ descriptor: Descriptor) async throws(ContentError) -> ManifestDocument {
+    let bytes = try await verifiedBytes(of: descriptor, limit: ManifestDocument.maximumSize)
+    do {
+      return try ManifestDocument(bytes: bytes, digest: descriptor.digest, declared: descriptor.mediaType)
+    } catch {
+      throw ContentError(.invalid, "\(descriptor.digest)", error.reason)
+    }
+  }
+
+  /// Follows indexes to the manifest of a platform.
+  ///
+  /// - Parameters:
+  ///   - descriptor: of a manifest or an index.
+  ///   - platform: of this machine.
+  /// - Throws: `ContentError`; `invalid` where indexes lie more than four deep in each other.
+  package func manifest(
+    _ descriptor: Descriptor,
+    platform: Platform = .current
+  ) async throws(ContentError) -> (document: ManifestDocument, manifest: Manifest) {
+    var current = descriptor
+    for _ in 0..<5 {
+      let document = try await document(current)
+      switch document.content {
+      case .manifest(let manifest): return (document, manifest)
+      case .index(let index):
+        guard let next = index.manifest(for: platform) else {
+          throw ContentError(.notFound, "\(current.digest)", "the index lists no manifest that can be used")
+        }
+        current = next
+      }
+    }
+    throw ContentError(.invalid, "\(descriptor.digest)", "indexes lie more than 4 deep in each other")
+  }
+}

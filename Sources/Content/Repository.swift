@@ -1,0 +1,51 @@
+package import OCI
+
+/// Turns a tag or a digest into a descriptor.
+package protocol Resolver: Sendable {
+  /// Resolves a target.
+  ///
+  /// - Parameter target: a tag or a digest of a manifest.
+  /// - Throws: `ContentError` with `notFound` where there is none.
+  func resolve(_ target: Reference.Target) async throws(ContentError) -> Descriptor
+}
+
+/// Gives bytes of content.
+package protocol BlobFetcher: Sendable {
+  /// Fetches a range of a blob or manifest into a sink. The bytes are not verified here.
+  ///
+  /// Returns once every byte of the range was delivered, or the sink wanted no more. A source that cannot serve a
+  /// range may deliver bytes outside of it as well; the sink is told where each piece lies.
+  ///
+  /// - Parameters:
+  ///   - descriptor: of the content.
+  ///   - range: bytes, within `0..<descriptor.size`.
+  ///   - sink: takes the bytes; called on the source's own thread.
+  /// - Throws: `ContentError`; what was delivered before stays delivered.
+  func fetch(_ descriptor: Descriptor, range: Range<Int64>, into sink: any BlobSink) async throws(ContentError)
+}
+
+/// Lists the tags of a repository.
+package protocol TagLister: Sendable {
+  /// Lists tags in lexical order, at most `limit`.
+  ///
+  /// - Parameter limit: of tags.
+  /// - Throws: `ContentError` with `notFound` where there is no such repository.
+  func tags(limit: Int) async throws(ContentError) -> [String]
+}
+
+/// Where artifacts are: a registry's repository, an oci-dir, an oci-archive, a read-only store.
+package protocol Repository: Resolver, BlobFetcher, TagLister {
+  /// The host or path that errors and attributes name.
+  var origin: String { get }
+}
+
+/// Takes bytes of a blob as they come.
+package protocol BlobSink: Sendable {
+  /// Takes a piece.
+  ///
+  /// - Parameters:
+  ///   - bytes: valid for the duration of the call.
+  ///   - offset: of the first byte in the blob.
+  /// - Returns: false to end the fetch.
+  func receive(_ bytes: UnsafeRawBufferPointer, at offset: Int64) -> Bool
+}

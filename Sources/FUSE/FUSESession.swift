@@ -1,0 +1,67 @@
+import CFUSE
+import Glibc
+import Synchronization
+
+/// A mounted file system and the threads that serve it.
+// SAFETY: the pointer is libfuse's, whose session functions used here may be called by any thread.
+package final class FUSESession: @unchecked Sendable {
+  private let session: OpaquePointer
+  let operations: any FUSEOperations
+
+  /// Why a file system could not be mounted.
+  package struct MountError: Error, Sendable, CustomStringConvertible {
+    package let reason: String
+
+    package var description: String { reason }
+  }
+
+  /// Mounts.
+  ///
+  /// - Parameters:
+  ///   - path: of the mount point.
+  ///   - options: in fuse's spelling, with commas between them.
+  ///   - operations: the file system.
+  /// - Throws: `MountError`.
+  package init(mounting path: String, options: String, operations: any FUSEOperations) throws(MountError) {
+    self.operations = operations
+    var table = makeOperations()
+    let user = SessionBox(operations)
+    // SAFETY: released never: a session lives as long as the process.
+    guard let session = cfuse_session_new(options, &table, Unmanaged.passRetained(user).toOpaque()) else {
+      throw MountError(reason: "libfuse does not take the mount options '\(options)'")
+    }
+    self.session = session
+    guard fuse_session_mount(session, path) == 0 else {
+      throw MountError(
+        reason: "\(path) cannot be mounted: see the message above; /dev/fuse is needed, and fusermount3 for users "
+          + "other than root")
+    }
+  }
+
+  /// Serves until the file system is unmounted or `stop` is called.
+  ///
+  /// - Parameter threads: at the most.
+  /// - Returns: 0, or a negative errno.
+  package func run(threads: UInt32) -> Int32 { cfuse_session_loop(session, threads) }
+
+  /// Unmounts; `run` returns then. Requests that are still to be answered are the kernel's to fail.
+  package func unmount() {
+    fuse_session_exit(session)
+    fuse_session_unmount(session)
+  }
+
+  /// Takes the pages of nodes out of the kernel's cache. Blocks while reads of them are under way: never call it from
+  /// a request.
+  ///
+  /// - Parameter node: its number.
+  package func invalidate(_ node: UInt64) {
+    // The kernel waits for pages that are being read; libfuse gives no time limit.
+    fuse_lowlevel_notify_inval_inode(session, node, 0, 0)
+  }
+}
+
+final class SessionBox: Sendable {
+  let operations: any FUSEOperations
+
+  init(_ operations: any FUSEOperations) { self.operations = operations }
+}

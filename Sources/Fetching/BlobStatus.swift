@@ -1,0 +1,32 @@
+/// What is known of a blob's bytes, for attributes and lists.
+package struct BlobStatus: Sendable, Equatable {
+  /// How much is here.
+  package enum Presence: String, Sendable {
+    case remote
+    case partial
+    case complete
+  }
+
+  /// What its bytes were held against.
+  package enum Verified: String, Sendable {
+    case no
+    case chunk
+    case blob
+  }
+
+  package let presence: Presence
+  package let cachedBytes: Int64
+  package let verified: Verified
+
+  /// Makes a status.
+  ///
+  /// - Parameters:
+  ///   - presence: how much is here.
+  ///   - cachedBytes: how many bytes.
+  ///   - verified: what they were held against.
+  package init(presence: Presence, cachedBytes: Int64, verified: Verified) {
+    self.presence = presence
+    self.cachedBytes = cachedBytes
+    self.verified = verified
+  }
+}

@@ -1,0 +1,197 @@
+package import Content
+package import LocalRegistry
+package import Logging
+package import OCI
+import Synchronization
+import SystemPackage
+package import Telemetry
+
+/// What somebody who serves blobs must know of them.
+package protocol BlobStoreDelegate: AnyObject, Sendable {
+  /// A blob's bytes are wrong: reads of it fail from now on. Called before waiting reads are answered.
+  ///
+  /// - Parameter digest: of the blob.
+  func blobTurnedBad(_ digest: Digest)
+
+  /// Pages with wrong bytes may be in the kernel's cache. Called after waiting reads were answered.
+  ///
+  /// - Parameter digest: of the blob.
+  func pagesAreWrong(_ digest: Digest)
+}
+
+/// Every blob that is being read or fetched, one object a digest.
+package final class BlobStore: Sendable {
+  package let local: LocalRegistry
+  package let policy: FetchPolicy
+  package let isOffline: Bool
+  let metrics: Metrics
+  package let log: Logger
+  /// How often waits are looked at.
+  let watchInterval: Duration = .milliseconds(100)
+  private let state = Mutex(State())
+
+  private struct Refusal: Sendable {
+    var until: ContinuousClock.Instant
+    var delay: Duration
+    var error: ContentError
+  }
+
+  private struct Weak: Sendable {
+    weak var blob: LazyBlob?
+  }
+
+  private struct State {
+    var blobs: [Digest: Weak] = [:]
+    /// Blobs with something under way live without a reader.
+    var kept: [Digest: LazyBlob] = [:]
+    var refusals: [Digest: Refusal] = [:]
+    weak var delegate: (any BlobStoreDelegate)?
+  }
+
+  /// Makes a store.
+  ///
+  /// - Parameters:
+  ///   - local: where blobs are kept.
+  ///   - policy: what is fetched and verified when.
+  ///   - isOffline: whether no network is to be used.
+  ///   - metrics: where blobs are counted.
+  ///   - log: for what a user should know.
+  package init(local: LocalRegistry, policy: FetchPolicy, isOffline: Bool, metrics: Metrics, log: Logger) {
+    self.local = local
+    self.policy = policy
+    self.isOffline = isOffline
+    self.metrics = metrics
+    self.log = log
+  }
+
+  /// Who is told of bad blobs.
+  package var delegate: (any BlobStoreDelegate)? {
+    get { state.withLock { $0.delegate } }
+    set { state.withLock { $0.delegate = newValue } }
+  }
+
+  /// Opens a blob for reading.
+  ///
+  /// - Parameters:
+  ///   - descriptor: of the blob.
+  ///   - layout: where it may lie already, apart from the pool.
+  ///   - source: where it can be fetched from.
+  /// - Throws: `ContentError` where it is known to be wrong or the disk fails.
+  package func open(
+    _ descriptor: Descriptor,
+    layout: (any LocalRepository)?,
+    source: (any Repository)?
+  ) async throws(ContentError) -> LazyBlob {
+    if let error = refusal(of: descriptor.digest) { throw error }
+    let blob: LazyBlob
+    if let known = known(descriptor) {
+      blob = known
+    } else {
+      let phase = try await local.executor.run { () throws(ContentError) in
+        try self.phase(descriptor, layout)
+      }
+      blob = state.withLock { state in
+        if let other = state.blobs[descriptor.digest]?.blob, other.badness == nil { return other }
+        let made = LazyBlob(descriptor, phase: phase, store: self)
+        state.blobs[descriptor.digest] = Weak(blob: made)
+        return made
+      }
+    }
+    if let source { blob.addSource(source) }
+    blob.checkForeign()
+    blob.verify()
+    return blob
+  }
+
+  private func known(_ descriptor: Descriptor) -> LazyBlob? {
+    let blob = state.withLock { $0.blobs[descriptor.digest]?.blob }
+    guard let blob, blob.badness == nil, blob.descriptor.size == descriptor.size else { return nil }
+    // A file that was removed or replaced by another process is not served under its name again.
+    if let file = blob.completeFile, !file.isInPlace { return nil }
+    return blob
+  }
+
+  private func phase(
+    _ descriptor: Descriptor,
+    _ layout: (any LocalRepository)?
+  ) throws(ContentError) -> LazyBlob.Phase {
+    if let file = try local.pool.complete(descriptor) { return .complete(file, isVerified: true) }
+    if let layout, let file = try layout.blob(descriptor.digest) {
+      guard file.size == descriptor.size else {
+        throw ContentError(
+          .corrupt,
+          "\(descriptor.digest)",
+          host: layout.origin,
+          "the blob has \(file.size) bytes, the manifest says \(descriptor.size)",
+          advice: "Repair or remove the layout")
+      }
+      let isVerified = VerificationRecords(root: local.root).covers(file, descriptor.digest)
+      return .complete(file, isVerified: isVerified)
+    }
+    let partial = try local.pool.partial(descriptor)
+    // Another process may have committed it between the two looks.
+    if let file = try local.pool.complete(descriptor) {
+      local.pool.discard(partial)
+      return .complete(file, isVerified: true)
+    }
+    return .partial(partial, BlobVerifier(blob: partial))
+  }
+
+  /// What is here of a blob, without opening it.
+  ///
+  /// - Parameters:
+  ///   - descriptor: of the blob.
+  ///   - layout: where it may lie apart from the pool.
+  package func status(
+    _ descriptor: Descriptor,
+    layout: (any LocalRepository)?
+  ) async -> BlobStatus {
+    if let blob = state.withLock({ $0.blobs[descriptor.digest]?.blob }) { return blob.status }
+    let status: BlobStatus? = try? await local.executor.run { () throws(ContentError) in
+      if self.local.pool.hasComplete(descriptor) {
+        return BlobStatus(presence: .complete, cachedBytes: descriptor.size, verified: .blob)
+      }
+      if let file = try? layout?.blob(descriptor.digest), file.size == descriptor.size {
+        let isVerified = VerificationRecords(root: self.local.root).covers(file, descriptor.digest)
+        return BlobStatus(presence: .complete, cachedBytes: descriptor.size, verified: isVerified ? .blob : .no)
+      }
+      let bytes = self.local.pool.partialBytes(descriptor)
+      return BlobStatus(presence: bytes > 0 ? .partial : .remote, cachedBytes: bytes, verified: .no)
+    }
+    return status ?? BlobStatus(presence: .remote, cachedBytes: 0, verified: .no)
+  }
+
+  // MARK: Life of the objects
+
+  func keep(_ blob: LazyBlob) {
+    state.withLock { $0.kept[blob.descriptor.digest] = blob }
+  }
+
+  func releaseIfIdle(_ blob: LazyBlob) {
+    let isIdle = blob.state.withLock { $0.table.isIdle }
+    guard isIdle else { return }
+    // The last reference may go here: it must not go with the lock held.
+    let released = state.withLock { state in
+      state.kept[blob.descriptor.digest] === blob ? state.kept.removeValue(forKey: blob.descriptor.digest) : nil
+    }
+    withExtendedLifetime(released) {}
+  }
+
+  // MARK: Bad blobs
+
+  func refuse(_ digest: Digest, _ error: ContentError) {
+    state.withLock { state in
+      let before = state.refusals[digest]?.delay
+      let delay = before.map { min($0 * 2, .seconds(3600)) } ?? policy.firstRefusal
+      state.refusals[digest] = Refusal(until: ContinuousClock.now + delay, delay: delay, error: error)
+      state.blobs[digest] = nil
+    }
+  }
+
+  private func refusal(of digest: Digest) -> ContentError? {
+    state.withLock { state in
+      guard let refusal = state.refusals[digest], refusal.until > ContinuousClock.now else { return nil }
+      return refusal.error
+    }
+  }
+}

@@ -1,0 +1,256 @@
+package import Content
+import LocalRegistry
+import Logging
+import OCI
+import Synchronization
+import SystemPackage
+
+/// Flights: requests for runs of blocks, and what becomes of them.
+extension LazyBlob {
+  private struct Flight {
+    let identifier: UInt64
+    let blocks: Range<Int>
+    let purpose: FetchTable.Purpose
+  }
+
+  /// Starts what a read needs and the window ahead of it, as far as they are missing.
+  func demand(_ range: Range<Int64>) {
+    let ahead = state.withLock { $0.window.advance(range) }
+    start(ahead, .demand)
+    fill()
+  }
+
+  /// Fetches the whole blob and waits until it is verified.
+  ///
+  /// - Throws: `ContentError` where it cannot be had or turns out wrong.
+  package func complete() async throws(ContentError) {
+    let result: Result<Void, ContentError> = await withCheckedContinuation { continuation in
+      let waiter = CompletionResponder(continuation)
+      state.withLock { state in
+        state.wantsWhole = true
+        state.isFillPaused = false
+      }
+      waitForWhole(ReadReply(responder: waiter, token: 0))
+    }
+    try result.get()
+  }
+
+  private func waitForWhole(_ reply: consuming ReadReply) {
+    let box = ReadReplyBox(reply)
+    state.withLock { state in
+      let identifier = state.nextIdentifier
+      state.nextIdentifier += 1
+      state.pending[identifier] = Pending(reply: box, range: 0..<0, since: ContinuousClock.now, caller: nil)
+      state.table.enqueue(.init(identifier: identifier, range: nil))
+    }
+    store.keep(self)
+    startWatch()
+    answerReady()
+    verify()
+    fill()
+  }
+
+  /// Starts the next part of what nobody waits for, if it is wanted and nobody's request is under way.
+  func fill() {
+    let run: Range<Int>? = state.withLock { state in
+      guard case .partial(let blob, _) = state.phase, !state.isFillPaused else { return nil }
+      guard state.wantsWhole || store.policy.fill == .background else { return nil }
+      guard state.table.flightCount(.background) == 0 else { return nil }
+      // A reader's bytes go first; one who waits for the whole has none of its own.
+      guard state.table.flightCount(.demand) == 0 || state.wantsWhole else { return nil }
+      let blocks = BlockMap(size: descriptor.size).blockCount
+      return state.table.uncovered(blob.missing(in: 0..<blocks)).first
+    }
+    guard let run else { return }
+    let limit = Int(store.policy.requestSize / BlockMap.blockSize)
+    let map = BlockMap(size: descriptor.size)
+    start(map.bytes(of: run.lowerBound..<min(run.upperBound, run.lowerBound + limit)), .background)
+  }
+
+  /// Starts flights for what is missing of a range and under way nowhere.
+  func start(_ range: Range<Int64>, _ purpose: FetchTable.Purpose) {
+    let limit = Int(store.policy.requestSize / BlockMap.blockSize)
+    let (blob, flights): (PartialBlob?, [Flight]) = state.withLock { state in
+      guard case .partial(let blob, _) = state.phase else { return (nil, []) }
+      let blocks = BlockMap(size: descriptor.size).blocks(touching: range)
+      var flights: [Flight] = []
+      for run in state.table.uncovered(blob.missing(in: blocks)) {
+        for first in stride(from: run.lowerBound, to: run.upperBound, by: limit) {
+          let part = first..<min(first + limit, run.upperBound)
+          state.table.begin(state.nextIdentifier, purpose, part)
+          flights.append(Flight(identifier: state.nextIdentifier, blocks: part, purpose: purpose))
+          state.nextIdentifier += 1
+        }
+      }
+      return (blob, flights)
+    }
+    guard let blob, !flights.isEmpty else { return }
+    store.keep(self)
+    for flight in flights {
+      Task { await self.fly(flight, blob) }
+    }
+  }
+
+  private func fly(_ flight: Flight, _ blob: PartialBlob) async {
+    do throws(ContentError) {
+      // Another process may be fetching the same blocks: theirs are waited for, and taken over if they fail.
+      while true {
+        let claimed: [Range<Int>]?
+        do throws(Errno) {
+          claimed = try blob.claim(flight.blocks)
+        } catch {
+          throw ContentError(.disk, "\(blob.path)", "\(error)")
+        }
+        if let claimed {
+          arrived()
+          for run in claimed { try await bring(run, flight, blob) }
+          break
+        }
+        let before = blob.presentBytes
+        arrived()
+        if blob.missing(in: flight.blocks).isEmpty { break }
+        do {
+          try await Task.sleep(for: .milliseconds(10))
+        } catch {
+          throw ContentError(.cancelled, "\(descriptor.digest)", "cancelled")
+        }
+        if blob.presentBytes != before { noteProgress() }
+      }
+      end(flight, blob, nil)
+    } catch {
+      end(flight, blob, error)
+    }
+  }
+
+  private func bring(_ run: Range<Int>, _ flight: Flight, _ blob: PartialBlob) async throws(ContentError) {
+    let range = BlockMap(size: descriptor.size).bytes(of: run)
+    let sources = state.withLock { $0.sources }
+    guard !sources.isEmpty else {
+      throw ContentError(
+        store.isOffline ? .offline : .notFound,
+        "\(descriptor.digest)",
+        store.isOffline ? "is not in the local registry, and the mount is offline" : "is not in the local registry",
+        advice: store.isOffline ? "Pull it while there is a network" : nil)
+    }
+    var last: ContentError?
+    for source in sources {
+      let sink = FlightSink(blob: self, partial: blob, flight: flight.identifier, purpose: flight.purpose, range: range)
+      do throws(ContentError) {
+        try await source.fetch(descriptor, range: range, into: sink)
+        if let error = sink.failure { throw error }
+        if blob.missing(in: run).isEmpty { return }
+        throw ContentError(
+          .unreachable,
+          "\(descriptor.digest)",
+          host: source.origin,
+          "the bytes \(range) did not all come")
+      } catch {
+        last = error
+        if error.code == .cancelled || error.code == .disk { break }
+      }
+    }
+    if let last { throw last }
+  }
+
+  private func end(_ flight: Flight, _ blob: PartialBlob, _ error: ContentError?) {
+    let runs = state.withLock { state in
+      let runs = state.table.end(flight.identifier)
+      if error != nil { state.isFillPaused = true }
+      return runs
+    }
+    for run in runs { blob.release(run) }
+    if let error {
+      store.log.warning(
+        "bytes of a blob could not be fetched",
+        metadata: ["blob": "\(descriptor.digest)", "blocks": "\(flight.blocks)", "reason": "\(error)"])
+      fail(runs, with: error)
+    }
+    arrived()
+    // Somebody may wait for blocks that this flight gave up while it went on with others.
+    restart()
+    fill()
+    store.releaseIfIdle(self)
+  }
+
+  /// Starts flights for waiters whose blocks no flight brings.
+  private func restart() {
+    let ranges = state.withLock { state in state.table.waiters.compactMap(\.range) }
+    for range in ranges { start(range, .demand) }
+  }
+
+  func noteProgress() {
+    state.withLock { $0.lastProgress = ContinuousClock.now }
+  }
+
+  /// After blocks came: answers who waited, hashes what can be hashed.
+  func arrived() {
+    answerReady()
+    verify()
+  }
+
+  /// A source that knows no ranges sends the blob from its start: takes every block that nobody else brings.
+  func widen(_ flight: UInt64, _ purpose: FetchTable.Purpose, _ blob: PartialBlob) {
+    let runs: [Range<Int>] = state.withLock { state in
+      let blocks = BlockMap(size: descriptor.size).blockCount
+      let runs = state.table.uncovered(blob.missing(in: 0..<blocks))
+      for run in runs { state.table.begin(flight, purpose, run) }
+      return runs
+    }
+    for run in runs { _ = try? blob.claim(run) }
+  }
+
+  /// Whether a flight that was widened should go on: it brings what somebody waits for, or what is to be filled.
+  func wantsMore(_ flight: UInt64, _ blob: PartialBlob) -> Bool {
+    state.withLock { state in
+      let own = state.table.blocks(of: flight).flatMap { blob.missing(in: $0) }
+      guard !own.isEmpty else { return false }
+      if state.wantsWhole || store.policy.fill == .background { return true }
+      let map = BlockMap(size: descriptor.size)
+      return state.table.waiters.contains { waiter in
+        guard let range = waiter.range else { return true }
+        let blocks = map.blocks(touching: range)
+        return own.contains { $0.overlaps(blocks) }
+      }
+    }
+  }
+}
+
+/// Takes the bytes of one flight.
+private struct FlightSink: BlobSink {
+  let blob: LazyBlob
+  let partial: PartialBlob
+  let flight: UInt64
+  let purpose: FetchTable.Purpose
+  let range: Range<Int64>
+  private let condition = Condition()
+
+  init(
+    blob: LazyBlob,
+    partial: PartialBlob,
+    flight: UInt64,
+    purpose: FetchTable.Purpose,
+    range: Range<Int64>
+  ) {
+    self.blob = blob
+    self.partial = partial
+    self.flight = flight
+    self.purpose = purpose
+    self.range = range
+  }
+
+  var failure: ContentError? { condition.failure }
+
+  func receive(_ bytes: UnsafeRawBufferPointer, at offset: Int64) -> Bool {
+    let isOutside = offset < range.lowerBound || offset + Int64(bytes.count) > range.upperBound
+    if isOutside, condition.widen() { blob.widen(flight, purpose, partial) }
+    blob.noteProgress()
+    do throws(Errno) {
+      let finished = try partial.write(bytes, at: offset)
+      if !finished.isEmpty { blob.arrived() }
+    } catch {
+      condition.fail(ContentError(.disk, "\(partial.path)", "\(error)"))
+      return false
+    }
+    return condition.isWidened ? blob.wantsMore(flight, partial) : true
+  }
+}

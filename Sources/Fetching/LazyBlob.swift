@@ -1,0 +1,292 @@
+package import Content
+package import LocalRegistry
+import Logging
+package import OCI
+import Synchronization
+import SystemPackage
+
+/// A blob as readers see it: bytes that are here are served at once, others are fetched, and it becomes complete.
+///
+/// Lock order: this object's state, then the partial blob's. Nothing is called out with the lock held.
+package final class LazyBlob: Sendable {
+  package let descriptor: Descriptor
+  let store: BlobStore
+  let state: Mutex<State>
+
+  enum Phase: Sendable {
+    /// Whole, in a file.
+    case complete(BlobFile, isVerified: Bool)
+    /// On its way.
+    case partial(PartialBlob, BlobVerifier)
+    /// Its bytes are not what the digest says.
+    case bad(ContentError)
+  }
+
+  struct Pending {
+    var reply: ReadReplyBox
+    var range: Range<Int64>
+    var since: ContinuousClock.Instant
+    /// The thread that reads, where its end should end the wait.
+    var caller: Int32?
+  }
+
+  struct State {
+    var phase: Phase
+    var table = FetchTable()
+    var pending: [UInt64: Pending] = [:]
+    var window: ReadWindow
+    var sources: [any Repository] = []
+    var nextIdentifier: UInt64 = 1
+    var lastProgress: ContinuousClock.Instant
+    /// Somebody wants it whole, whatever the policy: a pull, or a reader who may only see verified bytes.
+    var wantsWhole = false
+    /// Fetching ahead failed: readers alone start something now.
+    var isFillPaused = false
+    var isWatched = false
+    var isForeignChecked = false
+  }
+
+  init(_ descriptor: Descriptor, phase: Phase, store: BlobStore) {
+    self.descriptor = descriptor
+    self.store = store
+    state = Mutex(
+      State(phase: phase, window: ReadWindow(blobSize: descriptor.size), lastProgress: ContinuousClock.now))
+  }
+
+  /// Adds a place to fetch from; the first one added is asked first.
+  ///
+  /// - Parameter source: a repository that has the blob.
+  func addSource(_ source: any Repository) {
+    state.withLock { state in
+      guard !state.sources.contains(where: { $0.origin == source.origin }) else { return }
+      state.sources.append(source)
+    }
+  }
+
+  /// What is here of it.
+  package var status: BlobStatus {
+    state.withLock { state in
+      switch state.phase {
+      case .complete(_, let isVerified):
+        BlobStatus(presence: .complete, cachedBytes: descriptor.size, verified: isVerified ? .blob : .no)
+      case .partial(let blob, _):
+        BlobStatus(
+          presence: blob.presentBytes == 0 ? .remote : .partial,
+          cachedBytes: blob.presentBytes,
+          verified: .no)
+      case .bad: BlobStatus(presence: .remote, cachedBytes: 0, verified: .no)
+      }
+    }
+  }
+
+  /// The file that has it whole, if one does and may be served.
+  package var completeFile: BlobFile? {
+    state.withLock { state in
+      guard case .complete(let file, let isVerified) = state.phase else { return nil }
+      return isVerified || store.policy.verify != .strict ? file : nil
+    }
+  }
+
+  /// Why it is refused, if it is.
+  package var badness: ContentError? {
+    state.withLock { state in
+      if case .bad(let error) = state.phase { error } else { nil }
+    }
+  }
+
+  /// Whether bytes may be served before all of them are verified.
+  var servesPartial: Bool {
+    store.policy.verify == .deferred && descriptor.size > store.policy.smallBlob
+  }
+
+  private enum Answer {
+    case file(BlobFile)
+    case partial(PartialBlob)
+    case failure(ContentError)
+  }
+
+  /// Answers a read, now or when its bytes have come. Never waits.
+  ///
+  /// - Parameters:
+  ///   - range: bytes within the blob, not empty.
+  ///   - caller: the thread that reads, whose end ends the wait; nil for none.
+  ///   - isMetadata: the headers of a tar and the like: nothing is fetched ahead of it, and no fill is started.
+  ///   - reply: answered exactly once.
+  package func read(
+    _ range: Range<Int64>,
+    caller: Int32?,
+    isMetadata: Bool = false,
+    reply: consuming ReadReply
+  ) {
+    let fast: Answer? = state.withLock { state in
+      switch state.phase {
+      case .complete(let file, let isVerified):
+        return isVerified || store.policy.verify != .strict ? .file(file) : nil
+      case .partial(let blob, _):
+        return servesPartial && blob.contains(range) ? .partial(blob) : nil
+      case .bad(let error): return .failure(error)
+      }
+    }
+    switch fast {
+    case .file(let file)?:
+      reply.file(file.descriptor.rawValue, offset: file.offset + range.lowerBound, count: range.count)
+      return
+    case .partial(let blob)?:
+      reply.file(blob.file.rawValue, offset: range.lowerBound, count: range.count)
+      if !isMetadata { demand(range) }
+      return
+    case .failure(let error)?:
+      reply.fail(error)
+      return
+    case nil: break
+    }
+    let box = ReadReplyBox(reply)
+    state.withLock { state in
+      let identifier = state.nextIdentifier
+      state.nextIdentifier += 1
+      let now = ContinuousClock.now
+      state.pending[identifier] = Pending(reply: box, range: range, since: now, caller: caller)
+      state.table.enqueue(.init(identifier: identifier, range: servesPartial ? range : nil))
+      if !servesPartial { state.wantsWhole = true }
+      state.isFillPaused = false
+    }
+    startWatch()
+    // What arrived between the look and the queue has no other moment to be noticed.
+    answerReady()
+    if isMetadata, servesPartial { start(range, .demand) } else { demand(range) }
+  }
+
+  /// Answers everyone whose bytes are there.
+  func answerReady() {
+    let ready: [(Pending, Answer)] = state.withLock { state in
+      switch state.phase {
+      case .complete(let file, let isVerified):
+        guard isVerified || store.policy.verify != .strict else { return [] }
+        return Self.take(&state, .file(file)) { _ in true }
+      case .partial(let blob, _):
+        return Self.take(&state, .partial(blob)) { waiter in waiter.range.map { blob.contains($0) } ?? false }
+      case .bad(let error):
+        return Self.take(&state, .failure(error)) { _ in true }
+      }
+    }
+    for (pending, answer) in ready {
+      switch answer {
+      case .file(let file):
+        pending.reply.file(
+          file.descriptor.rawValue,
+          offset: file.offset + pending.range.lowerBound,
+          count: pending.range.count)
+      case .partial(let blob):
+        pending.reply.file(blob.file.rawValue, offset: pending.range.lowerBound, count: pending.range.count)
+      case .failure(let error): pending.reply.fail(error)
+      }
+    }
+  }
+
+  private static func take(
+    _ state: inout State,
+    _ answer: Answer,
+    _ isReady: (FetchTable.Waiter) -> Bool
+  ) -> [(Pending, Answer)] {
+    state.table.takeReady(isReady).compactMap { waiter in
+      state.pending.removeValue(forKey: waiter.identifier).map { ($0, answer) }
+    }
+  }
+
+  /// Fails everyone who waits for some blocks, or for the whole.
+  func fail(_ runs: [Range<Int>], with error: ContentError) {
+    let failed: [Pending] = state.withLock { state in
+      guard case .partial(let blob, _) = state.phase else { return [] }
+      let map = BlockMap(size: descriptor.size)
+      let waiters = state.table.takeReady { waiter in
+        guard let range = waiter.range else { return true }
+        let blocks = map.blocks(touching: range)
+        return !blob.contains(range) && runs.contains { $0.overlaps(blocks) }
+      }
+      return waiters.compactMap { state.pending.removeValue(forKey: $0.identifier) }
+    }
+    for pending in failed { pending.reply.fail(error) }
+  }
+
+  /// Fails everyone who waits.
+  func failAll(with error: ContentError) {
+    let failed: [Pending] = state.withLock { state in
+      let waiters = state.table.takeReady { _ in true }
+      return waiters.compactMap { state.pending.removeValue(forKey: $0.identifier) }
+    }
+    for pending in failed { pending.reply.fail(error) }
+  }
+
+  // MARK: Deadlines
+
+  func startWatch() {
+    let isFirst = state.withLock { state in
+      defer { state.isWatched = true }
+      return !state.isWatched
+    }
+    guard isFirst else { return }
+    let store = store
+    Task { [weak self] in
+      while true {
+        try? await Task.sleep(for: store.watchInterval)
+        guard let self, self.sweep(now: ContinuousClock.now) else { return }
+      }
+    }
+  }
+
+  /// Ends waits whose time is over or whose caller dies. False once nobody waits.
+  @discardableResult
+  func sweep(now: ContinuousClock.Instant) -> Bool {
+    let deadline = store.policy.deadline
+    let (late, killed, isOver): ([Pending], [Pending], Bool) = state.withLock { state in
+      var late: [Pending] = []
+      var killed: [Pending] = []
+      for (identifier, pending) in state.pending {
+        if let caller = pending.caller, caller > 0, now - pending.since > .milliseconds(200),
+          CallerState.isBeingKilled(caller)
+        {
+          killed.append(pending)
+        } else if now - max(pending.since, state.lastProgress) > deadline {
+          late.append(pending)
+        } else {
+          continue
+        }
+        state.pending[identifier] = nil
+        state.table.remove(identifier)
+      }
+      if state.pending.isEmpty { state.isWatched = false }
+      return (late, killed, state.pending.isEmpty)
+    }
+    for pending in killed { pending.reply.fail(ContentError(.cancelled, "\(descriptor.digest)", "the reader was killed")) }
+    let origin = state.withLock { $0.sources.first?.origin }
+    for pending in late {
+      pending.reply.fail(
+        ContentError(
+          .timedOut,
+          "\(descriptor.digest)",
+          host: origin,
+          "no byte came for \(deadline)",
+          advice: "Check the connection to the registry; the next read tries again"))
+    }
+    return !isOver
+  }
+}
+
+/// A reply that can be kept in a table.
+final class ReadReplyBox: Sendable {
+  private let reply: Mutex<ReadReply?>
+
+  init(_ reply: consuming ReadReply) { self.reply = Mutex(reply) }
+
+  func file(_ descriptor: Int32, offset: Int64, count: Int) {
+    guard let reply = take() else { return }
+    reply.file(descriptor, offset: offset, count: count)
+  }
+
+  func fail(_ error: ContentError) {
+    guard let reply = take() else { return }
+    reply.fail(error)
+  }
+
+  private func take() -> ReadReply? { reply.withLock { $0.take() } }
+}

@@ -1,0 +1,236 @@
+import ArtifactTree
+package import Content
+package import Fetching
+package import LocalRegistry
+package import Logging
+package import OCI
+
+/// Reads manifests and makes trees, each artifact once for all who ask.
+package actor ArtifactLoader {
+  private struct Key: Hashable {
+    let reference: Reference
+    let digest: Digest
+  }
+
+  private let local: LocalRegistry
+  private let remote: any RepositoryProvider
+  private let store: BlobStore
+  private let trees: TreeLoader
+  private let indexes: TarIndexCache
+  private let isOffline: Bool
+  private let log: Logger
+  private var known: [Key: LoadedArtifact] = [:]
+  private var order: [Key] = []
+  private var pending: [Key: Task<Result<LoadedArtifact, ContentError>, Never>] = [:]
+
+  // Open folders hold their artifacts themselves; this many more are kept for those who come back.
+  private static let limit = 512
+
+  /// Makes a loader.
+  ///
+  /// - Parameters:
+  ///   - local: where manifests are kept.
+  ///   - remote: where they are fetched from.
+  ///   - store: gives the bytes of layers.
+  ///   - isOffline: whether no network is to be used.
+  ///   - log: for what a user should know.
+  package init(
+    local: LocalRegistry,
+    remote: any RepositoryProvider,
+    store: BlobStore,
+    isOffline: Bool,
+    log: Logger
+  ) {
+    self.local = local
+    self.remote = remote
+    self.store = store
+    self.isOffline = isOffline
+    self.log = log
+    indexes = TarIndexCache(executor: local.executor)
+    trees = TreeLoader(indexes: indexes)
+  }
+
+  /// Loads an artifact.
+  ///
+  /// - Parameters:
+  ///   - reference: what it is called.
+  ///   - resolution: what the reference stands for.
+  /// - Throws: `ContentError`.
+  package func load(
+    _ reference: Reference,
+    _ resolution: ReferenceResolver.Resolution
+  ) async throws(ContentError) -> LoadedArtifact {
+    let key = Key(reference: reference, digest: resolution.descriptor.digest)
+    if let artifact = known[key] { return artifact }
+    let task: Task<Result<LoadedArtifact, ContentError>, Never>
+    if let running = pending[key] {
+      task = running
+    } else {
+      task = Task {
+        do throws(ContentError) {
+          return .success(try await self.read(reference, resolution))
+        } catch {
+          return .failure(error)
+        }
+      }
+      pending[key] = task
+    }
+    let result = await task.value
+    pending[key] = nil
+    let artifact = try result.get()
+    if known.updateValue(artifact, forKey: key) == nil { order.append(key) }
+    if order.count > Self.limit { known[order.removeFirst()] = nil }
+    return artifact
+  }
+
+  /// Forgets what was read of a blob that turned out wrong.
+  ///
+  /// - Parameter digest: of the blob.
+  package func forget(_ digest: Digest) async {
+    await indexes.remove(digest)
+    let affected = known.filter { $0.value.manifest.layers.contains { $0.digest == digest } }.map(\.key)
+    for key in affected { known[key] = nil }
+    order.removeAll { affected.contains($0) }
+  }
+
+  private func read(
+    _ reference: Reference,
+    _ resolution: ReferenceResolver.Resolution
+  ) async throws(ContentError) -> LoadedArtifact {
+    let source = isOffline ? nil : remote.repository(reference.repository)
+    let layout = resolution.local?.repository
+    let (documents, manifest) = try await documents(resolution.descriptor, layout, source)
+    let blobs = LoadedArtifact.blobs(of: manifest)
+    var home = layout
+    if let local = resolution.local {
+      await self.local.adopt(local, blobs: blobs)
+    } else {
+      // A root that cannot take the layout is told of; the files are served all the same.
+      do throws(ContentError) {
+        home = try await self.local.record(
+          reference,
+          root: resolution.descriptor,
+          documents: documents,
+          blobs: blobs
+        ).repository
+      } catch {
+        log.warning(
+          "an artifact cannot be recorded in the local registry",
+          metadata: ["reference": "\(reference)", "reason": "\(error)"])
+      }
+    }
+    return try await artifact(
+      label: "\(reference)",
+      reference: reference,
+      root: resolution.descriptor,
+      documents: documents,
+      manifest: manifest,
+      layout: home,
+      source: source)
+  }
+
+  /// Loads the artifact of a layout that is mounted by its path.
+  ///
+  /// - Parameters:
+  ///   - layout: an oci-dir or an oci-archive.
+  ///   - target: which entry; nil for the only one.
+  /// - Throws: `ContentError`.
+  package func load(
+    _ layout: any LocalRepository,
+    target: Reference.Target?
+  ) async throws(ContentError) -> LoadedArtifact {
+    let root: Descriptor
+    if let target {
+      root = try await layout.resolve(target)
+    } else {
+      let entries = try layout.index().manifests
+      guard entries.count == 1, let only = entries.first else {
+        let names = entries.compactMap { $0.annotations["org.opencontainers.image.ref.name"] }
+        throw ContentError(
+          .invalid,
+          layout.origin,
+          "the layout has \(entries.count) entries",
+          advice: entries.isEmpty ? nil : "Name one of them: \(names.prefix(5).joined(separator: ", "))")
+      }
+      root = only
+    }
+    let (documents, manifest) = try await documents(root, layout, nil)
+    return try await artifact(
+      label: layout.origin,
+      reference: nil,
+      root: root,
+      documents: documents,
+      manifest: manifest,
+      layout: layout,
+      source: nil)
+  }
+
+  private func artifact(
+    label: String,
+    reference: Reference?,
+    root: Descriptor,
+    documents: [ManifestDocument],
+    manifest: Manifest,
+    layout: (any LocalRepository)?,
+    source: (any Repository)?
+  ) async throws(ContentError) -> LoadedArtifact {
+    let bytes = BlockingLayerBytes(store: store, layout: layout, source: source)
+    let tree = try await trees.load(manifest, bytes: bytes)
+    for problem in tree.problems {
+      log.warning("part of an artifact is shown differently", metadata: ["artifact": "\(label)", "reason": "\(problem)"])
+    }
+    guard let document = documents.last else { throw ContentError(.invalid, label, "there is no manifest") }
+    return LoadedArtifact(
+      label: label,
+      reference: reference,
+      root: root,
+      document: document,
+      manifest: manifest,
+      tree: tree,
+      layout: layout,
+      source: source)
+  }
+
+  /// The indexes that lead to a manifest, and the manifest last.
+  private func documents(
+    _ root: Descriptor,
+    _ layout: (any LocalRepository)?,
+    _ source: (any Repository)?
+  ) async throws(ContentError) -> (documents: [ManifestDocument], manifest: Manifest) {
+    var found: [ManifestDocument] = []
+    var current = root
+    // Indexes lie in each other once, at most twice, in what tools write.
+    for _ in 0..<5 {
+      let document = try await document(current, layout, source)
+      found.append(document)
+      switch document.content {
+      case .manifest(let manifest): return (found, manifest)
+      case .index(let index):
+        guard let next = index.manifest(for: .current) else {
+          throw ContentError(.notFound, "\(current.digest)", "the index lists no manifest that can be used")
+        }
+        current = next
+      }
+    }
+    throw ContentError(.invalid, "\(root.digest)", "indexes lie more than 4 deep in each other")
+  }
+
+  private func document(
+    _ descriptor: Descriptor,
+    _ layout: (any LocalRepository)?,
+    _ source: (any Repository)?
+  ) async throws(ContentError) -> ManifestDocument {
+    let pool = local.poolRepository
+    var failure: ContentError?
+    for repository in [layout, pool, source] as [(any Repository)?] {
+      guard let repository else { continue }
+      do throws(ContentError) {
+        return try await repository.document(descriptor)
+      } catch {
+        // A layout that lacks a manifest, or has a damaged one, is mended from the next place.
+        if failure == nil || repository.origin == source?.origin { failure = error }
+      }
+    }
+    throw failure ?? ContentError(.offline, "\(descriptor.digest)", "the manifest is not in the local registry")
+  }
+}

@@ -1,0 +1,101 @@
+import ArtifactTree
+import Content
+import Dispatch
+import Fetching
+import Glibc
+import LocalRegistry
+import OCI
+import Synchronization
+
+/// Reads layers through their blobs, waiting on the disk's threads until the bytes are there.
+final class BlockingLayerBytes: LayerBytes {
+  private let store: BlobStore
+  private let layout: (any LocalRepository)?
+  private let source: (any Repository)?
+  private let open = Mutex<[Digest: LazyBlob]>([:])
+
+  init(store: BlobStore, layout: (any LocalRepository)?, source: (any Repository)?) {
+    self.store = store
+    self.layout = layout
+    self.source = source
+  }
+
+  func read(
+    _ layer: Descriptor,
+    into buffer: UnsafeMutableRawBufferPointer,
+    at offset: Int64
+  ) throws(ContentError) -> Int {
+    let count = Int(max(0, min(Int64(buffer.count), layer.size - offset)))
+    guard count > 0 else { return 0 }
+    let blob = try blob(layer)
+    let waiter = SemaphoreResponder()
+    blob.read(
+      offset..<offset + Int64(count),
+      caller: nil,
+      isMetadata: true,
+      reply: ReadReply(responder: waiter, token: 0))
+    let bytes = try waiter.wait()
+    guard bytes.count == count else {
+      throw ContentError(.disk, "\(layer.digest)", "the layer's file is shorter than it should be")
+    }
+    buffer.copyBytes(from: bytes)
+    return count
+  }
+
+  private func blob(_ layer: Descriptor) throws(ContentError) -> LazyBlob {
+    if let blob = open.withLock({ $0[layer.digest] }) { return blob }
+    let semaphore = DispatchSemaphore(value: 0)
+    let box = ResultBox()
+    let (store, layout, source) = (store, layout, source)
+    Task {
+      do throws(ContentError) {
+        box.set(.success(try await store.open(layer, layout: layout, source: source)))
+      } catch {
+        box.set(.failure(error))
+      }
+      semaphore.signal()
+    }
+    semaphore.wait()
+    guard let outcome = box.get() else {
+      throw ContentError(.disk, "\(layer.digest)", "the layer could not be opened")
+    }
+    let blob = try outcome.get()
+    open.withLock { $0[layer.digest] = blob }
+    return blob
+  }
+}
+
+private final class ResultBox: Sendable {
+  private let value = Mutex<Result<LazyBlob, ContentError>?>(nil)
+
+  func set(_ result: Result<LazyBlob, ContentError>) { value.withLock { $0 = result } }
+  func get() -> Result<LazyBlob, ContentError>? { value.withLock { $0 } }
+}
+
+/// Hands the answer of one read to a thread that waits for it. The blob's deadline ends the wait.
+private final class SemaphoreResponder: ReadResponder {
+  private let semaphore = DispatchSemaphore(value: 0)
+  private let result = Mutex<Result<[UInt8], ContentError>?>(nil)
+
+  func wait() throws(ContentError) -> [UInt8] {
+    semaphore.wait()
+    guard let result = result.withLock({ $0 }) else { throw ContentError(.disk, "", "a read without an answer") }
+    return try result.get()
+  }
+
+  func answer(_ token: UInt, file descriptor: Int32, offset: Int64, count: Int) {
+    let bytes = [UInt8](unsafeUninitializedCapacity: count) { buffer, filled in
+      filled = max(0, pread(descriptor, buffer.baseAddress, count, off_t(offset)))
+    }
+    finish(.success(bytes))
+  }
+
+  func answer(_ token: UInt, bytes: UnsafeRawBufferPointer) { finish(.success(Array(bytes))) }
+
+  func answer(_ token: UInt, error: ContentError) { finish(.failure(error)) }
+
+  private func finish(_ outcome: Result<[UInt8], ContentError>) {
+    result.withLock { $0 = outcome }
+    semaphore.signal()
+  }
+}

@@ -1,0 +1,193 @@
+import ArtifactTree
+import Content
+import LocalRegistry
+import Logging
+import OCI
+import Synchronization
+import SystemPackage
+
+/// Folders and their names.
+extension FileSystem {
+  // A repository with more tags than this is listed in part; each tag can still be looked up.
+  private static let listLimit = 100_000
+
+  /// Opens a folder: its names are taken now, and stay as they are until it is closed.
+  ///
+  /// - Parameter identifier: of a folder.
+  /// - Returns: a handle.
+  package func openDirectory(_ identifier: UInt64) -> Outcome<UInt64> {
+    guard let node = node(identifier) else { return .now(.failure(FileSystemError(.staleNFSFileHandle))) }
+    switch node.kind {
+    case .file, .link: return .now(.failure(FileSystemError(.notDirectory)))
+    case .folder(let artifact, let number): return .now(.success(open(list(node, artifact, number))))
+    case .artifact(let slot):
+      if let artifact = slot.bound { return .now(.success(open(list(node, artifact, 0)))) }
+      return .later {
+        do throws(ContentError) {
+          return .success(self.open(self.list(node, try await self.bind(node, slot), 0)))
+        } catch {
+          return self.failed(error)
+        }
+      }
+    case .root:
+      return .later {
+        let names = await self.local.registries()
+        return .success(self.open(self.list(node, names)))
+      }
+    case .registry(let registry):
+      return listLater(node, Prefix(registry: registry, components: [], isKnownRepository: false))
+    case .prefix(let prefix): return listLater(node, prefix)
+    }
+  }
+
+  private func listLater(_ node: Node, _ prefix: Prefix) -> Outcome<UInt64> {
+    .later {
+      do throws(ContentError) {
+        return .success(self.open(self.list(node, try await self.names(prefix))))
+      } catch {
+        return self.failed(error)
+      }
+    }
+  }
+
+  private func open(_ entries: [DirectoryEntry]) -> UInt64 {
+    state.withLock { state in
+      defer { state.nextHandle += 1 }
+      state.folders[state.nextHandle] = entries
+      return state.nextHandle
+    }
+  }
+
+  private func list(_ node: Node, _ names: [String]) -> [DirectoryEntry] {
+    let own = dots(node)
+    return own
+      + names.compactMap { text in
+        guard let name = EntryName(text.utf8) else { return nil }
+        return DirectoryEntry(name: name.bytes, kind: .directory, inode: inode(name, in: node))
+      }
+  }
+
+  private func list(_ node: Node, _ artifact: LoadedArtifact, _ folder: Int) -> [DirectoryEntry] {
+    guard case .directory(let children) = artifact.tree.nodes[folder].kind else { return [] }
+    return dots(node)
+      + children.compactMap { number in
+        let child = artifact.tree.nodes[number]
+        guard let name = child.name else { return nil }
+        switch child.kind {
+        case .directory: return DirectoryEntry(name: name.bytes, kind: .directory, inode: inode(name, in: node))
+        case .symbolicLink:
+          return DirectoryEntry(name: name.bytes, kind: .symbolicLink, inode: inode(name, in: node))
+        case .file(let content):
+          let number = Self.inode(Self.fileKey(child, content))
+          return DirectoryEntry(name: name.bytes, kind: .file, inode: number)
+        }
+      }
+  }
+
+  private func dots(_ node: Node) -> [DirectoryEntry] {
+    let parent = self.node(node.parent)?.inode ?? 1
+    return [
+      DirectoryEntry(name: Array(".".utf8), kind: .directory, inode: node.inode),
+      DirectoryEntry(name: Array("..".utf8), kind: .directory, inode: parent),
+    ]
+  }
+
+  /// The names below a registry or a prefix: local ones, and by the options what the registry tells.
+  private func names(_ prefix: Prefix) async throws(ContentError) -> [String] {
+    let known = await local.children(registry: prefix.registry, components: prefix.components)
+    var tags = Set(known.targets.map(\.description))
+    var components = known.components
+    guard options.listing != .local, !options.isOffline else { return tags.union(components).sorted() }
+    async let listed = remoteTags(prefix)
+    async let cataloged = remoteComponents(prefix)
+    let (tagResult, componentResult) = await (listed, cataloged)
+    var failure: ContentError?
+    switch tagResult {
+    case .success(let found): tags.formUnion(found)
+    case .failure(let error): failure = error
+    }
+    switch componentResult {
+    case .success(let found): components.formUnion(found)
+    case .failure(let error): failure = failure ?? error
+    }
+    if let failure {
+      guard !tags.isEmpty || !components.isEmpty else { throw failure }
+      log.warning(
+        "a registry does not list: what is known locally is shown",
+        metadata: ["registry": "\(prefix.registry)", "reason": "\(failure)"])
+    }
+    return tags.union(components).sorted()
+  }
+
+  private func remoteTags(_ prefix: Prefix) async -> Result<[String], ContentError> {
+    guard let repository = prefix.repository else { return .success([]) }
+    do throws(ContentError) {
+      let tags = try await remote.repository(repository).tags(limit: Self.listLimit)
+        .filter { !NameRules.isReferrersTag($0) }
+      await classifier.note(tags, of: repository)
+      return .success(tags)
+    } catch {
+      return Self.isUnknown(error) ? .success([]) : .failure(error)
+    }
+  }
+
+  private func remoteComponents(_ prefix: Prefix) async -> Result<[String], ContentError> {
+    guard options.listing == .catalog else { return .success([]) }
+    do throws(ContentError) {
+      let names = try await remote.catalog(of: prefix.registry, limit: Self.listLimit)
+      return .success(
+        names.compactMap { name in
+          let parts = name.split(separator: "/").map(String.init)
+          guard parts.count > prefix.components.count, parts.starts(with: prefix.components) else { return nil }
+          return parts[prefix.components.count]
+        })
+    } catch {
+      return Self.isUnknown(error) ? .success([]) : .failure(error)
+    }
+  }
+
+  /// Most public registries refuse lists of what they do not show to everybody.
+  private static func isUnknown(_ error: ContentError) -> Bool {
+    error.code == .notFound || error.code == .unauthorized || error.code == .invalid
+  }
+
+  /// The names of an open folder from a position on.
+  ///
+  /// - Parameters:
+  ///   - handle: from `openDirectory`.
+  ///   - offset: how many names to pass over.
+  package func entries(_ handle: UInt64, from offset: Int) -> ArraySlice<DirectoryEntry> {
+    state.withLock { state in
+      guard let entries = state.folders[handle], offset < entries.count else { return [] }
+      return entries[max(offset, 0)...]
+    }
+  }
+
+  /// Closes a folder.
+  ///
+  /// - Parameter handle: from `openDirectory`.
+  package func closeDirectory(_ handle: UInt64) {
+    state.withLock { $0.folders[handle] = nil }
+  }
+
+  /// The entry of a name that READDIRPLUS tells with its attributes: counted as a look-up, but nothing is resolved.
+  ///
+  /// - Parameters:
+  ///   - entry: from `entries`.
+  ///   - identifier: of the folder.
+  /// - Returns: nil where only the name is told.
+  package func lookUpListed(_ entry: DirectoryEntry, in identifier: UInt64) -> Entry? {
+    guard let node = node(identifier), let name = EntryName(entry.name) else { return nil }
+    switch node.kind {
+    case .folder(let artifact, let number):
+      return artifact.tree.child(name, of: number).map { enter($0, of: artifact, name, in: node) }
+    case .artifact(let slot):
+      guard let artifact = slot.bound else { return nil }
+      return artifact.tree.child(name, of: 0).map { enter($0, of: artifact, name, in: node) }
+    case .root:
+      guard let registry = NameRules.registry(name.description) else { return nil }
+      return enter(name, in: node, .registry(RepositoryName.normalisedRegistry(registry)))
+    case .file, .link, .registry, .prefix: return nil
+    }
+  }
+}

@@ -1,0 +1,78 @@
+import ArtifactTree
+import Content
+import Fetching
+import LocalRegistry
+import OCI
+import Synchronization
+import SystemPackage
+
+/// `user.weightfs.*`: the state of files and where artifacts come from.
+extension FileSystem {
+  private static let prefix = "user.weightfs."
+  private static let fileNames = ["digest", "state", "cached_bytes", "verified", "served"]
+  private static let artifactNames = ["reference", "digest", "media_type", "origin"]
+
+  /// The names of a node's attributes. Nothing is resolved for them.
+  ///
+  /// - Parameter identifier: of a node.
+  package func attributeNames(of identifier: UInt64) -> [String] {
+    switch node(identifier)?.kind {
+    case .file: Self.fileNames.map { Self.prefix + $0 }
+    case .artifact: Self.artifactNames.map { Self.prefix + $0 }
+    default: []
+    }
+  }
+
+  /// The value of an attribute.
+  ///
+  /// - Parameters:
+  ///   - name: as the kernel gives it.
+  ///   - identifier: of a node.
+  /// - Returns: ENODATA for every name that is not one of ours, without asking anybody.
+  package func attribute(_ name: String, of identifier: UInt64) -> Outcome<[UInt8]> {
+    let none: Outcome<[UInt8]> = .now(.failure(FileSystemError(.noData)))
+    guard name.hasPrefix(Self.prefix), let node = node(identifier) else { return none }
+    let key = String(name.dropFirst(Self.prefix.count))
+    switch node.kind {
+    case .file(let file):
+      guard Self.fileNames.contains(key) else { return none }
+      switch key {
+      case "digest": return .now(.success(Array("\(file.content.blob.digest)".utf8)))
+      case "served": return .now(.success(Array("daemon".utf8)))
+      default:
+        return .later {
+          let status = await self.store.status(file.content.blob, layout: file.homes.first?.layout)
+          let text =
+            switch key {
+            case "state": status.presence.rawValue
+            case "cached_bytes": "\(status.cachedBytes)"
+            default: status.verified.rawValue
+            }
+          return .success(Array(text.utf8))
+        }
+      }
+    case .artifact(let slot):
+      guard Self.artifactNames.contains(key) else { return none }
+      if let artifact = slot.bound { return .now(.success(Self.value(key, artifact))) }
+      return .later {
+        do throws(ContentError) {
+          return .success(Self.value(key, try await self.bind(node, slot)))
+        } catch {
+          return self.failed(error)
+        }
+      }
+    default: return none
+    }
+  }
+
+  private static func value(_ key: String, _ artifact: LoadedArtifact) -> [UInt8] {
+    let text =
+      switch key {
+      case "reference": artifact.label
+      case "digest": "\(artifact.root.digest)"
+      case "media_type": (artifact.manifest.effectiveArtifactType ?? artifact.root.mediaType).rawValue
+      default: artifact.origin
+      }
+    return Array(text.utf8)
+  }
+}

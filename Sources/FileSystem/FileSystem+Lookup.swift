@@ -1,0 +1,252 @@
+import ArtifactTree
+import Content
+import LocalRegistry
+import OCI
+import Synchronization
+import SystemPackage
+
+/// Names become nodes.
+extension FileSystem {
+  // What cannot change is remembered by the kernel for an hour.
+  static let longTimeout: Duration = .seconds(3600)
+
+  /// Looks a name up in a folder.
+  ///
+  /// - Parameters:
+  ///   - name: bytes.
+  ///   - parent: the number of a folder.
+  /// - Returns: an entry whose node is 0 where the name is not there, with how long the kernel may remember that.
+  package func lookUp(_ name: [UInt8], in parent: UInt64) -> Outcome<Entry> {
+    guard let node = node(parent) else { return .now(.failure(FileSystemError(.staleNFSFileHandle))) }
+    guard let name = EntryName(name) else { return .now(.success(absent(Self.longTimeout))) }
+    switch node.kind {
+    case .file, .link: return .now(.failure(FileSystemError(.notDirectory)))
+    case .folder(let artifact, let number): return .now(.success(find(name, in: node, artifact, number)))
+    case .artifact(let slot):
+      if let artifact = slot.bound { return .now(.success(find(name, in: node, artifact, 0))) }
+      return .later {
+        do throws(ContentError) {
+          let artifact = try await self.bind(node, slot)
+          return .success(self.find(name, in: node, artifact, 0))
+        } catch {
+          return self.failed(error)
+        }
+      }
+    case .root:
+      guard let text = Self.text(name), let registry = NameRules.registry(text) else {
+        return .now(.success(absent(Self.longTimeout)))
+      }
+      return .now(.success(enter(name, in: node, .registry(RepositoryName.normalisedRegistry(registry)))))
+    case .registry(let registry):
+      let prefix = Prefix(registry: registry, components: [], isKnownRepository: false)
+      return lookUp(name, in: node, prefix)
+    case .prefix(let prefix): return lookUp(name, in: node, prefix)
+    }
+  }
+
+  private static func text(_ name: EntryName) -> String? { String(validating: name.bytes, as: UTF8.self) }
+
+  private func lookUp(_ name: EntryName, in node: Node, _ prefix: Prefix) -> Outcome<Entry> {
+    let isBelowRegistry = prefix.components.isEmpty
+    guard let text = Self.text(name) else { return .now(.success(absent(Self.longTimeout))) }
+    let parsed = NameRules.parse(text, isBelowRegistry: isBelowRegistry)
+    let decodings = NameRules.decodings(text, isBelowRegistry: isBelowRegistry)
+    if parsed == .impossible, decodings.isEmpty { return .now(.success(absent(Self.longTimeout))) }
+    return .later {
+      do throws(ContentError) {
+        if let entry = try await self.lookUp(parsed, name, in: node, prefix) { return .success(entry) }
+        for decoding in decodings {
+          if let entry = try await self.lookUp(decoding, name, in: node, prefix) { return .success(entry) }
+        }
+        return .success(self.absent(self.options.negativeTimeToLive))
+      } catch {
+        return self.failed(error)
+      }
+    }
+  }
+
+  private func lookUp(
+    _ parsed: NameRules.Name,
+    _ name: EntryName,
+    in node: Node,
+    _ prefix: Prefix
+  ) async throws(ContentError) -> Entry? {
+    switch parsed {
+    case .impossible: return nil
+    case .reference(let component, let target):
+      let path = (prefix.components + [component]).joined(separator: "/")
+      guard let repository = RepositoryName(registry: prefix.registry, path: path) else { return nil }
+      return try await certain(Reference(repository: repository, target: target), name, in: node)
+    case .digest(let digest):
+      guard let repository = prefix.repository else { return nil }
+      return try await certain(Reference(repository: repository, target: .digest(digest)), name, in: node)
+    case .plain(let text, let mayBeComponent, let mayBeTag):
+      let answer = try await classifier.classify(
+        text,
+        in: prefix,
+        mayBeComponent: mayBeComponent,
+        mayBeTag: mayBeTag)
+      switch answer {
+      case .absent: return nil
+      case .repository: return enter(name, in: node, .prefix(prefix.appending(text, isKnownRepository: true)))
+      case .namespace: return enter(name, in: node, .prefix(prefix.appending(text, isKnownRepository: false)))
+      case .artifact(let reference):
+        let resolution = await resolver.remembered(reference)
+        return enter(reference, resolution, name, in: node)
+      }
+    }
+  }
+
+  /// A reference that can be nothing else: refusals are told, not hidden.
+  private func certain(_ reference: Reference, _ name: EntryName, in node: Node) async throws(ContentError) -> Entry? {
+    do throws(ContentError) {
+      let resolution = try await resolver.resolve(reference)
+      return enter(reference, resolution, name, in: node)
+    } catch {
+      if error.code == .notFound { return nil }
+      throw error
+    }
+  }
+
+  func absent(_ timeout: Duration) -> Entry {
+    let none = FileAttributes(
+      kind: .file,
+      inode: 0,
+      size: 0,
+      mode: 0,
+      linkCount: 0,
+      modificationTime: 0,
+      userIdentifier: 0,
+      groupIdentifier: 0)
+    return Entry(node: 0, attributes: none, entryTimeout: timeout, attributeTimeout: .zero)
+  }
+
+  private func entry(_ node: Node, _ entryTimeout: Duration) -> Entry {
+    Entry(
+      node: node.identifier,
+      attributes: attributes(of: node),
+      entryTimeout: entryTimeout,
+      attributeTimeout: Self.longTimeout)
+  }
+
+  func path(_ name: EntryName, in parent: Node) -> String {
+    parent.path.isEmpty ? "\(name)" : "\(parent.path)/\(name)"
+  }
+
+  func inode(_ name: EntryName, in parent: Node) -> UInt64 {
+    StableHash.inode(StableHash.of(name.bytes, seed: StableHash.of([0x2f], seed: parent.inode)))
+  }
+
+  /// The folder of a registry, a repository or a namespace.
+  func enter(_ name: EntryName, in parent: Node, _ kind: Node.Kind) -> Entry {
+    let path = path(name, in: parent)
+    let inode = inode(name, in: parent)
+    let node = state.withLock { state in
+      let key = NodeTable.Key.name(parent: parent.identifier, name: name)
+      // A prefix that was a namespace and is a repository now, or the other way round, is another node.
+      if let known = state.nodes.node(key), !Self.isSame(known.kind, kind) { state.nodes.retire(known) }
+      return state.nodes.lookUp(key) { identifier in
+        Node(identifier: identifier, inode: inode, parent: parent.identifier, path: path, kind: kind)
+      }
+    }
+    return entry(node, options.timeToLive)
+  }
+
+  private static func isSame(_ left: Node.Kind, _ right: Node.Kind) -> Bool {
+    switch (left, right) {
+    case (.registry(let left), .registry(let right)): left == right
+    case (.prefix(let left), .prefix(let right)): left == right
+    default: false
+    }
+  }
+
+  /// The folder of an artifact: one node for each manifest that a reference stood for.
+  func enter(
+    _ reference: Reference,
+    _ resolution: ReferenceResolver.Resolution?,
+    _ name: EntryName,
+    in parent: Node
+  ) -> Entry {
+    let digest = resolution?.descriptor.digest
+    let path = path(name, in: parent)
+    let inode = inode(name, in: parent)
+    let node = state.withLock { state in
+      state.nodes.lookUp(.artifact(parent: parent.identifier, name: name, digest: digest)) { identifier in
+        let slot = ArtifactSlot(reference: reference, resolution: resolution)
+        return Node(identifier: identifier, inode: inode, parent: parent.identifier, path: path, kind: .artifact(slot))
+      }
+    }
+    let isPinned = reference.digest != nil
+    return entry(node, isPinned ? Self.longTimeout : options.timeToLive)
+  }
+
+  /// Resolves and reads an artifact's manifest when somebody first looks into its folder.
+  func bind(_ node: Node, _ slot: ArtifactSlot) async throws(ContentError) -> LoadedArtifact {
+    if let artifact = slot.bound { return artifact }
+    guard let reference = slot.reference else {
+      throw ContentError(.stale, node.path, "the artifact is gone")
+    }
+    let resolution: ReferenceResolver.Resolution
+    if let known = slot.resolution {
+      resolution = known
+    } else {
+      resolution = try await resolver.resolve(reference)
+    }
+    let artifact = slot.bind(try await loader.load(reference, resolution))
+    if let name = EntryName(node.path.split(separator: "/").last.map { Array($0.utf8) } ?? []) {
+      state.withLock { state in
+        state.nodes.alias(node, .artifact(parent: node.parent, name: name, digest: artifact.root.digest))
+      }
+    }
+    return artifact
+  }
+
+  /// A name within an artifact. Its tree never changes, so neither do the answers.
+  private func find(_ name: EntryName, in parent: Node, _ artifact: LoadedArtifact, _ folder: Int) -> Entry {
+    guard let number = artifact.tree.child(name, of: folder) else { return absent(Self.longTimeout) }
+    return enter(number, of: artifact, name, in: parent)
+  }
+
+  func enter(_ number: Int, of artifact: LoadedArtifact, _ name: EntryName, in parent: Node) -> Entry {
+    let path = path(name, in: parent)
+    let source = artifact.tree.nodes[number]
+    let kind: Node.Kind
+    let key: NodeTable.Key
+    var inode = inode(name, in: parent)
+    switch source.kind {
+    case .directory: (kind, key) = (.folder(artifact, number), .name(parent: parent.identifier, name: name))
+    case .symbolicLink: (kind, key) = (.link(artifact, number), .name(parent: parent.identifier, name: name))
+    case .file(let content):
+      let fileKey = Self.fileKey(source, content)
+      inode = Self.inode(fileKey)
+      (kind, key) = (.file(FileNode(key: fileKey, content: content)), .file(fileKey))
+    }
+    let node = state.withLock { state in
+      state.nodes.lookUp(key) { identifier in
+        Node(identifier: identifier, inode: inode, parent: parent.identifier, path: path, kind: kind)
+      }
+    }
+    guard case .file(let file) = node.kind else { return entry(node, Self.longTimeout) }
+    file.add(artifact)
+    // A file that is still coming is looked up at each open, so that the open sees what it has become.
+    return entry(node, file.wasComplete ? Self.longTimeout : .zero)
+  }
+
+  static func fileKey(_ node: FileTree.Node, _ content: FileContent) -> FileNode.Key {
+    FileNode.Key(
+      digest: content.blob.digest,
+      offset: content.extents.first?.blobOffset ?? 0,
+      size: content.size,
+      mode: node.mode,
+      modificationTime: node.modificationTime)
+  }
+
+  static func inode(_ key: FileNode.Key) -> UInt64 {
+    let numbers = [UInt64(bitPattern: key.offset), UInt64(bitPattern: key.size), UInt64(key.mode)]
+    let seed = numbers.reduce(key.digest.prefix64) { hash, number in
+      withUnsafeBytes(of: number.littleEndian) { StableHash.of($0, seed: hash) }
+    }
+    return StableHash.inode(
+      withUnsafeBytes(of: key.modificationTime.littleEndian) { StableHash.of($0, seed: seed) })
+  }
+}

@@ -1,0 +1,209 @@
+import ArtifactTree
+import Content
+package import Fetching
+package import LocalRegistry
+package import Logging
+package import OCI
+import Synchronization
+import SystemPackage
+package import Telemetry
+
+/// The tree of models: names, nodes, folders, attributes and reads. Knows neither FUSE nor the network.
+///
+/// Operations answer at once where they can; where somebody must be asked they hand back work to be awaited, so that
+/// the kernel's threads never wait.
+package final class FileSystem: Sendable {
+  /// The number of the root.
+  package static let rootIdentifier = NodeTable.rootIdentifier
+
+  /// What an open file reads from.
+  struct OpenFile: Sendable {
+    let blob: LazyBlob
+    let content: FileContent
+    let path: String
+  }
+
+  struct State: ~Copyable {
+    var nodes: NodeTable
+    var files: [UInt64: OpenFile] = [:]
+    var folders: [UInt64: [DirectoryEntry]] = [:]
+    var nextHandle: UInt64 = 1
+    /// Takes wrong pages out of the kernel's cache; set by who mounts.
+    var invalidate: (@Sendable ([UInt64]) -> Void)?
+  }
+
+  let options: FileSystemOptions
+  let local: LocalRegistry
+  let remote: any RepositoryProvider
+  let store: BlobStore
+  package let resolver: ReferenceResolver
+  package let loader: ArtifactLoader
+  let classifier: PathClassifier
+  let metrics: Metrics
+  let log: Logger
+  let state: Mutex<State>
+
+  /// What the mount shows.
+  package enum Root: Sendable {
+    /// Registries, repositories, tags.
+    case tree
+    /// One artifact alone.
+    case artifact(LoadedArtifact)
+  }
+
+  /// Makes a file system.
+  ///
+  /// - Parameters:
+  ///   - root: what it shows.
+  ///   - local: artifacts on this machine.
+  ///   - remote: artifacts elsewhere.
+  ///   - store: blobs.
+  ///   - resolver: what references stand for.
+  ///   - loader: makes trees.
+  ///   - options: how it looks.
+  ///   - metrics: where failures are counted.
+  ///   - log: for what a user should know.
+  package init(
+    root: Root,
+    local: LocalRegistry,
+    remote: any RepositoryProvider,
+    store: BlobStore,
+    resolver: ReferenceResolver,
+    loader: ArtifactLoader,
+    options: FileSystemOptions,
+    metrics: Metrics,
+    log: Logger
+  ) {
+    self.options = options
+    self.local = local
+    self.remote = remote
+    self.store = store
+    self.resolver = resolver
+    self.loader = loader
+    self.metrics = metrics
+    self.log = log
+    classifier = PathClassifier(local: local, remote: remote, resolver: resolver, options: options)
+    let kind: Node.Kind =
+      switch root {
+      case .tree: .root
+      case .artifact(let artifact): .artifact(ArtifactSlot(reference: artifact.reference, artifact: artifact))
+      }
+    let node = Node(identifier: Self.rootIdentifier, inode: 1, parent: Self.rootIdentifier, path: "", kind: kind)
+    state = Mutex(State(nodes: NodeTable(root: node)))
+    store.delegate = self
+  }
+
+  /// Sets what takes pages of nodes out of the kernel's cache. It may block, and is never called by a request.
+  ///
+  /// - Parameter body: takes the numbers of nodes.
+  package func onInvalidation(_ body: @escaping @Sendable ([UInt64]) -> Void) {
+    state.withLock { $0.invalidate = body }
+  }
+
+  func node(_ identifier: UInt64) -> Node? { state.withLock { $0.nodes.node(identifier) } }
+
+  /// The name a node has from the root of the mount, for messages.
+  ///
+  /// - Parameter identifier: its number.
+  package func path(of identifier: UInt64) -> String { node(identifier)?.path ?? "?" }
+
+  // MARK: Attributes
+
+  /// What stat(2) tells.
+  ///
+  /// - Parameter identifier: of a node.
+  package func attributes(of identifier: UInt64) -> Result<FileAttributes, FileSystemError> {
+    guard let node = node(identifier) else { return .failure(FileSystemError(.staleNFSFileHandle)) }
+    return .success(attributes(of: node))
+  }
+
+  func attributes(of node: Node) -> FileAttributes {
+    switch node.kind {
+    case .root, .registry, .prefix: directory(node.inode, 0)
+    case .artifact(let slot): directory(node.inode, slot.bound?.created ?? 0)
+    case .folder(let artifact, let number): directory(node.inode, artifact.tree.nodes[number].modificationTime)
+    case .link(let artifact, let number):
+      attributes(of: artifact.tree.nodes[number], inode: node.inode)
+    case .file(let file):
+      FileAttributes(
+        kind: .file,
+        inode: node.inode,
+        size: file.content.size,
+        mode: file.key.mode & ~options.umask,
+        linkCount: 1,
+        modificationTime: file.key.modificationTime,
+        userIdentifier: options.userIdentifier,
+        groupIdentifier: options.groupIdentifier)
+    }
+  }
+
+  private func attributes(of entry: FileTree.Node, inode: UInt64) -> FileAttributes {
+    guard case .symbolicLink(let target) = entry.kind else { return directory(inode, entry.modificationTime) }
+    return FileAttributes(
+      kind: .symbolicLink,
+      inode: inode,
+      size: Int64(target.count),
+      mode: 0o777,
+      linkCount: 1,
+      modificationTime: entry.modificationTime,
+      userIdentifier: options.userIdentifier,
+      groupIdentifier: options.groupIdentifier)
+  }
+
+  private func directory(_ inode: UInt64, _ modificationTime: Int64) -> FileAttributes {
+    FileAttributes(
+      kind: .directory,
+      inode: inode,
+      size: 0,
+      mode: 0o555 & ~options.umask,
+      linkCount: 1,
+      modificationTime: modificationTime,
+      userIdentifier: options.userIdentifier,
+      groupIdentifier: options.groupIdentifier)
+  }
+
+  /// The target of a symbolic link.
+  ///
+  /// - Parameter identifier: of a node.
+  package func linkTarget(of identifier: UInt64) -> Result<[UInt8], FileSystemError> {
+    guard let node = node(identifier), case .link(let artifact, let number) = node.kind,
+      case .symbolicLink(let target) = artifact.tree.nodes[number].kind
+    else { return .failure(FileSystemError(.invalidArgument)) }
+    return .success(target)
+  }
+
+  /// Takes look-ups back.
+  ///
+  /// - Parameters:
+  ///   - identifier: of a node.
+  ///   - count: how many.
+  package func forget(_ identifier: UInt64, _ count: UInt64) {
+    state.withLock { $0.nodes.forget(identifier, count) }
+  }
+
+  /// How many nodes the kernel holds.
+  package var nodeCount: Int { state.withLock { $0.nodes.count } }
+
+  func failed<Value>(_ error: ContentError) -> Result<Value, FileSystemError> { .failure(FileSystemError(error)) }
+}
+
+extension FileSystem: BlobStoreDelegate {
+  package func blobTurnedBad(_ digest: Digest) {
+    state.withLock { state in
+      for node in state.nodes.files(of: digest) {
+        guard case .file(let file) = node.kind else { continue }
+        file.isBad = true
+        state.nodes.retire(node)
+      }
+    }
+    let loader = loader
+    Task { await loader.forget(digest) }
+  }
+
+  package func pagesAreWrong(_ digest: Digest) {
+    let (body, nodes) = state.withLock { state in
+      (state.invalidate, state.nodes.files(of: digest).map(\.identifier))
+    }
+    if let body, !nodes.isEmpty { body(nodes) }
+  }
+}

@@ -1,0 +1,27 @@
+/// How the tree looks and how long answers are remembered.
+package struct FileSystemOptions: Sendable {
+  /// What listings show beside what is known locally.
+  package enum Listing: String, Sendable, CaseIterable {
+    case local
+    case tags
+    case catalog
+  }
+
+  package var userIdentifier: UInt32 = 0
+  package var groupIdentifier: UInt32 = 0
+  /// Permission bits that no entry has.
+  package var umask: UInt32 = 0
+  package var listing = Listing.tags
+  /// How long a tag's resolution is good.
+  package var timeToLive: Duration = .seconds(60)
+  /// How long something is remembered not to be there.
+  package var negativeTimeToLive: Duration = .seconds(10)
+  /// How deep namespaces that nobody confirms may be.
+  package var namespaceDepth = 3
+  /// Namespaces that are there though nobody confirms them: `registry/path`.
+  package var namespaces: Set<String> = []
+  package var isOffline = false
+
+  /// Makes the usual options.
+  package init() {}
+}

@@ -1,0 +1,54 @@
+package import ArtifactTree
+package import Content
+package import LocalRegistry
+package import OCI
+
+/// An artifact whose manifest was read: what its files are and where their bytes come from.
+package final class LoadedArtifact: Sendable {
+  /// What a user calls it: a reference, or the layout it was mounted from.
+  package let label: String
+  package let reference: Reference?
+  /// What the reference stands for: the manifest, or the index it was chosen from.
+  package let root: Descriptor
+  package let document: ManifestDocument
+  package let manifest: Manifest
+  package let tree: FileTree
+  /// Where blobs may lie on this machine, apart from the pool.
+  package let layout: (any LocalRepository)?
+  /// Where blobs can be fetched from.
+  package let source: (any Repository)?
+
+  init(
+    label: String,
+    reference: Reference?,
+    root: Descriptor,
+    document: ManifestDocument,
+    manifest: Manifest,
+    tree: FileTree,
+    layout: (any LocalRepository)?,
+    source: (any Repository)?
+  ) {
+    self.label = label
+    self.reference = reference
+    self.root = root
+    self.document = document
+    self.manifest = manifest
+    self.tree = tree
+    self.layout = layout
+    self.source = source
+  }
+
+  /// Config and layers: what a complete layout has beside the manifest.
+  package var blobs: [Descriptor] { Self.blobs(of: manifest) }
+
+  static func blobs(of manifest: Manifest) -> [Descriptor] {
+    var seen: Set<Digest> = []
+    return ([manifest.config].compactMap { $0 } + manifest.layers).filter { seen.insert($0.digest).inserted }
+  }
+
+  /// Seconds since 1970 of the artifact's creation, else 0.
+  var created: Int64 { tree.nodes[0].modificationTime }
+
+  /// Where it came from: a layout's path, or the registry.
+  package var origin: String { layout?.origin ?? source?.origin ?? "" }
+}

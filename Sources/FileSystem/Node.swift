@@ -1,0 +1,123 @@
+import ArtifactTree
+import Content
+import LocalRegistry
+import OCI
+import Synchronization
+
+/// What the kernel holds by number.
+final class Node: Sendable {
+  /// What it is.
+  enum Kind: Sendable {
+    case root
+    case registry(String)
+    case prefix(Prefix)
+    case artifact(ArtifactSlot)
+    case folder(LoadedArtifact, Int)
+    case link(LoadedArtifact, Int)
+    case file(FileNode)
+  }
+
+  let identifier: UInt64
+  let inode: UInt64
+  /// For `..`.
+  let parent: UInt64
+  /// From the root of the mount; two names of one file have the first one's.
+  let path: String
+  let kind: Kind
+
+  init(identifier: UInt64, inode: UInt64, parent: UInt64, path: String, kind: Kind) {
+    self.identifier = identifier
+    self.inode = inode
+    self.parent = parent
+    self.path = path
+    self.kind = kind
+  }
+}
+
+/// The folder of an artifact, bound to a manifest when somebody first looks into it.
+final class ArtifactSlot: Sendable {
+  let reference: Reference?
+  /// What the reference stood for when the folder was looked up; nil where it was only listed.
+  let resolution: ReferenceResolver.Resolution?
+  private let artifact: Mutex<LoadedArtifact?>
+
+  init(
+    reference: Reference?,
+    resolution: ReferenceResolver.Resolution? = nil,
+    artifact: LoadedArtifact? = nil
+  ) {
+    self.reference = reference
+    self.resolution = resolution
+    self.artifact = Mutex(artifact)
+  }
+
+  var bound: LoadedArtifact? { artifact.withLock { $0 } }
+
+  /// Binds the folder, unless it is bound: what is open keeps its tree.
+  func bind(_ loaded: LoadedArtifact) -> LoadedArtifact {
+    artifact.withLock { artifact in
+      if let artifact { return artifact }
+      artifact = loaded
+      return loaded
+    }
+  }
+}
+
+/// A file by its content: shared by every name, tag and registry that has the same bytes under the same attributes.
+final class FileNode: Sendable {
+  struct Key: Hashable, Sendable {
+    let digest: Digest
+    let offset: Int64
+    let size: Int64
+    let mode: UInt32
+    let modificationTime: Int64
+  }
+
+  private struct State {
+    var homes: [Home] = []
+    var isBad = false
+    var wasComplete = false
+  }
+
+  /// Where bytes may be had.
+  struct Home: Sendable {
+    let layout: (any LocalRepository)?
+    let source: (any Repository)?
+  }
+
+  let key: Key
+  let content: FileContent
+  private let state: Mutex<State>
+
+  init(key: Key, content: FileContent) {
+    self.key = key
+    self.content = content
+    state = Mutex(State())
+  }
+
+  /// Adds a place of another artifact that has the same file.
+  func add(_ artifact: LoadedArtifact) {
+    state.withLock { state in
+      let isKnown = state.homes.contains {
+        $0.layout?.origin == artifact.layout?.origin && $0.source?.origin == artifact.source?.origin
+      }
+      if !isKnown, state.homes.count < 16 {
+        state.homes.append(Home(layout: artifact.layout, source: artifact.source))
+      }
+    }
+  }
+
+  var homes: [Home] { state.withLock { $0.homes } }
+
+  /// Set once the blob's bytes turned out wrong: opening it makes the kernel look the name up again.
+  var isBad: Bool {
+    get { state.withLock { $0.isBad } }
+    set { state.withLock { $0.isBad = newValue } }
+  }
+
+  /// The blob was complete at an earlier open.
+  var wasComplete: Bool {
+    get { state.withLock { $0.wasComplete } }
+    set { state.withLock { $0.wasComplete = newValue } }
+  }
+}

@@ -1,0 +1,208 @@
+import Content
+package import LocalRegistry
+package import OCI
+
+/// What a name below a registry stands for: an artifact, a repository, a namespace, or nothing (design 1).
+package actor PathClassifier {
+  /// The answer.
+  package enum Class: Sendable, Hashable {
+    case artifact(Reference)
+    /// A repository; below it, names that nobody confirms are nothing.
+    case repository
+    /// Something above repositories, which nobody need confirm.
+    case namespace
+    case absent
+  }
+
+  private struct Key: Hashable {
+    let registry: String
+    let components: [String]
+    let name: String
+  }
+
+  private struct Memory {
+    let answer: Class
+    let expires: ContinuousClock.Instant
+  }
+
+  private let local: LocalRegistry
+  private let remote: any RepositoryProvider
+  private let resolver: ReferenceResolver
+  private let options: FileSystemOptions
+  private var memory: [Key: Memory] = [:]
+  private var pending: [Key: Task<Result<Class, ContentError>, Never>] = [:]
+  /// Tags that a list told of, by repository.
+  private var listed: [RepositoryName: (tags: Set<String>, expires: ContinuousClock.Instant)] = [:]
+
+  private static let limit = 50_000
+
+  /// Makes a classifier.
+  ///
+  /// - Parameters:
+  ///   - local: asked first.
+  ///   - remote: asked whether repositories exist.
+  ///   - resolver: asked whether tags exist.
+  ///   - options: times to live and the depth of namespaces.
+  package init(
+    local: LocalRegistry,
+    remote: any RepositoryProvider,
+    resolver: ReferenceResolver,
+    options: FileSystemOptions
+  ) {
+    self.local = local
+    self.remote = remote
+    self.resolver = resolver
+    self.options = options
+  }
+
+  /// Classifies a name that may be a tag, a repository or a namespace.
+  ///
+  /// - Parameters:
+  ///   - name: in its spelling.
+  ///   - prefix: of the folder it is looked up in.
+  ///   - mayBeComponent: by the grammar.
+  ///   - mayBeTag: by the grammar.
+  /// - Throws: `ContentError` where a registry that must be asked does not answer.
+  func classify(
+    _ name: String,
+    in prefix: Prefix,
+    mayBeComponent: Bool,
+    mayBeTag: Bool
+  ) async throws(ContentError) -> Class {
+    if mayBeTag, let repository = prefix.repository, isListed(name, in: repository) {
+      return .artifact(Reference(repository: repository, target: .tag(name)))
+    }
+    let key = Key(registry: prefix.registry, components: prefix.components, name: name)
+    if let known = memory[key], known.expires > ContinuousClock.now { return known.answer }
+    let task: Task<Result<Class, ContentError>, Never>
+    if let running = pending[key] {
+      task = running
+    } else {
+      task = Task {
+        do throws(ContentError) {
+          return .success(
+            try await self.ask(name, in: prefix, mayBeComponent: mayBeComponent, mayBeTag: mayBeTag))
+        } catch {
+          return .failure(error)
+        }
+      }
+      pending[key] = task
+    }
+    let result = await task.value
+    pending[key] = nil
+    let answer = try result.get()
+    let isPositive = answer == .repository || { if case .artifact = answer { true } else { false } }()
+    if memory.count >= Self.limit { memory = [:] }
+    // A tag's own answer is remembered by the resolver, by its time to live.
+    if case .artifact = answer { return answer }
+    memory[key] = Memory(
+      answer: answer,
+      expires: .now + (isPositive ? options.timeToLive : options.negativeTimeToLive))
+    return answer
+  }
+
+  /// Remembers what a tag list told.
+  func note(_ tags: [String], of repository: RepositoryName) {
+    if listed.count >= 1000 { listed = [:] }
+    listed[repository] = (Set(tags), .now + options.timeToLive)
+  }
+
+  private func isListed(_ tag: String, in repository: RepositoryName) -> Bool {
+    guard let list = listed[repository], list.expires > ContinuousClock.now else { return false }
+    return list.tags.contains(tag)
+  }
+
+  private func ask(
+    _ name: String,
+    in prefix: Prefix,
+    mayBeComponent: Bool,
+    mayBeTag: Bool
+  ) async throws(ContentError) -> Class {
+    let known = await local.children(registry: prefix.registry, components: prefix.components)
+    // Side by side: a tag wins, but the list need not wait for it.
+    async let tag = tagAnswer(name, in: prefix, mayBeTag: mayBeTag, isKnown: known.targets.contains(.tag(name)))
+    async let repository = repositoryAnswer(
+      name,
+      in: prefix,
+      mayBeComponent: mayBeComponent,
+      isKnown: known.components.contains(name))
+    let (tagResult, repositoryResult) = await (tag, repository)
+    if case .success(let reference?) = tagResult { return .artifact(reference) }
+    if case .success(let answer?) = repositoryResult { return answer }
+    // Both unknown. A registry that did not answer at all is no proof of absence.
+    if case .failure(let error) = tagResult { throw error }
+    if case .failure(let error) = repositoryResult { throw error }
+    guard mayBeComponent else { return .absent }
+    if options.namespaces.contains("\(prefix.registry)/\((prefix.components + [name]).joined(separator: "/"))") {
+      return .namespace
+    }
+    guard !prefix.isKnownRepository, known.targets.isEmpty, prefix.components.count < options.namespaceDepth,
+      !NameRules.looksLikeFile(name), !options.isOffline
+    else { return .absent }
+    return .namespace
+  }
+
+  private func tagAnswer(
+    _ name: String,
+    in prefix: Prefix,
+    mayBeTag: Bool,
+    isKnown: Bool
+  ) async -> Result<Reference?, ContentError> {
+    guard mayBeTag, let repository = prefix.repository else { return .success(nil) }
+    let reference = Reference(repository: repository, target: .tag(name))
+    do throws(ContentError) {
+      _ = try await resolver.resolve(reference)
+      return .success(reference)
+    } catch {
+      switch error.code {
+      // While a name is being classified these all mean "not known here": registries answer 401 and 403 for what
+      // does not exist.
+      case .notFound, .unauthorized, .offline, .invalid: return .success(nil)
+      default: return isKnown ? .success(reference) : .failure(error)
+      }
+    }
+  }
+
+  private func repositoryAnswer(
+    _ name: String,
+    in prefix: Prefix,
+    mayBeComponent: Bool,
+    isKnown: Bool
+  ) async -> Result<Class?, ContentError> {
+    guard mayBeComponent else { return .success(nil) }
+    let path = (prefix.components + [name]).joined(separator: "/")
+    if isKnown {
+      let inner = await local.children(registry: prefix.registry, components: prefix.components + [name])
+      return .success(inner.targets.isEmpty ? .namespace : .repository)
+    }
+    guard !options.isOffline, let repository = RepositoryName(registry: prefix.registry, path: path) else {
+      return .success(nil)
+    }
+    do throws(ContentError) {
+      _ = try await remote.repository(repository).tags(limit: 1)
+      return .success(.repository)
+    } catch {
+      switch error.code {
+      case .notFound, .unauthorized, .invalid: return .success(nil)
+      default: return .failure(error)
+      }
+    }
+  }
+}
+
+/// A place between a registry and its artifacts.
+struct Prefix: Sendable, Hashable {
+  let registry: String
+  let components: [String]
+  /// Somebody confirmed a repository of this name.
+  let isKnownRepository: Bool
+
+  /// The repository of this name, where it can be one.
+  var repository: RepositoryName? {
+    components.isEmpty ? nil : RepositoryName(registry: registry, path: components.joined(separator: "/"))
+  }
+
+  func appending(_ component: String, isKnownRepository: Bool) -> Prefix {
+    Prefix(registry: registry, components: components + [component], isKnownRepository: isKnownRepository)
+  }
+}

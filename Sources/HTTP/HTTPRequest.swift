@@ -1,0 +1,50 @@
+/// One request, with the bounds it runs in.
+package struct HTTPRequest: Sendable {
+  /// What is done.
+  package enum Method: String, Sendable {
+    case get = "GET"
+    case head = "HEAD"
+    case post = "POST"
+  }
+
+  package var method: Method
+  package var url: RequestURL
+  /// Name and value, sent as they are. They are sent to redirect targets too, so nothing secret stands here.
+  package var headers: [(name: String, value: String)]
+  /// The Authorization header; never sent to another origin than that of `url`.
+  package var authorization: Secret?
+  /// Bytes of the resource; a single range.
+  package var range: Range<Int64>?
+  /// Sent with POST.
+  package var body: [UInt8]
+  package var connectTimeout: Duration = .seconds(10)
+  /// How long no byte may come.
+  package var stallTimeout: Duration = .seconds(30)
+  /// How long it may take in all; none where it depends on how much there is.
+  package var totalTimeout: Duration?
+
+  /// Makes a request.
+  ///
+  /// - Parameters:
+  ///   - method: what is done.
+  ///   - url: to what.
+  ///   - headers: name and value.
+  ///   - authorization: the header's value.
+  ///   - range: a single range of bytes, not empty.
+  ///   - body: for POST.
+  package init(
+    _ method: Method,
+    _ url: RequestURL,
+    headers: [(name: String, value: String)] = [],
+    authorization: Secret? = nil,
+    range: Range<Int64>? = nil,
+    body: [UInt8] = []
+  ) {
+    self.method = method
+    self.url = url
+    self.headers = headers
+    self.authorization = authorization
+    self.range = range
+    self.body = body
+  }
+}

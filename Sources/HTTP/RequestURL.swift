@@ -1,0 +1,67 @@
+/// The address of a request. Its query may be a signature, so only what is before it shows in a log.
+package struct RequestURL: Sendable, Hashable {
+  /// The whole address, for the one place that sends it.
+  package let text: String
+  /// `http` or `https`.
+  package let scheme: String
+  /// In lower case, without brackets.
+  package let host: String
+  package let port: Int
+
+  /// Parses an address.
+  ///
+  /// - Parameter text: `http://` or `https://`, without user information, in visible ASCII.
+  package init?(_ text: String) {
+    guard text.utf8.count <= 16_384, text.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7f && $0 != UInt8(ascii: "\\") }) else {
+      return nil
+    }
+    guard let separator = text.firstRange(of: "://") else { return nil }
+    let scheme = text[..<separator.lowerBound].lowercased()
+    guard scheme == "http" || scheme == "https" else { return nil }
+    let rest = text[separator.upperBound...]
+    let end = rest.firstIndex { $0 == "/" || $0 == "?" || $0 == "#" } ?? rest.endIndex
+    let authority = rest[..<end]
+    guard !authority.isEmpty, !authority.contains("@") else { return nil }
+    var host = authority
+    var port = scheme == "https" ? 443 : 80
+    if let colon = authority.lastIndex(of: ":"), !authority[colon...].contains("]") {
+      guard let number = Int(authority[authority.index(after: colon)...]), (1...65535).contains(number) else {
+        return nil
+      }
+      port = number
+      host = authority[..<colon]
+    }
+    if host.hasPrefix("["), host.hasSuffix("]") { host = host.dropFirst().dropLast() }
+    guard !host.isEmpty else { return nil }
+    self.text = text
+    self.scheme = scheme
+    self.host = host.lowercased()
+    self.port = port
+  }
+
+  /// Whether both have one scheme, host and port.
+  ///
+  /// - Parameter other: another address.
+  package func hasSameOrigin(as other: RequestURL) -> Bool {
+    scheme == other.scheme && host == other.host && port == other.port
+  }
+
+  /// Whether the host is this machine by name or address.
+  package var isLoopback: Bool { Self.isLoopback(host: host) }
+
+  /// Whether a host is this machine by name or address (RFC 6761 6.3, RFC 1122 3.2.1.3).
+  ///
+  /// - Parameter host: without port and brackets.
+  package static func isLoopback(host: String) -> Bool {
+    if host == "localhost" || host == "::1" { return true }
+    let parts = host.split(separator: ".", omittingEmptySubsequences: false)
+    return parts.count == 4 && parts[0] == "127" && parts.allSatisfy { UInt8($0) != nil }
+  }
+}
+
+extension RequestURL: CustomStringConvertible {
+  package var description: String {
+    guard let end = text.firstIndex(where: { $0 == "?" || $0 == "#" }) else { return text }
+    return text[..<end] + "?…"
+  }
+}

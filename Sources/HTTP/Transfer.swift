@@ -1,0 +1,116 @@
+import CCurl
+
+/// One request under way. It belongs to the transfer thread alone.
+final class Transfer {
+  let identifier: UInt64
+  let request: HTTPRequest
+  let receiver: any ResponseReceiver
+  let redirectCount: Int
+  let handle: OpaquePointer
+  private(set) var headerList: UnsafeMutablePointer<curl_slist>?
+  private var status = 0
+  private var headers: [(name: String, value: String)] = []
+  private var headerBytes = 0
+  private var delivered = false
+  private var redirectBytes = 0
+  var received: UInt64 = 0
+  /// The receiver returned false.
+  private(set) var wasStopped = false
+
+  // The most that headers may have, all together.
+  private static let headerLimit = 256 << 10
+
+  init?(identifier: UInt64, request: HTTPRequest, receiver: any ResponseReceiver, redirectCount: Int) {
+    guard let handle = curl_easy_init() else { return nil }
+    self.identifier = identifier
+    self.request = request
+    self.receiver = receiver
+    self.redirectCount = redirectCount
+    self.handle = handle
+  }
+
+  deinit {
+    curl_easy_cleanup(handle)
+    curl_slist_free_all(headerList)
+  }
+
+  var isRedirect: Bool { RedirectPolicy.isRedirect(status) }
+  var responseStatus: Int { status }
+
+  func addHeader(_ name: String, _ value: String) {
+    // A line break would end the header and start another.
+    let line = "\(name): \(value)".filter { !$0.isNewline && $0 != "\0" }
+    headerList = curl_slist_append(headerList, line)
+  }
+
+  func receiveHeader(_ bytes: UnsafeRawBufferPointer) -> Bool {
+    headerBytes += bytes.count
+    guard headerBytes <= Self.headerLimit else { return false }
+    let line = String(decoding: bytes, as: UTF8.self)
+    if line.hasPrefix("HTTP/") {
+      // Each status line starts a new response: 100 Continue, a proxy's CONNECT.
+      headers = []
+      let parts = line.split(separator: " ")
+      status = parts.count > 1 ? Int(parts[1].prefix(3)) ?? 0 : 0
+      return true
+    }
+    guard let colon = line.firstIndex(of: ":") else { return true }
+    let isSpace: (Character) -> Bool = { $0 == " " || $0 == "\t" || $0.isNewline }
+    let value = line[line.index(after: colon)...].drop(while: isSpace)
+    let end = value.lastIndex { !isSpace($0) }
+    headers.append((String(line[..<colon]), end.map { String(value[...$0]) } ?? ""))
+    return true
+  }
+
+  func receiveBody(_ bytes: UnsafeRawBufferPointer) -> Bool {
+    if isRedirect {
+      // What a redirect says beside its Location is read so that the connection can serve again, within reason.
+      redirectBytes += bytes.count
+      return redirectBytes <= 64 << 10
+    }
+    received += UInt64(bytes.count)
+    guard deliverHead() else { return false }
+    guard receiver.receive(bytes) else {
+      wasStopped = true
+      return false
+    }
+    return true
+  }
+
+  /// Hands status and headers over, once.
+  func deliverHead() -> Bool {
+    if delivered { return !wasStopped }
+    delivered = true
+    guard receiver.receive(HTTPResponse(status: status, headers: headers, url: request.url)) else {
+      wasStopped = true
+      return false
+    }
+    return true
+  }
+}
+
+// Functions at file scope are nonisolated and capture nothing, so they convert to C function pointers.
+
+func receiveBody(
+  _ buffer: UnsafeMutablePointer<CChar>?,
+  _ size: Int,
+  _ count: Int,
+  _ user: UnsafeMutableRawPointer?
+) -> Int {
+  guard let user else { return 0 }
+  // SAFETY: the pointer is the transfer that TransferThread holds until the handle is done.
+  let transfer = Unmanaged<Transfer>.fromOpaque(user).takeUnretainedValue()
+  return transfer.receiveBody(UnsafeRawBufferPointer(start: buffer, count: size * count)) ? size * count : 0
+}
+
+func receiveHeader(
+  _ buffer: UnsafeMutablePointer<CChar>?,
+  _ size: Int,
+  _ count: Int,
+  _ user: UnsafeMutableRawPointer?
+) -> Int {
+  guard let user else { return 0 }
+  // SAFETY: as in receiveBody.
+  let transfer = Unmanaged<Transfer>.fromOpaque(user).takeUnretainedValue()
+  return transfer.receiveHeader(UnsafeRawBufferPointer(start: buffer, count: size * count)) ? size * count : 0
+}

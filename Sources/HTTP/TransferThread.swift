@@ -1,0 +1,271 @@
+import CCurl
+import Glibc
+import Synchronization
+package import Telemetry
+
+/// One thread that runs every transfer of the process with libcurl's multi interface.
+///
+/// Receivers are called on this thread. Connections are kept and shared, HTTP/2 is used where the host speaks it.
+package final class TransferThread: Sendable {
+  private enum Command: Sendable {
+    case add(identifier: UInt64, request: HTTPRequest, receiver: any ResponseReceiver)
+    case cancel(identifier: UInt64)
+    case stop
+  }
+
+  private struct Inbox: Sendable {
+    var commands: [Command] = []
+    var nextIdentifier: UInt64 = 1
+    var isStopped = false
+  }
+
+  // SAFETY: other threads only call curl_multi_wakeup on it, which libcurl allows; all else is the thread's own.
+  private struct Multi: @unchecked Sendable {
+    let pointer: OpaquePointer
+  }
+
+  private let multi: Multi
+  private let inbox = Mutex(Inbox())
+  private let metrics: Metrics
+  private let certificates: CertificateSettings
+
+  /// Starts the thread. It runs until `stop`.
+  ///
+  /// - Parameters:
+  ///   - metrics: where requests and bytes are counted.
+  ///   - environment: `SSL_CERT_FILE`, `SSL_CERT_DIR`, `CURL_CA_BUNDLE`; libcurl reads the proxy variables itself.
+  package init(metrics: Metrics, environment: [String: String]) {
+    curl_global_init(Int(CURL_GLOBAL_DEFAULT))
+    guard let pointer = curl_multi_init() else { preconditionFailure("libcurl could not be started") }
+    _ = ccurl_multi_set_long(pointer, CURLMOPT_MAX_HOST_CONNECTIONS, 32)
+    _ = ccurl_multi_set_long(pointer, CURLMOPT_PIPELINING, Int(CURLPIPE_MULTIPLEX))
+    multi = Multi(pointer: pointer)
+    self.metrics = metrics
+    certificates = CertificateSettings(environment: environment)
+    var thread = pthread_t()
+    // SAFETY: the thread releases what is retained here when it ends.
+    let user = Unmanaged.passRetained(self).toOpaque()
+    let result = pthread_create(&thread, nil, runTransferThread, user)
+    precondition(result == 0, "no thread for transfers")
+    pthread_detach(thread)
+  }
+
+  /// Starts a request.
+  ///
+  /// - Parameters:
+  ///   - request: what to send.
+  ///   - receiver: takes the response, on the transfer thread.
+  /// - Returns: what `cancel` takes.
+  @discardableResult
+  package func start(_ request: HTTPRequest, receiver: any ResponseReceiver) -> UInt64 {
+    let identifier: UInt64? = inbox.withLock { inbox in
+      guard !inbox.isStopped else { return nil }
+      let identifier = inbox.nextIdentifier
+      inbox.nextIdentifier += 1
+      inbox.commands.append(.add(identifier: identifier, request: request, receiver: receiver))
+      return identifier
+    }
+    guard let identifier else {
+      receiver.finish(HTTPError(.cancelled, "the program is ending"))
+      return 0
+    }
+    curl_multi_wakeup(multi.pointer)
+    return identifier
+  }
+
+  /// Ends a request; its receiver is finished with `cancelled`, unless it is finished already.
+  ///
+  /// - Parameter identifier: what `start` gave.
+  package func cancel(_ identifier: UInt64) {
+    inbox.withLock { $0.commands.append(.cancel(identifier: identifier)) }
+    curl_multi_wakeup(multi.pointer)
+  }
+
+  /// Ends every request and the thread.
+  package func stop() {
+    inbox.withLock { inbox in
+      guard !inbox.isStopped else { return }
+      inbox.isStopped = true
+      inbox.commands.append(.stop)
+    }
+    curl_multi_wakeup(multi.pointer)
+  }
+
+  fileprivate func run() {
+    var active: [UInt64: Transfer] = [:]
+    var running: Int32 = 0
+    while true {
+      let commands = inbox.withLock { inbox in
+        defer { inbox.commands.removeAll(keepingCapacity: true) }
+        return inbox.commands
+      }
+      for command in commands {
+        switch command {
+        case .add(let identifier, let request, let receiver):
+          add(request, identifier: identifier, receiver: receiver, redirectCount: 0, to: &active)
+        case .cancel(let identifier):
+          guard let transfer = active.removeValue(forKey: identifier) else { continue }
+          curl_multi_remove_handle(multi.pointer, transfer.handle)
+          transfer.receiver.finish(HTTPError(.cancelled, "cancelled"))
+        case .stop:
+          for transfer in active.values {
+            curl_multi_remove_handle(multi.pointer, transfer.handle)
+            transfer.receiver.finish(HTTPError(.cancelled, "the program is ending"))
+          }
+          // The multi handle stays: a late wakeup from another thread must find it.
+          return
+        }
+      }
+      curl_multi_perform(multi.pointer, &running)
+      finishDone(&active)
+      let isIdle = inbox.withLock { $0.commands.isEmpty }
+      if isIdle { curl_multi_poll(multi.pointer, nil, 0, 1000, nil) }
+    }
+  }
+
+  private func add(
+    _ request: HTTPRequest,
+    identifier: UInt64,
+    receiver: any ResponseReceiver,
+    redirectCount: Int,
+    to active: inout [UInt64: Transfer]
+  ) {
+    guard
+      let transfer = Transfer(
+        identifier: identifier,
+        request: request,
+        receiver: receiver,
+        redirectCount: redirectCount)
+    else {
+      receiver.finish(HTTPError(.broken, "out of memory"))
+      return
+    }
+    configure(transfer)
+    active[identifier] = transfer
+    metrics.httpRequests.add()
+    curl_multi_add_handle(multi.pointer, transfer.handle)
+  }
+
+  private func configure(_ transfer: Transfer) {
+    let handle = transfer.handle
+    let request = transfer.request
+    // SAFETY: `active` holds the transfer as long as the handle is in use.
+    let user = Unmanaged.passUnretained(transfer).toOpaque()
+    _ = ccurl_set_string(handle, CURLOPT_URL, request.url.text)
+    _ = ccurl_set_string(handle, CURLOPT_PROTOCOLS_STR, "http,https")
+    _ = ccurl_set_string(handle, CURLOPT_USERAGENT, "weightfs")
+    _ = ccurl_set_long(handle, CURLOPT_NOSIGNAL, 1)
+    _ = ccurl_set_long(handle, CURLOPT_HTTP_VERSION, Int(CURL_HTTP_VERSION_2TLS))
+    _ = ccurl_set_long(handle, CURLOPT_TCP_KEEPALIVE, 1)
+    _ = ccurl_set_long(handle, CURLOPT_BUFFERSIZE, 512 << 10)
+    _ = ccurl_set_long(handle, CURLOPT_FOLLOWLOCATION, 0)
+    _ = ccurl_set_long(handle, CURLOPT_CONNECTTIMEOUT_MS, request.connectTimeout.milliseconds)
+    // The low-speed limit counts bytes a second over whole seconds, so it ends only what really stands still.
+    _ = ccurl_set_long(handle, CURLOPT_LOW_SPEED_LIMIT, 1)
+    _ = ccurl_set_long(handle, CURLOPT_LOW_SPEED_TIME, max(1, (request.stallTimeout.milliseconds + 999) / 1000))
+    if let total = request.totalTimeout { _ = ccurl_set_long(handle, CURLOPT_TIMEOUT_MS, total.milliseconds) }
+    certificates.apply(to: handle)
+    // Bytes are counted and hashed as the registry keeps them.
+    transfer.addHeader("Accept-Encoding", "identity")
+    for header in request.headers { transfer.addHeader(header.name, header.value) }
+    if let authorization = request.authorization { transfer.addHeader("Authorization", authorization.value) }
+    if let range = request.range {
+      transfer.addHeader("Range", "bytes=\(range.lowerBound)-\(range.upperBound - 1)")
+    }
+    switch request.method {
+    case .get: break
+    case .head: _ = ccurl_set_long(handle, CURLOPT_NOBODY, 1)
+    case .post:
+      _ = ccurl_set_long(handle, CURLOPT_POST, 1)
+      _ = ccurl_set_long(handle, CURLOPT_POSTFIELDSIZE, request.body.count)
+      _ = request.body.withUnsafeBufferPointer { body in
+        body.withMemoryRebound(to: CChar.self) { ccurl_set_string(handle, CURLOPT_COPYPOSTFIELDS, $0.baseAddress) }
+      }
+    }
+    _ = ccurl_set_list(handle, CURLOPT_HTTPHEADER, transfer.headerList)
+    _ = ccurl_set_pointer(handle, CURLOPT_PRIVATE, user)
+    _ = ccurl_set_pointer(handle, CURLOPT_WRITEDATA, user)
+    _ = ccurl_set_data_callback(handle, CURLOPT_WRITEFUNCTION, receiveBody)
+    _ = ccurl_set_pointer(handle, CURLOPT_HEADERDATA, user)
+    _ = ccurl_set_data_callback(handle, CURLOPT_HEADERFUNCTION, receiveHeader)
+  }
+
+  private func finishDone(_ active: inout [UInt64: Transfer]) {
+    var left: Int32 = 0
+    while let message = curl_multi_info_read(multi.pointer, &left) {
+      guard message.pointee.msg == CURLMSG_DONE, let handle = message.pointee.easy_handle else { continue }
+      let code = message.pointee.data.result
+      var user: UnsafeMutableRawPointer?
+      _ = ccurl_get_pointer(handle, CURLINFO_PRIVATE, &user)
+      guard let user else { continue }
+      // SAFETY: `active` still holds it.
+      let transfer = Unmanaged<Transfer>.fromOpaque(user).takeUnretainedValue()
+      curl_multi_remove_handle(multi.pointer, handle)
+      active.removeValue(forKey: transfer.identifier)
+      metrics.httpBytes.add(transfer.received)
+      finish(transfer, code, &active)
+    }
+  }
+
+  private func finish(_ transfer: Transfer, _ code: CURLcode, _ active: inout [UInt64: Transfer]) {
+    if transfer.isRedirect, code == CURLE_OK || code == CURLE_WRITE_ERROR {
+      var location: UnsafeMutableRawPointer?
+      _ = ccurl_get_pointer(transfer.handle, CURLINFO_REDIRECT_URL, &location)
+      if let location {
+        let text = String(cString: location.assumingMemoryBound(to: CChar.self))
+        do throws(HTTPError) {
+          let next = try RedirectPolicy.next(
+            after: transfer.request,
+            status: transfer.responseStatus,
+            location: text,
+            count: transfer.redirectCount)
+          add(
+            next,
+            identifier: transfer.identifier,
+            receiver: transfer.receiver,
+            redirectCount: transfer.redirectCount + 1,
+            to: &active)
+        } catch {
+          transfer.receiver.finish(error)
+        }
+        return
+      }
+    }
+    guard code == CURLE_OK else {
+      transfer.receiver.finish(transfer.wasStopped ? HTTPError(.stopped, "stopped") : Self.error(code, transfer))
+      return
+    }
+    transfer.receiver.finish(transfer.deliverHead() ? nil : HTTPError(.stopped, "stopped"))
+  }
+
+  private static func error(_ code: CURLcode, _ transfer: Transfer) -> HTTPError {
+    let text = String(cString: curl_easy_strerror(code))
+    let place = transfer.request.url
+    switch code {
+    case CURLE_OPERATION_TIMEDOUT:
+      return HTTPError(.timedOut, "\(place): no answer in time")
+    case CURLE_PEER_FAILED_VERIFICATION, CURLE_SSL_CONNECT_ERROR, CURLE_SSL_CACERT_BADFILE, CURLE_SSL_CERTPROBLEM,
+      CURLE_SSL_CIPHER, CURLE_SSL_ISSUER_ERROR:
+      return HTTPError(.tls, "\(place): TLS failed: \(text)")
+    case CURLE_PARTIAL_FILE, CURLE_RECV_ERROR, CURLE_GOT_NOTHING, CURLE_HTTP2, CURLE_HTTP2_STREAM,
+      CURLE_WEIRD_SERVER_REPLY, CURLE_WRITE_ERROR:
+      return HTTPError(.broken, "\(place): the response broke off: \(text)")
+    default:
+      return HTTPError(.unreachable, "\(place): \(text)")
+    }
+  }
+}
+
+private func runTransferThread(_ user: UnsafeMutableRawPointer?) -> UnsafeMutableRawPointer? {
+  guard let user else { return nil }
+  // SAFETY: retained by init for this thread.
+  Unmanaged<TransferThread>.fromOpaque(user).takeRetainedValue().run()
+  return nil
+}
+
+extension Duration {
+  fileprivate var milliseconds: Int {
+    let (seconds, attoseconds) = components
+    return Int(seconds) * 1000 + Int(attoseconds / 1_000_000_000_000_000)
+  }
+}

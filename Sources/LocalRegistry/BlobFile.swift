@@ -1,0 +1,107 @@
+import Glibc
+package import SystemPackage
+
+/// An open file that holds a blob, whole: a file of its own, or a range of an archive.
+package final class BlobFile: Sendable {
+  /// Of the file, open as long as this object lives.
+  package let descriptor: FileDescriptor
+  /// Of the blob's first byte in the file.
+  package let offset: Int64
+  /// Of the blob, bytes.
+  package let size: Int64
+  package let path: FilePath
+  package let identity: FileIdentity
+
+  /// Takes an open file over.
+  ///
+  /// - Parameters:
+  ///   - descriptor: closed with this object.
+  ///   - offset: of the blob in it.
+  ///   - size: of the blob.
+  ///   - path: for messages.
+  ///   - identity: of the file.
+  init(descriptor: FileDescriptor, offset: Int64, size: Int64, path: FilePath, identity: FileIdentity) {
+    self.descriptor = descriptor
+    self.offset = offset
+    self.size = size
+    self.path = path
+    self.identity = identity
+  }
+
+  deinit { try? descriptor.close() }
+
+  /// Reads bytes of the blob.
+  ///
+  /// - Parameters:
+  ///   - buffer: filled from its start, up to the blob's end.
+  ///   - position: in the blob.
+  /// - Returns: how many were read.
+  /// - Throws: `Errno`.
+  package func read(into buffer: UnsafeMutableRawBufferPointer, at position: Int64) throws(Errno) -> Int {
+    let count = Int(max(0, min(Int64(buffer.count), size - position)))
+    return try Disk.read(descriptor, into: UnsafeMutableRawBufferPointer(rebasing: buffer[..<count]), at: offset + position)
+  }
+
+  /// Whether the path still leads to this file, as it was when it was opened.
+  package var isInPlace: Bool { (try? FileIdentity(at: path)) == identity }
+
+  /// Opens a file that is a blob.
+  ///
+  /// - Parameter path: of a regular file, not of a symbolic link.
+  /// - Returns: nil where there is none.
+  /// - Throws: `Errno`.
+  static func open(_ path: FilePath) throws(Errno) -> BlobFile? {
+    do throws(Errno) {
+      let descriptor = try Disk.open(path, .readOnly, options: [.closeOnExec, .noFollow, .nonBlocking])
+      do throws(Errno) {
+        let identity = try FileIdentity(of: descriptor)
+        guard identity.isRegular else { throw Errno.invalidArgument }
+        return BlobFile(descriptor: descriptor, offset: 0, size: identity.size, path: path, identity: identity)
+      } catch {
+        try? descriptor.close()
+        throw error
+      }
+    } catch .noSuchFileOrDirectory {
+      return nil
+    }
+  }
+}
+
+/// What tells one state of a file from another: where it is, how long it is, when it was written.
+package struct FileIdentity: Sendable, Hashable {
+  package let device: UInt64
+  package let inode: UInt64
+  package let size: Int64
+  /// Nanoseconds since 1970.
+  package let modified: Int64
+  package let isRegular: Bool
+
+  /// Asks the file system.
+  ///
+  /// - Parameter descriptor: of an open file.
+  /// - Throws: `Errno`.
+  package init(of descriptor: FileDescriptor) throws(Errno) {
+    var status = stat()
+    guard fstat(descriptor.rawValue, &status) == 0 else { throw Errno(rawValue: errno) }
+    self.init(status)
+  }
+
+  /// Asks the file system, following symbolic links.
+  ///
+  /// - Parameter path: of a file or folder.
+  /// - Throws: `Errno`.
+  package init(at path: FilePath) throws(Errno) {
+    var status = stat()
+    let result = path.withPlatformString { stat($0, &status) }
+    guard result == 0 else { throw Errno(rawValue: errno) }
+    self.init(status)
+  }
+
+  private init(_ status: stat) {
+    device = UInt64(status.st_dev)
+    inode = UInt64(status.st_ino)
+    size = Int64(status.st_size)
+    modified = Int64(status.st_mtim.tv_sec) * 1_000_000_000 + Int64(status.st_mtim.tv_nsec)
+    isRegular = status.st_mode & S_IFMT == S_IFREG
+  }
+}

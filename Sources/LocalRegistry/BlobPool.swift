@@ -1,0 +1,233 @@
+package import Content
+import Glibc
+package import OCI
+import Synchronization
+import SystemPackage
+
+/// The blobs of a root: complete ones under their digest, each once, and partial ones.
+package final class BlobPool: Sendable {
+  package let root: RegistryRoot
+  private let bootIdentifier: [UInt8]
+  private let open = Mutex<[Digest: WeakPartial]>([:])
+
+  private struct WeakPartial: Sendable {
+    weak var blob: PartialBlob?
+  }
+
+  /// Files below this size are copied into layouts, where a link would save nothing (design 6).
+  static let smallestLink: Int64 = 64 << 10
+
+  init(root: RegistryRoot, bootIdentifier: [UInt8]) {
+    self.root = root
+    self.bootIdentifier = bootIdentifier
+  }
+
+  /// The 16 bytes that tell this boot of the machine from another.
+  static func currentBootIdentifier() -> [UInt8] {
+    let descriptor = try? Disk.open("/proc/sys/kernel/random/boot_id", .readOnly)
+    defer { try? descriptor?.close() }
+    var text = [UInt8](repeating: 0, count: 64)
+    let count = text.withUnsafeMutableBytes { buffer in
+      descriptor.flatMap { try? Disk.read($0, into: buffer, at: 0) } ?? 0
+    }
+    let digits = text[..<count].filter { $0 != UInt8(ascii: "-") && $0 > 0x20 }
+    let identifier = stride(from: 0, to: max(digits.count - 1, 0), by: 2).compactMap { index in
+      UInt8(String(decoding: digits[index...index + 1], as: UTF8.self), radix: 16)
+    }
+    // A kernel that tells none is taken for one that was booted anew each time.
+    return identifier.count == 16 ? identifier : (0..<16).map { _ in UInt8.random(in: 0...255) }
+  }
+
+  /// Opens a complete blob. One whose file was written since its commit is set aside: other programs write through
+  /// hard links.
+  ///
+  /// - Parameter descriptor: of the blob.
+  /// - Returns: nil where it is not complete here.
+  /// - Throws: `ContentError`.
+  package func complete(_ descriptor: Descriptor) throws(ContentError) -> BlobFile? {
+    let path = root.blob(descriptor.digest)
+    do throws(Errno) {
+      guard let file = try BlobFile.open(path) else { return nil }
+      let record = VerificationRecords(root: root)
+      if file.size == descriptor.size, record.covers(file, descriptor.digest) { return file }
+      try setAside(descriptor.digest)
+      return nil
+    } catch {
+      throw ContentError(.disk, "\(path)", error)
+    }
+  }
+
+  /// Whether a blob is complete here, by its size alone.
+  ///
+  /// - Parameter descriptor: of the blob.
+  package func hasComplete(_ descriptor: Descriptor) -> Bool {
+    (try? FileIdentity(at: root.blob(descriptor.digest)))?.size == descriptor.size
+  }
+
+  /// Opens the partial blob of a digest, one object a process.
+  ///
+  /// - Parameter descriptor: of the blob.
+  /// - Throws: `ContentError`.
+  package func partial(_ descriptor: Descriptor) throws(ContentError) -> PartialBlob {
+    if let blob = open.withLock({ $0[descriptor.digest]?.blob }) { return blob }
+    let path = root.partial(descriptor.digest)
+    do throws(Errno) {
+      let lock = try FileLock(waitingFor: root.locks.appending("partial-\(descriptor.digest.hex)"))
+      defer { withExtendedLifetime(lock) {} }
+      let blob = try PartialBlob.open(descriptor, path: path, bootIdentifier: bootIdentifier)
+      return open.withLock { open in
+        if let other = open[descriptor.digest]?.blob { return other }
+        open[descriptor.digest] = WeakPartial(blob: blob)
+        return blob
+      }
+    } catch {
+      throw ContentError(.disk, "\(path)", error)
+    }
+  }
+
+  /// What is known of a partial blob without opening it for writing.
+  ///
+  /// - Parameter descriptor: of the blob.
+  /// - Returns: bytes that are there.
+  package func partialBytes(_ descriptor: Descriptor) -> Int64 {
+    if let blob = open.withLock({ $0[descriptor.digest]?.blob }) { return blob.presentBytes }
+    let path = FilePath(root.partial(descriptor.digest).string + ".chunks")
+    guard let file = try? Disk.open(path, .readOnly) else { return 0 }
+    defer { try? file.close() }
+    var blocks = BlockMap(size: descriptor.size)
+    let map = PartialMapFile(descriptor: file, size: descriptor.size)
+    guard (try? map.bootIdentifier()) != nil, let states = try? map.states(of: 0..<blocks.blockCount) else { return 0 }
+    for (block, value) in states.enumerated() where value == 1 { blocks.insert(block..<block + 1) }
+    return blocks.presentBytes
+  }
+
+  /// Puts a complete and verified partial blob under its digest: to the disk, linked, the folder to the disk.
+  ///
+  /// - Parameter blob: whose digest was just found right.
+  /// - Throws: `ContentError`.
+  package func commit(_ blob: PartialBlob) throws(ContentError) {
+    let digest = blob.descriptor.digest
+    let final = root.blob(digest)
+    do throws(Errno) {
+      try Disk.synchronize(blob.file)
+      guard fchmod(blob.file.rawValue, 0o444) == 0 else { throw Errno(rawValue: errno) }
+      do throws(Errno) {
+        try Disk.link(blob.path, to: final)
+      } catch .fileExists {
+        // Another process committed the same file, or the same bytes.
+      } catch .noSuchFileOrDirectory where Disk.exists(final) {
+        // The same, and it removed the partial name already.
+      }
+      if let file = try BlobFile.open(final) { try VerificationRecords(root: root).record(file, digest) }
+      try Disk.synchronizeFolder(root.blobs(digest.algorithm))
+      try Disk.remove(blob.path)
+      try Disk.remove(blob.mapPath)
+    } catch {
+      throw ContentError(.disk, "\(final)", error)
+    }
+    open.withLock { $0[digest] = nil }
+  }
+
+  /// Throws a partial blob away whose bytes turned out wrong. Who has it open keeps the file.
+  ///
+  /// - Parameter blob: the bad one.
+  package func discard(_ blob: PartialBlob) {
+    try? Disk.remove(blob.path)
+    try? Disk.remove(blob.mapPath)
+    open.withLock { $0[blob.descriptor.digest] = nil }
+  }
+
+  /// Stores a small blob that is in memory and verified.
+  ///
+  /// - Parameters:
+  ///   - bytes: all of it.
+  ///   - digest: of the bytes.
+  /// - Throws: `ContentError`.
+  package func store(_ bytes: [UInt8], digest: Digest) throws(ContentError) {
+    let path = root.blob(digest)
+    if (try? FileIdentity(at: path))?.size == Int64(bytes.count) { return }
+    try Disk.replace(path, with: bytes, permissions: [.ownerRead, .groupRead, .otherRead])
+    do throws(Errno) {
+      if let file = try BlobFile.open(path) { try VerificationRecords(root: root).record(file, digest) }
+    } catch {
+      throw ContentError(.disk, "\(path)", error)
+    }
+  }
+
+  /// Puts a complete blob into a layout: a reflink where the file system has them, else a hard link, else a copy.
+  ///
+  /// - Parameters:
+  ///   - digest: of a blob that is complete here.
+  ///   - layout: the folder of an oci-dir.
+  func place(_ digest: Digest, into layout: FilePath) throws(ContentError) {
+    let source = root.blob(digest)
+    let folder = layout.appending("blobs").appending(digest.algorithm.rawValue)
+    let target = folder.appending(digest.hex)
+    do throws(Errno) {
+      guard let file = try BlobFile.open(source) else { return }
+      if let there = try? FileIdentity(at: target), there.size == file.size { return }
+      try Disk.createFolder(folder)
+      if file.size >= Self.smallestLink {
+        if try reflink(file, to: target) { return }
+        do throws(Errno) {
+          try Disk.link(source, to: target)
+          return
+        } catch .fileExists {
+          return
+        } catch .tooManyLinks {
+        } catch .improperLink {
+        } catch .notPermitted {
+        }
+      }
+      try copy(file, to: target)
+    } catch {
+      throw ContentError(.disk, "\(target)", error)
+    }
+  }
+
+  // <linux/fs.h>: FICLONE is _IOW(0x94, 9, int).
+  private static let clone: UInt = 0x4004_9409
+
+  private func reflink(_ file: BlobFile, to target: FilePath) throws(Errno) -> Bool {
+    let temporary = FilePath("\(target).\(getpid()).clone")
+    let output = try Disk.open(
+      temporary,
+      .writeOnly,
+      options: [.create, .exclusiveCreate, .closeOnExec],
+      permissions: [.ownerRead, .groupRead, .otherRead])
+    defer { try? output.close() }
+    guard ioctl(output.rawValue, Self.clone, file.descriptor.rawValue) == 0 else {
+      try Disk.remove(temporary)
+      return false
+    }
+    try Disk.rename(temporary, to: target)
+    return true
+  }
+
+  private func copy(_ file: BlobFile, to target: FilePath) throws(Errno) {
+    let temporary = FilePath("\(target).\(getpid()).copy")
+    let output = try Disk.open(
+      temporary,
+      .writeOnly,
+      options: [.create, .truncate, .closeOnExec],
+      permissions: [.ownerReadWrite, .groupRead, .otherRead])
+    defer { try? output.close() }
+    let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 20, alignment: 4096)
+    defer { buffer.deallocate() }
+    var position: Int64 = 0
+    while position < file.size {
+      let count = try Disk.read(file.descriptor, into: buffer, at: position)
+      guard count > 0 else { throw Errno.ioError }
+      try Disk.write(output, UnsafeRawBufferPointer(rebasing: buffer[..<count]), at: position)
+      position += Int64(count)
+    }
+    try Disk.synchronize(output)
+    try Disk.rename(temporary, to: target)
+  }
+
+  /// Moves a blob that is not what its name says out of the way; nothing of it is served again.
+  private func setAside(_ digest: Digest) throws(Errno) {
+    try Disk.createFolder(root.bad)
+    try Disk.rename(root.blob(digest), to: root.bad.appending("\(digest.algorithm)-\(digest.hex)"))
+  }
+}

@@ -1,0 +1,203 @@
+import Content
+import Glibc
+import SystemPackage
+
+/// System calls with `Errno` as their typed error, and small files written whole.
+enum Disk {
+  static func open(
+    _ path: FilePath,
+    _ mode: FileDescriptor.AccessMode,
+    options: FileDescriptor.OpenOptions = [.closeOnExec],
+    permissions: FilePermissions? = nil
+  ) throws(Errno) -> FileDescriptor {
+    do {
+      return try FileDescriptor.open(path, mode, options: options, permissions: permissions)
+    } catch let error as Errno {
+      throw error
+    } catch {
+      throw .ioError
+    }
+  }
+
+  /// Reads until the buffer is full or the file ends.
+  static func read(
+    _ descriptor: FileDescriptor,
+    into buffer: UnsafeMutableRawBufferPointer,
+    at offset: Int64
+  ) throws(Errno) -> Int {
+    var done = 0
+    while done < buffer.count {
+      let count = pread(
+        descriptor.rawValue,
+        buffer.baseAddress.map { $0 + done },
+        buffer.count - done,
+        off_t(offset) + off_t(done))
+      if count < 0 {
+        if errno == EINTR { continue }
+        throw Errno(rawValue: errno)
+      }
+      if count == 0 { break }
+      done += count
+    }
+    return done
+  }
+
+  static func write(_ descriptor: FileDescriptor, _ bytes: UnsafeRawBufferPointer, at offset: Int64) throws(Errno) {
+    var done = 0
+    while done < bytes.count {
+      let count = pwrite(
+        descriptor.rawValue,
+        bytes.baseAddress.map { $0 + done },
+        bytes.count - done,
+        off_t(offset) + off_t(done))
+      if count < 0 {
+        if errno == EINTR { continue }
+        throw Errno(rawValue: errno)
+      }
+      done += count
+    }
+  }
+
+  static func synchronize(_ descriptor: FileDescriptor) throws(Errno) {
+    guard fdatasync(descriptor.rawValue) == 0 else { throw Errno(rawValue: errno) }
+  }
+
+  static func synchronizeFolder(_ path: FilePath) throws(Errno) {
+    let descriptor = try open(path, .readOnly, options: [.closeOnExec, .directory])
+    defer { try? descriptor.close() }
+    guard fsync(descriptor.rawValue) == 0 else { throw Errno(rawValue: errno) }
+  }
+
+  /// Makes a folder and what is above it.
+  static func createFolder(_ path: FilePath) throws(Errno) {
+    let result = path.withPlatformString { mkdir($0, 0o755) }
+    if result == 0 || errno == EEXIST { return }
+    guard errno == ENOENT, path.lastComponent != nil else { throw Errno(rawValue: errno) }
+    try createFolder(path.removingLastComponent())
+    let second = path.withPlatformString { mkdir($0, 0o755) }
+    if second != 0, errno != EEXIST { throw Errno(rawValue: errno) }
+  }
+
+  static func exists(_ path: FilePath) -> Bool {
+    path.withPlatformString { access($0, F_OK) } == 0
+  }
+
+  static func isFolder(_ path: FilePath) -> Bool {
+    var status = stat()
+    return path.withPlatformString { stat($0, &status) } == 0 && status.st_mode & S_IFMT == S_IFDIR
+  }
+
+  static func remove(_ path: FilePath) throws(Errno) {
+    guard path.withPlatformString({ unlink($0) }) == 0 || errno == ENOENT else { throw Errno(rawValue: errno) }
+  }
+
+  static func rename(_ from: FilePath, to: FilePath) throws(Errno) {
+    let result = from.withPlatformString { old in to.withPlatformString { new in Glibc.rename(old, new) } }
+    guard result == 0 else { throw Errno(rawValue: errno) }
+  }
+
+  static func link(_ from: FilePath, to: FilePath) throws(Errno) {
+    let result = from.withPlatformString { old in to.withPlatformString { new in Glibc.link(old, new) } }
+    guard result == 0 else { throw Errno(rawValue: errno) }
+  }
+
+  /// The names in a folder, without `.` and `..`, sorted; none where it does not exist.
+  static func names(in path: FilePath) throws(Errno) -> [String] {
+    guard let folder = path.withPlatformString({ opendir($0) }) else {
+      if errno == ENOENT || errno == ENOTDIR { return [] }
+      throw Errno(rawValue: errno)
+    }
+    defer { closedir(folder) }
+    var found: [String] = []
+    while let entry = readdir(folder) {
+      let name = withUnsafeBytes(of: entry.pointee.d_name) { bytes in
+        String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
+      }
+      if name != ".", name != ".." { found.append(name) }
+    }
+    return found.sorted()
+  }
+
+  /// Reads a small file.
+  ///
+  /// - Parameters:
+  ///   - path: of the file.
+  ///   - limit: of its size; a longer one is an error.
+  /// - Returns: nil where there is none.
+  static func contents(of path: FilePath, limit: Int) throws(ContentError) -> [UInt8]? {
+    do throws(Errno) {
+      let descriptor = try open(path, .readOnly, options: [.closeOnExec, .nonBlocking])
+      defer { try? descriptor.close() }
+      let identity = try FileIdentity(of: descriptor)
+      guard identity.isRegular else { throw Errno.invalidArgument }
+      guard identity.size <= limit else { throw Errno.fileTooLarge }
+      var bytes = [UInt8](repeating: 0, count: Int(identity.size))
+      var failure: Errno?
+      let count = bytes.withUnsafeMutableBytes { buffer in
+        do throws(Errno) {
+          return try read(descriptor, into: buffer, at: 0)
+        } catch {
+          failure = error
+          return 0
+        }
+      }
+      if let failure { throw failure }
+      bytes.removeSubrange(count...)
+      return bytes
+    } catch .noSuchFileOrDirectory {
+      return nil
+    } catch .notDirectory {
+      return nil
+    } catch {
+      throw ContentError(.disk, "\(path)", error)
+    }
+  }
+
+  /// Writes a file whole or not at all: beside it, to the disk, then renamed.
+  static func replace(_ path: FilePath, with bytes: [UInt8], permissions: FilePermissions) throws(ContentError) {
+    let folder = path.removingLastComponent()
+    let name = path.lastComponent?.string ?? ""
+    let temporary = folder.appending(".\(name).\(getpid()).\(UInt64.random(in: 0 ... .max))")
+    do throws(Errno) {
+      let descriptor = try open(
+        temporary,
+        .writeOnly,
+        options: [.create, .exclusiveCreate, .closeOnExec],
+        permissions: permissions)
+      defer { try? descriptor.close() }
+      var failure: Errno?
+      bytes.withUnsafeBytes { buffer in
+        do throws(Errno) {
+          try write(descriptor, buffer, at: 0)
+          try synchronize(descriptor)
+        } catch {
+          failure = error
+        }
+      }
+      if let failure { throw failure }
+      try rename(temporary, to: path)
+      try synchronizeFolder(folder)
+    } catch {
+      try? remove(temporary)
+      throw ContentError(.disk, "\(path)", error)
+    }
+  }
+}
+
+extension ContentError {
+  /// A failure of the local disk.
+  ///
+  /// - Parameters:
+  ///   - code: the kind.
+  ///   - subject: the path.
+  ///   - error: what the system said.
+  init(_ code: Code, _ subject: String, _ error: Errno) {
+    let advice: String? =
+      switch error {
+      case .noSpace: "The disk is full: free some space, or put the local registry elsewhere (--registry-root)"
+      case .permissionDenied: "Check the owner and mode of the path, or choose another with --registry-root"
+      default: nil
+      }
+    self.init(code, subject, "\(error)", advice: advice)
+  }
+}

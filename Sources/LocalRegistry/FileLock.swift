@@ -1,0 +1,54 @@
+import Glibc
+import SystemPackage
+
+/// A lock that other processes see, on a file of its own; it ends with this object or with the process.
+final class FileLock: Sendable {
+  private let descriptor: FileDescriptor
+
+  /// Takes the lock, waiting for who has it. Holders keep it for one short write to the disk.
+  init(waitingFor path: FilePath) throws(Errno) {
+    descriptor = try Disk.open(path, .readWrite, options: [.create, .closeOnExec], permissions: [.ownerReadWrite])
+    while flock(descriptor.rawValue, LOCK_EX) != 0 {
+      guard errno == EINTR else {
+        let error = Errno(rawValue: errno)
+        try? descriptor.close()
+        throw error
+      }
+    }
+  }
+
+  deinit { try? descriptor.close() }
+}
+
+/// A lock on a range of bytes of an open file (`F_OFD_SETLK`, fcntl(2)): other processes see it, and the kernel ends
+/// it when the process dies. Here a byte stands for a block of a blob.
+enum RangeLock {
+  // <fcntl.h> shows it only with _GNU_SOURCE.
+  private static let setLock: Int32 = 37
+
+  /// Takes the lock if nobody else has any of it.
+  static func tryLock(_ descriptor: FileDescriptor, _ range: Range<Int>) throws(Errno) -> Bool {
+    do throws(Errno) {
+      try set(descriptor, range, type: F_WRLCK)
+      return true
+    } catch {
+      guard error == .resourceTemporarilyUnavailable || error == .permissionDenied else { throw error }
+      return false
+    }
+  }
+
+  static func unlock(_ descriptor: FileDescriptor, _ range: Range<Int>) {
+    try? set(descriptor, range, type: F_UNLCK)
+  }
+
+  private static func set(_ descriptor: FileDescriptor, _ range: Range<Int>, type: Int32) throws(Errno) {
+    var lock = flock()
+    lock.l_type = Int16(type)
+    lock.l_whence = Int16(SEEK_SET)
+    lock.l_start = off_t(range.lowerBound)
+    lock.l_len = off_t(range.count)
+    while fcntl(descriptor.rawValue, setLock, &lock) != 0 {
+      guard errno == EINTR else { throw Errno(rawValue: errno) }
+    }
+  }
+}

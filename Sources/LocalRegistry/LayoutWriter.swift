@@ -1,0 +1,56 @@
+import Content
+import OCI
+import SystemPackage
+
+/// Writes an artifact's oci-dir. At each moment the folder is a valid layout: `index.json` comes last.
+struct LayoutWriter {
+  let pool: BlobPool
+  let path: FilePath
+
+  private struct Marker: Encodable {
+    let imageLayoutVersion = "1.0.0"
+  }
+
+  /// Writes or replaces the layout.
+  ///
+  /// - Parameters:
+  ///   - root: what the reference stands for: a manifest, or an index.
+  ///   - documents: the manifest, and the indexes above it.
+  ///   - name: the full reference, for `org.opencontainers.image.ref.name`.
+  ///   - blobs: config and layers; those that are complete are put in place.
+  /// - Throws: `ContentError`.
+  func write(
+    root: Descriptor,
+    documents: [ManifestDocument],
+    name: String,
+    blobs: [Descriptor]
+  ) throws(ContentError) {
+    do throws(Errno) {
+      for algorithm in Set(documents.map(\.descriptor.digest.algorithm) + [.sha256]) {
+        try Disk.createFolder(path.appending("blobs").appending(algorithm.rawValue))
+      }
+    } catch {
+      throw ContentError(.disk, "\(path)", error)
+    }
+    for document in documents {
+      try pool.store(document.bytes, digest: document.descriptor.digest)
+      try pool.place(document.descriptor.digest, into: path)
+    }
+    for blob in blobs where pool.hasComplete(blob) { try pool.place(blob.digest, into: path) }
+    var entry = root
+    entry.annotations = ["org.opencontainers.image.ref.name": name]
+    let permissions: FilePermissions = [.ownerReadWrite, .groupRead, .otherRead]
+    do {
+      let index = try JSONDocument.encode(Index(manifests: [entry]))
+      try Disk.replace(
+        path.appending("oci-layout"),
+        with: try JSONDocument.encode(Marker()),
+        permissions: permissions)
+      try Disk.replace(path.appending("index.json"), with: index, permissions: permissions)
+    } catch let error as ContentError {
+      throw error
+    } catch {
+      throw ContentError(.invalid, name, "the index cannot be written: \(error)")
+    }
+  }
+}

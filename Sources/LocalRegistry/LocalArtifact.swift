@@ -1,0 +1,28 @@
+package import OCI
+
+/// An artifact that is on this machine, perhaps with blobs missing.
+package struct LocalArtifact: Sendable {
+  /// What the reference stands for here: a manifest or an index.
+  package let descriptor: Descriptor
+  /// Where its blobs are.
+  package let repository: any LocalRepository
+  /// weightfs fetched it, so the registry may be asked for it again. All else is final until `pull`.
+  package let wasFetched: Bool
+  /// It lies in an additional store.
+  package let isAdditional: Bool
+}
+
+/// What lies below a prefix of the tree.
+package struct LocalChildren: Sendable {
+  package var targets: Set<Reference.Target> = []
+  /// The next components of repositories.
+  package var components: Set<String> = []
+
+  mutating func formUnion(_ other: LocalChildren) {
+    targets.formUnion(other.targets)
+    components.formUnion(other.components)
+  }
+
+  /// Whether nothing is there.
+  package var isEmpty: Bool { targets.isEmpty && components.isEmpty }
+}

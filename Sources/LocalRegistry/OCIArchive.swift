@@ -1,0 +1,122 @@
+import Archive
+package import Content
+import Glibc
+package import OCI
+package import SystemPackage
+
+/// An oci-archive: a tar of an OCI layout, used where it lies. Its blobs are ranges of the file.
+package final class OCIArchive: LocalRepository {
+  package let path: FilePath
+  package let executor: BlockingExecutor
+  /// Of the file when it was read.
+  package let identity: FileIdentity
+  private let file: FileDescriptor
+  private let members: [String: TarMember]
+
+  package var origin: String { path.string }
+
+  /// Opens an archive and reads the headers of its members.
+  ///
+  /// - Parameters:
+  ///   - path: of the file.
+  ///   - executor: runs what waits for the disk.
+  /// - Throws: `ContentError` with `corrupt` where it is damaged.
+  package init(path: FilePath, executor: BlockingExecutor) throws(ContentError) {
+    self.path = path
+    self.executor = executor
+    let file: FileDescriptor
+    do throws(Errno) {
+      file = try Disk.open(path, .readOnly, options: [.closeOnExec, .nonBlocking])
+    } catch .noSuchFileOrDirectory {
+      throw ContentError(.notFound, "\(path)", "there is no such file")
+    } catch {
+      throw ContentError(.disk, "\(path)", error)
+    }
+    self.file = file
+    do {
+      identity = try FileIdentity(of: file)
+      guard identity.isRegular else { throw ContentError(.invalid, "\(path)", "is not a regular file") }
+      let source = FileSource(file: file, size: identity.size)
+      var members: [String: TarMember] = [:]
+      for member in try TarIndex(reading: source).members where member.kind == .file && !member.isSparse {
+        var name = String(decoding: member.name, as: UTF8.self)[...]
+        while name.hasPrefix("./") { name = name.dropFirst(2) }
+        members[String(name)] = member
+      }
+      self.members = members
+    } catch {
+      try? file.close()
+      switch error {
+      case let error as ContentError: throw error
+      case let error as ArchiveError:
+        throw ContentError(
+          .corrupt,
+          "\(path)",
+          "\(error)",
+          advice: "An oci-archive is an uncompressed tar of an OCI layout: make it anew with 'skopeo copy'")
+      default: throw ContentError(.disk, "\(path)", "\(error)")
+      }
+    }
+    guard members["index.json"] != nil else {
+      try? file.close()
+      throw ContentError(
+        .invalid,
+        "\(path)",
+        "the archive has no index.json: it is not an oci-archive",
+        advice: "Convert it with 'skopeo copy … oci-archive:FILE'")
+    }
+  }
+
+  deinit { try? file.close() }
+
+  package func index() throws(ContentError) -> Index {
+    guard let member = members["index.json"], member.size <= Int64(indexLimit) else {
+      throw ContentError(.invalid, "\(path)/index.json", "is missing or larger than \(indexLimit) bytes")
+    }
+    var bytes = [UInt8](repeating: 0, count: Int(member.size))
+    var failure: Errno?
+    bytes.withUnsafeMutableBytes { buffer in
+      do throws(Errno) {
+        if try Disk.read(file, into: buffer, at: member.dataOffset) < buffer.count { failure = .ioError }
+      } catch {
+        failure = error
+      }
+    }
+    if let failure { throw ContentError(.disk, "\(path)", failure) }
+    return try Self.parseIndex(bytes, origin)
+  }
+
+  package func blob(_ digest: Digest) throws(ContentError) -> BlobFile? {
+    guard let member = members["blobs/\(digest.algorithm.rawValue)/\(digest.hex)"] else { return nil }
+    do {
+      let own = try file.duplicate()
+      return BlobFile(
+        descriptor: own,
+        offset: member.dataOffset,
+        size: member.size,
+        path: path,
+        identity: try FileIdentity(of: own))
+    } catch {
+      throw ContentError(.disk, "\(path)", "\(error)")
+    }
+  }
+}
+
+/// A file as libarchive's source.
+private final class FileSource: ByteSource {
+  let file: FileDescriptor
+  let size: Int64
+
+  init(file: FileDescriptor, size: Int64) {
+    self.file = file
+    self.size = size
+  }
+
+  func read(into buffer: UnsafeMutableRawBufferPointer, at offset: Int64) throws(ArchiveError) -> Int {
+    do throws(Errno) {
+      return try Disk.read(file, into: buffer, at: offset)
+    } catch {
+      throw ArchiveError(reason: "\(error)")
+    }
+  }
+}

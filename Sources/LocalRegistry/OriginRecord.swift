@@ -1,0 +1,56 @@
+import Content
+import FoundationEssentials
+package import OCI
+import SystemPackage
+
+/// Says that weightfs itself fetched an artifact, so that its tag is resolved anew.
+package struct OriginRecord: Sendable, Codable, Equatable {
+  package let reference: String
+  /// What the reference stood for.
+  package let digest: Digest
+  package let mediaType: MediaType
+  package let size: Int64
+  /// Seconds since 1970 when the registry last said so.
+  package let resolved: Int64
+
+  /// Makes a record.
+  ///
+  /// - Parameters:
+  ///   - reference: what was resolved.
+  ///   - descriptor: what it stands for.
+  ///   - resolved: when, seconds since 1970.
+  init(reference: Reference, descriptor: Descriptor, resolved: Int64) {
+    self.reference = "\(reference)"
+    digest = descriptor.digest
+    mediaType = descriptor.mediaType
+    size = descriptor.size
+    self.resolved = resolved
+  }
+
+  /// The descriptor of the record.
+  package var descriptor: Descriptor { Descriptor(mediaType: mediaType, digest: digest, size: size) }
+
+  static func path(_ root: RegistryRoot, _ reference: Reference) -> FilePath {
+    root.origins.appending("\(Verification.digest(of: Array("\(reference)".utf8)).hex).json")
+  }
+
+  static func read(_ root: RegistryRoot, _ reference: Reference) -> OriginRecord? {
+    guard let bytes = try? Disk.contents(of: path(root, reference), limit: 65_536),
+      let record = try? JSONDocument.decode(OriginRecord.self, from: bytes), record.reference == "\(reference)"
+    else { return nil }
+    return record
+  }
+
+  func write(_ root: RegistryRoot, _ reference: Reference) throws(ContentError) {
+    let bytes: [UInt8]
+    do {
+      bytes = try JSONDocument.encode(self)
+    } catch {
+      throw ContentError(.invalid, self.reference, "the origin record cannot be written")
+    }
+    try Disk.replace(
+      Self.path(root, reference),
+      with: bytes,
+      permissions: [.ownerReadWrite, .groupRead, .otherRead])
+  }
+}

@@ -1,0 +1,303 @@
+import Glibc
+import Hashing
+package import OCI
+import Synchronization
+package import SystemPackage
+
+/// A blob that is on its way: a sparse file, and a map of the blocks that are there.
+///
+/// Several processes may hold the same one. Who wants to fetch blocks claims them with a lock on their bytes of the
+/// map file, looks at the map again, and writes only what was claimed; so no block is fetched twice, and a block that
+/// is there is never written again. A process that dies loses its claims.
+package final class PartialBlob: Sendable {
+  package let descriptor: Descriptor
+  /// Of the sparse file; open as long as this object lives.
+  package let file: FileDescriptor
+  /// Of the sparse file.
+  package let path: FilePath
+  let mapPath: FilePath
+  private let map: PartialMapFile
+  private let state: Mutex<State>
+
+  private struct State {
+    var blocks: BlockMap
+    /// Blocks that this process may write.
+    var claimed: Set<Int> = []
+    /// Bytes at the end of what came, that do not fill a block yet: from where to where, by the block they are in.
+    var tails: [Int: Range<Int64>] = [:]
+  }
+
+  private init(
+    descriptor: Descriptor,
+    file: FileDescriptor,
+    map: PartialMapFile,
+    blocks: BlockMap,
+    path: FilePath,
+    mapPath: FilePath
+  ) {
+    self.descriptor = descriptor
+    self.file = file
+    self.map = map
+    self.path = path
+    self.mapPath = mapPath
+    state = Mutex(State(blocks: blocks))
+  }
+
+  deinit {
+    try? file.close()
+    try? map.descriptor.close()
+  }
+
+  /// Opens or makes a partial blob. After another boot each chunk is hashed anew before it counts: power may have
+  /// been lost before its bytes were on the disk.
+  ///
+  /// - Parameters:
+  ///   - descriptor: of the blob.
+  ///   - path: of the sparse file.
+  ///   - bootIdentifier: 16 bytes that tell one boot from another.
+  /// - Throws: `Errno`.
+  static func open(
+    _ descriptor: Descriptor,
+    path: FilePath,
+    bootIdentifier: [UInt8]
+  ) throws(Errno) -> PartialBlob {
+    let mapPath = FilePath(path.string + ".chunks")
+    let permissions: FilePermissions = [.ownerReadWrite, .groupRead, .otherRead]
+    let options: FileDescriptor.OpenOptions = [.create, .closeOnExec, .noFollow]
+    let file = try Disk.open(path, .readWrite, options: options, permissions: permissions)
+    do throws(Errno) {
+      let mapDescriptor = try Disk.open(mapPath, .readWrite, options: options, permissions: permissions)
+      do throws(Errno) {
+        let map = PartialMapFile(descriptor: mapDescriptor, size: descriptor.size)
+        let blocks = try load(map, file: file, size: descriptor.size, bootIdentifier: bootIdentifier)
+        return PartialBlob(
+          descriptor: descriptor,
+          file: file,
+          map: map,
+          blocks: blocks,
+          path: path,
+          mapPath: mapPath)
+      } catch {
+        try? mapDescriptor.close()
+        throw error
+      }
+    } catch {
+      try? file.close()
+      throw error
+    }
+  }
+
+  private static func load(
+    _ map: PartialMapFile,
+    file: FileDescriptor,
+    size: Int64,
+    bootIdentifier: [UInt8]
+  ) throws(Errno) -> BlockMap {
+    var blocks = BlockMap(size: size)
+    let boot = try map.bootIdentifier()
+    let length = try FileIdentity(of: file).size
+    guard let boot, length == size else {
+      try map.reset(bootIdentifier: bootIdentifier)
+      guard ftruncate(file.rawValue, 0) == 0, ftruncate(file.rawValue, off_t(size)) == 0 else {
+        throw Errno(rawValue: errno)
+      }
+      return blocks
+    }
+    for (block, value) in try map.states(of: 0..<blocks.blockCount).enumerated() where value == 1 {
+      blocks.insert(block..<block + 1)
+    }
+    guard boot != bootIdentifier else { return blocks }
+    let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: Int(BlockMap.chunkSize), alignment: 4096)
+    defer { buffer.deallocate() }
+    for chunk in 0..<blocks.chunkCount {
+      let range = BlockMap.bytes(ofChunk: chunk, size: size)
+      let members = blocks.blocks(touching: range)
+      guard members.contains(where: { blocks.contains(block: $0) }) else { continue }
+      if blocks.contains(chunk: chunk), let expected = try map.digest(ofChunk: chunk) {
+        let part = UnsafeMutableRawBufferPointer(rebasing: buffer[..<range.count])
+        let count = try Disk.read(file, into: part, at: range.lowerBound)
+        if count == range.count, HashStream.digest(of: UnsafeRawBufferPointer(part)) == expected { continue }
+      }
+      blocks.remove(members)
+      try map.write(states: [UInt8](repeating: 0, count: members.count), from: members.lowerBound)
+      try map.write(nil, ofChunk: chunk)
+    }
+    try map.writeHeader(bootIdentifier: bootIdentifier)
+    return blocks
+  }
+
+  /// The map as this process knows it.
+  package var blocks: BlockMap { state.withLock { $0.blocks } }
+
+  /// Whether every byte of a range is there, without asking the disk.
+  ///
+  /// - Parameter range: bytes.
+  package func contains(_ range: Range<Int64>) -> Bool { state.withLock { $0.blocks.contains(range) } }
+
+  /// Runs of blocks that are not there, as this process knows.
+  ///
+  /// - Parameter blocks: where to look.
+  package func missing(in blocks: Range<Int>) -> [Range<Int>] { state.withLock { $0.blocks.missing(in: blocks) } }
+
+  /// Whether every byte is there.
+  package var isComplete: Bool { state.withLock { $0.blocks.isComplete } }
+
+  /// Whether every byte of a chunk is there.
+  ///
+  /// - Parameter chunk: its number.
+  package func contains(chunk: Int) -> Bool { state.withLock { $0.blocks.contains(chunk: chunk) } }
+
+  /// Bytes that are there.
+  package var presentBytes: Int64 { state.withLock { $0.blocks.presentBytes } }
+
+  /// Claims blocks for this process, then looks which of them others brought since.
+  ///
+  /// - Parameter blocks: not claimed by this process yet.
+  /// - Returns: the runs to fetch, empty where all are there; nil where another process has a claim on some.
+  /// - Throws: `Errno`.
+  package func claim(_ blocks: Range<Int>) throws(Errno) -> [Range<Int>]? {
+    guard try RangeLock.tryLock(map.descriptor, lockRange(blocks)) else {
+      try refresh(blocks)
+      return nil
+    }
+    try refresh(blocks)
+    let missing = state.withLock { state in
+      let missing = state.blocks.missing(in: blocks)
+      for run in missing { state.claimed.formUnion(run) }
+      return missing
+    }
+    // What came in the meantime needs no claim.
+    var position = blocks.lowerBound
+    for run in missing {
+      if position < run.lowerBound { RangeLock.unlock(map.descriptor, lockRange(position..<run.lowerBound)) }
+      position = run.upperBound
+    }
+    if position < blocks.upperBound { RangeLock.unlock(map.descriptor, lockRange(position..<blocks.upperBound)) }
+    return missing
+  }
+
+  /// Gives claims back, those of blocks that did not come.
+  ///
+  /// - Parameter blocks: claimed before.
+  package func release(_ blocks: Range<Int>) {
+    state.withLock { state in
+      for block in blocks {
+        state.claimed.remove(block)
+        state.tails[block] = nil
+      }
+    }
+    RangeLock.unlock(map.descriptor, lockRange(blocks))
+  }
+
+  /// Looks at the disk for blocks that other processes brought.
+  ///
+  /// - Parameter blocks: where to look.
+  /// - Throws: `Errno`.
+  package func refresh(_ blocks: Range<Int>) throws(Errno) {
+    guard !blocks.isEmpty else { return }
+    let states = try map.states(of: blocks)
+    state.withLock { state in
+      for (index, value) in states.enumerated() where value == 1 {
+        state.blocks.insert(blocks.lowerBound + index..<blocks.lowerBound + index + 1)
+      }
+    }
+  }
+
+  private func lockRange(_ blocks: Range<Int>) -> Range<Int> {
+    blocks.lowerBound + PartialMapFile.headerSize..<blocks.upperBound + PartialMapFile.headerSize
+  }
+
+  /// Writes bytes that came, as far as they lie in claimed blocks.
+  ///
+  /// - Parameters:
+  ///   - bytes: in order within a fetch.
+  ///   - offset: of the first in the blob.
+  /// - Returns: the blocks that are whole now.
+  /// - Throws: `Errno`; `noSpace` where the disk is full.
+  package func write(_ bytes: UnsafeRawBufferPointer, at offset: Int64) throws(Errno) -> [Range<Int>] {
+    let end = min(offset + Int64(bytes.count), descriptor.size)
+    guard offset >= 0, offset < end else { return [] }
+    let (runs, touched): ([Range<Int>], BlockMap) = state.withLock { state in
+      let blocks = state.blocks.blocks(touching: offset..<end)
+      var runs: [Range<Int>] = []
+      for block in blocks where state.claimed.contains(block) && !state.blocks.contains(block: block) {
+        if let last = runs.last, last.upperBound == block {
+          runs[runs.count - 1] = last.lowerBound..<block + 1
+        } else {
+          runs.append(block..<block + 1)
+        }
+      }
+      return (runs, state.blocks)
+    }
+    var finished: [Range<Int>] = []
+    for run in runs {
+      let whole = touched.bytes(of: run)
+      let part = max(whole.lowerBound, offset)..<min(whole.upperBound, end)
+      let slice = bytes[Int(part.lowerBound - offset)..<Int(part.upperBound - offset)]
+      // Data before the map: a block that the map shows is always there for a reader of this boot.
+      try Disk.write(file, UnsafeRawBufferPointer(rebasing: slice), at: part.lowerBound)
+      let complete = state.withLock { state in Self.complete(part, run, &state) }
+      guard !complete.isEmpty else { continue }
+      try map.write(states: [UInt8](repeating: 1, count: complete.count), from: complete.lowerBound)
+      state.withLock { state in
+        state.blocks.insert(complete)
+        for block in complete {
+          state.claimed.remove(block)
+          state.tails[block] = nil
+        }
+      }
+      RangeLock.unlock(map.descriptor, lockRange(complete))
+      finished.append(complete)
+    }
+    return finished
+  }
+
+  /// The blocks of a run that a part fills, with what came of them before.
+  private static func complete(_ part: Range<Int64>, _ run: Range<Int>, _ state: inout State) -> Range<Int> {
+    var first: Int?
+    var end = run.lowerBound
+    for block in run {
+      let whole = state.blocks.bytes(of: block..<block + 1)
+      var covered = max(whole.lowerBound, part.lowerBound)..<min(whole.upperBound, part.upperBound)
+      if let before = state.tails[block], before.lowerBound <= covered.upperBound,
+        covered.lowerBound <= before.upperBound
+      {
+        covered = min(before.lowerBound, covered.lowerBound)..<max(before.upperBound, covered.upperBound)
+      }
+      if covered == whole {
+        if first == nil { first = block }
+        end = block + 1
+      } else {
+        state.tails[block] = covered
+      }
+    }
+    guard let first else { return run.lowerBound..<run.lowerBound }
+    return first..<end
+  }
+
+  /// The recorded digest of a chunk.
+  ///
+  /// - Parameter chunk: its number.
+  /// - Throws: `Errno`.
+  package func digest(ofChunk chunk: Int) throws(Errno) -> Digest? { try map.digest(ofChunk: chunk) }
+
+  /// Records the digest of a chunk.
+  ///
+  /// - Parameters:
+  ///   - digest: its SHA-256.
+  ///   - chunk: its number.
+  /// - Throws: `Errno`.
+  package func record(_ digest: Digest, ofChunk chunk: Int) throws(Errno) {
+    try map.write(digest, ofChunk: chunk)
+  }
+
+  /// Reads bytes that are there.
+  ///
+  /// - Parameters:
+  ///   - buffer: filled from its start.
+  ///   - offset: in the blob.
+  /// - Throws: `Errno`.
+  package func read(into buffer: UnsafeMutableRawBufferPointer, at offset: Int64) throws(Errno) -> Int {
+    try Disk.read(file, into: buffer, at: offset)
+  }
+}

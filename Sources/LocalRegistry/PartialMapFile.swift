@@ -1,0 +1,106 @@
+import Content
+import Glibc
+import OCI
+import SystemPackage
+
+/// The file beside a partial blob that says which blocks are there (docs/local-registry.md, "Partial blobs").
+///
+///     0   8  "WFSMAP01"
+///     8   4  bytes of a block, little endian
+///     12  4  bytes of a chunk
+///     16  8  bytes of the blob
+///     24  16 boot id of the kernel under which it was written
+///     64  n  one byte a block: 1 where it is there
+///     …   33 a chunk: 1 and the SHA-256 of the chunk, or zeros
+struct PartialMapFile {
+  static let headerSize = 64
+  private static let magic = Array("WFSMAP01".utf8)
+  private static let recordSize = 33
+
+  let descriptor: FileDescriptor
+  let size: Int64
+  private let blockCount: Int
+
+  init(descriptor: FileDescriptor, size: Int64) {
+    self.descriptor = descriptor
+    self.size = size
+    blockCount = BlockMap(size: size).blockCount
+  }
+
+  /// Reads the header. Nil where it is another blob's, another version's, or none.
+  func bootIdentifier() throws(Errno) -> [UInt8]? {
+    let header = try bytes(at: 0, count: Self.headerSize)
+    guard header.count == Self.headerSize, header[..<24].elementsEqual(fixedPart()) else { return nil }
+    return Array(header[24..<40])
+  }
+
+  /// Starts anew: nothing is there.
+  func reset(bootIdentifier: [UInt8]) throws(Errno) {
+    guard ftruncate(descriptor.rawValue, 0) == 0 else { throw Errno(rawValue: errno) }
+    let records = BlockMap(size: size).chunkCount * Self.recordSize
+    let total = Self.headerSize + blockCount + records
+    guard ftruncate(descriptor.rawValue, off_t(total)) == 0 else { throw Errno(rawValue: errno) }
+    try writeHeader(bootIdentifier: bootIdentifier)
+  }
+
+  func writeHeader(bootIdentifier: [UInt8]) throws(Errno) {
+    var header = fixedPart() + bootIdentifier.prefix(16)
+    header += [UInt8](repeating: 0, count: Self.headerSize - header.count)
+    try write(header, at: 0)
+  }
+
+  func states(of blocks: Range<Int>) throws(Errno) -> [UInt8] {
+    try bytes(at: Self.headerSize + blocks.lowerBound, count: blocks.count)
+  }
+
+  func write(states: [UInt8], from block: Int) throws(Errno) {
+    try write(states, at: Self.headerSize + block)
+  }
+
+  func digest(ofChunk chunk: Int) throws(Errno) -> Digest? {
+    let record = try bytes(at: recordOffset(chunk), count: Self.recordSize)
+    guard record.count == Self.recordSize, record[0] == 1 else { return nil }
+    return Digest(algorithm: .sha256, bytes: record[1...])
+  }
+
+  func write(_ digest: Digest?, ofChunk chunk: Int) throws(Errno) {
+    let record = digest.map { [1] + $0.bytes } ?? [UInt8](repeating: 0, count: Self.recordSize)
+    try write(record, at: recordOffset(chunk))
+  }
+
+  private func recordOffset(_ chunk: Int) -> Int {
+    Self.headerSize + blockCount + chunk * Self.recordSize
+  }
+
+  private func fixedPart() -> [UInt8] {
+    func littleEndian(_ value: some FixedWidthInteger) -> [UInt8] {
+      withUnsafeBytes(of: value.littleEndian) { Array($0) }
+    }
+    return Self.magic + littleEndian(UInt32(BlockMap.blockSize)) + littleEndian(UInt32(BlockMap.chunkSize))
+      + littleEndian(size)
+  }
+
+  private func bytes(at offset: Int, count: Int) throws(Errno) -> [UInt8] {
+    var result = [UInt8](repeating: 0, count: count)
+    var failure: Errno?
+    let read = result.withUnsafeMutableBytes { buffer in
+      do throws(Errno) {
+        return try Disk.read(descriptor, into: buffer, at: Int64(offset))
+      } catch {
+        failure = error
+        return 0
+      }
+    }
+    if let failure { throw failure }
+    result.removeSubrange(read...)
+    return result
+  }
+
+  private func write(_ bytes: [UInt8], at offset: Int) throws(Errno) {
+    var failure: Errno?
+    bytes.withUnsafeBytes { buffer in
+      do throws(Errno) { try Disk.write(descriptor, buffer, at: Int64(offset)) } catch { failure = error }
+    }
+    if let failure { throw failure }
+  }
+}

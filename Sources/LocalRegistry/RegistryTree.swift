@@ -1,0 +1,70 @@
+import Content
+import OCI
+import SystemPackage
+
+/// A tree of artifacts by path, `<host>/<name>/__<reference>`: the local registry's own, or a store of its kind.
+struct RegistryTree {
+  let path: FilePath
+  let executor: BlockingExecutor
+
+  /// The layout of a reference: an archive before a folder.
+  func repository(_ reference: Reference) throws(ContentError) -> (any LocalRepository)? {
+    for spelling in spellings(reference) {
+      let place = path.appending(spelling)
+      for suffix in ReferencePath.archiveSuffixes {
+        let file = FilePath(place.string + suffix)
+        if Disk.exists(file) { return try OCIArchive(path: file, executor: executor) }
+      }
+      if OCIDirectory.exists(at: place) { return OCIDirectory(path: place, executor: executor) }
+    }
+    return nil
+  }
+
+  /// Docker Hub's host has two names on disk, as ommx writes the other.
+  private func spellings(_ reference: Reference) -> [String] {
+    let path = ReferencePath.path(of: reference)
+    guard reference.repository.registry == "docker.io" else { return [path] }
+    return [path, "registry-1.docker.io" + path.dropFirst("docker.io".count)]
+  }
+
+  /// The entry of a layout that a reference stands for: by name, else the only one.
+  func entry(_ reference: Reference, in repository: any LocalRepository) throws(ContentError) -> Descriptor? {
+    if let found = try repository.entry(reference.target) { return found }
+    let entries = try repository.index().manifests
+    return entries.count == 1 ? entries.first : nil
+  }
+
+  func registries() throws(ContentError) -> [String] {
+    let names = try names("")
+    return names.filter { !$0.hasPrefix(".") && Disk.isFolder(path.appending($0)) }
+      .map { RepositoryName.normalisedRegistry(ReferencePath.registry(of: $0)) }
+      .filter { Grammar.isRegistry($0) }
+  }
+
+  func children(registry: String, components: [String]) throws(ContentError) -> LocalChildren {
+    var found = LocalChildren()
+    let hosts = registry == "docker.io" ? ["docker.io", "registry-1.docker.io"] : [registry]
+    for host in hosts {
+      let place = ([ReferencePath.escape(host)] + components).joined(separator: "/")
+      for name in try names(place) {
+        if name.hasPrefix("__") {
+          var leaf = name[...]
+          for suffix in ReferencePath.archiveSuffixes where leaf.hasSuffix(suffix) { leaf = leaf.dropLast(suffix.count) }
+          if let target = ReferencePath.target(ofLeaf: String(leaf)) { found.targets.insert(target) }
+        } else if Grammar.isRepositoryComponent(name), Disk.isFolder(path.appending(place).appending(name)) {
+          found.components.insert(name)
+        }
+      }
+    }
+    return found
+  }
+
+  private func names(_ relative: String) throws(ContentError) -> [String] {
+    let folder = relative.isEmpty ? path : path.appending(relative)
+    do throws(Errno) {
+      return try Disk.names(in: folder)
+    } catch {
+      throw ContentError(.disk, "\(folder)", error)
+    }
+  }
+}

@@ -1,0 +1,97 @@
+package import Content
+package import Fetching
+package import FileSystem
+import HTTP
+package import LocalRegistry
+package import Logging
+import OCI
+import Registry
+package import Telemetry
+
+/// The parts of a mount or a command, put together.
+package struct Assembly: Sendable {
+  package let settings: Settings
+  package let metrics: Metrics
+  package let local: LocalRegistry
+  package let store: BlobStore
+  package let remote: any RepositoryProvider
+  package let resolver: ReferenceResolver
+  package let loader: ArtifactLoader
+  package let log: Logger
+
+  /// Puts the parts together.
+  ///
+  /// - Parameters:
+  ///   - settings: what was asked for.
+  ///   - environment: of the process.
+  ///   - log: where messages go.
+  /// - Throws: `ContentError` where the local registry cannot be used.
+  package init(settings: Settings, environment: [String: String], log: Logger) throws(ContentError) {
+    self.settings = settings
+    self.log = log
+    metrics = Metrics()
+    local = try LocalRegistry(
+      root: settings.root,
+      additionalStores: settings.additionalStores,
+      metrics: metrics,
+      log: log)
+    let isOffline = settings.fileSystem.isOffline
+    store = BlobStore(local: local, policy: settings.fetching, isOffline: isOffline, metrics: metrics, log: log)
+    var configuration = RegistryConfiguration()
+    configuration.insecure = settings.insecureRegistries
+    configuration.stallTimeout = settings.fetching.deadline
+    let client = RegistryClient(
+      thread: TransferThread(metrics: metrics, environment: environment),
+      credentials: CredentialFiles(environment: environment),
+      configuration: configuration,
+      log: log)
+    remote = RemoteRegistries(client: client)
+    resolver = ReferenceResolver(
+      local: local,
+      remote: remote,
+      options: settings.fileSystem,
+      metrics: metrics,
+      log: log)
+    loader = ArtifactLoader(local: local, remote: remote, store: store, isOffline: isOffline, log: log)
+  }
+
+  /// Resolves and loads what a user names.
+  ///
+  /// - Parameters:
+  ///   - source: a reference, or a layout on this machine.
+  ///   - isFresh: asks the registry whatever is known.
+  /// - Throws: `ContentError`.
+  package func load(_ source: ArtifactSource, isFresh: Bool = false) async throws(ContentError) -> LoadedArtifact {
+    switch source {
+    case .reference(let reference):
+      return try await loader.load(reference, try await resolver.resolve(reference, isFresh: isFresh))
+    case .directory(let path, let target):
+      guard OCIDirectory.exists(at: path) else {
+        throw ContentError(.notFound, "\(path)", "is not an oci-dir: it has no oci-layout and index.json")
+      }
+      return try await loader.load(OCIDirectory(path: path, executor: local.executor), target: target)
+    case .archive(let path, let target):
+      let executor = local.executor
+      let archive = try await executor.run { () throws(ContentError) in
+        try OCIArchive(path: path, executor: executor)
+      }
+      return try await loader.load(archive, target: target)
+    }
+  }
+
+  /// A file system over these parts.
+  ///
+  /// - Parameter root: what it shows.
+  package func makeFileSystem(root: FileSystem.Root) -> FileSystem {
+    FileSystem(
+      root: root,
+      local: local,
+      remote: remote,
+      store: store,
+      resolver: resolver,
+      loader: loader,
+      options: settings.fileSystem,
+      metrics: metrics,
+      log: log)
+  }
+}

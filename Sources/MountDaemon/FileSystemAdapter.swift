@@ -1,0 +1,208 @@
+import Content
+import FUSE
+import FileSystem
+import Glibc
+import LocalRegistry
+import Logging
+import OCI
+import Synchronization
+import SystemPackage
+import Telemetry
+
+/// Carries requests of the kernel to the file system and its answers back. Nothing is decided here.
+final class FileSystemAdapter: FUSEOperations {
+  private let fileSystem: FileSystem
+  private let metrics: Metrics
+  private let log: Logger
+  private let waiting = WaitingRequests()
+  private let responder: FUSEReadResponder
+  private let onReady: @Sendable () -> Void
+
+  init(fileSystem: FileSystem, metrics: Metrics, log: Logger, onReady: @escaping @Sendable () -> Void) {
+    self.onReady = onReady
+    self.fileSystem = fileSystem
+    self.metrics = metrics
+    self.log = log
+    responder = FUSEReadResponder(metrics: metrics, log: log)
+  }
+
+  func started() { onReady() }
+
+  func lookUp(_ name: [UInt8], in parent: UInt64, _ request: consuming FUSERequest) {
+    answer(request, fileSystem.lookUp(name, in: parent)) { [self] request, result in
+      switch result {
+      case .success(let entry): request.entry(Self.entry(entry))
+      case .failure(let error):
+        request.error(code(error, "lookup", "\(fileSystem.path(of: parent))/\(String(decoding: name, as: UTF8.self))"))
+      }
+    }
+  }
+
+  func forget(_ node: UInt64, _ count: UInt64) { fileSystem.forget(node, count) }
+
+  func attributes(of node: UInt64, _ request: consuming FUSERequest) {
+    switch fileSystem.attributes(of: node) {
+    case .success(let attributes): request.attributes(Self.attributes(attributes), timeout: 3600)
+    case .failure(let error): request.error(error.errno.rawValue)
+    }
+  }
+
+  func readLink(_ node: UInt64, _ request: consuming FUSERequest) {
+    switch fileSystem.linkTarget(of: node) {
+    case .success(let target): request.link(target)
+    case .failure(let error): request.error(error.errno.rawValue)
+    }
+  }
+
+  func open(_ node: UInt64, flags: Int32, _ request: consuming FUSERequest) {
+    guard flags & O_ACCMODE == O_RDONLY else {
+      request.error(EROFS)
+      return
+    }
+    answer(request, fileSystem.open(node)) { [self] request, result in
+      switch result {
+      // The bytes under a node never change, so pages of an earlier open are right.
+      case .success(let handle): request.open(handle: handle, keepsCache: true)
+      case .failure(let error): request.error(code(error, "open", fileSystem.path(of: node)))
+      }
+    }
+  }
+
+  func read(_ handle: UInt64, offset: Int64, count: Int, _ request: consuming FUSERequest) {
+    let caller = request.caller
+    let reply = ReadReply(responder: responder, token: request.token())
+    fileSystem.read(handle, offset: offset, count: count, caller: caller, reply: reply)
+  }
+
+  func close(_ handle: UInt64, _ request: consuming FUSERequest) {
+    fileSystem.close(handle)
+    request.error(0)
+  }
+
+  func openDirectory(_ node: UInt64, _ request: consuming FUSERequest) {
+    answer(request, fileSystem.openDirectory(node)) { [self] request, result in
+      switch result {
+      case .success(let handle): request.open(handle: handle, keepsCache: false)
+      case .failure(let error): request.error(code(error, "opendir", fileSystem.path(of: node)))
+      }
+    }
+  }
+
+  func readDirectory(
+    _ node: UInt64,
+    handle: UInt64,
+    offset: Int64,
+    size: Int,
+    hasAttributes: Bool,
+    _ request: consuming FUSERequest
+  ) {
+    var buffer = request.makeDirectoryBuffer(size: size, hasAttributes: hasAttributes)
+    var next = offset
+    for entry in fileSystem.entries(handle, from: Int(offset)) {
+      next += 1
+      let isDot = entry.name == [0x2e] || entry.name == [0x2e, 0x2e]
+      let fits = buffer.append(entry.name, offset: next) {
+        // A name without a node is told to the kernel as a name alone.
+        if hasAttributes, !isDot, let found = fileSystem.lookUpListed(entry, in: node) { return Self.entry(found) }
+        let attributes = FUSEAttributes(inode: entry.inode, mode: Self.mode(entry.kind))
+        return FUSEEntry(node: 0, attributes: attributes, entryTimeout: 0, attributeTimeout: 0)
+      }
+      guard fits else { break }
+    }
+    request.directory(buffer)
+  }
+
+  func closeDirectory(_ handle: UInt64, _ request: consuming FUSERequest) {
+    fileSystem.closeDirectory(handle)
+    request.error(0)
+  }
+
+  func attribute(_ name: String, of node: UInt64, size: Int, _ request: consuming FUSERequest) {
+    answer(request, fileSystem.attribute(name, of: node)) { [self] request, result in
+      switch result {
+      case .success(let value): request.attribute(value, size: size)
+      case .failure(let error): request.error(code(error, "getxattr \(name)", fileSystem.path(of: node)))
+      }
+    }
+  }
+
+  func attributeNames(of node: UInt64, size: Int, _ request: consuming FUSERequest) {
+    let list = Array(fileSystem.attributeNames(of: node).map { "\($0)\0" }.joined().utf8)
+    request.attribute(list, size: size)
+  }
+
+  func statistics(_ request: consuming FUSERequest) {
+    switch fileSystem.statistics() {
+    case .success(let disk):
+      request.statistics(
+        FUSEStatistics(
+          blockSize: disk.blockSize,
+          blocks: disk.blocks,
+          freeBlocks: disk.freeBlocks,
+          availableBlocks: disk.availableBlocks,
+          files: disk.files,
+          freeFiles: disk.freeFiles))
+    case .failure(let error): request.error(error.errno.rawValue)
+    }
+  }
+
+  // MARK: Answers
+
+  /// Answers now, or when the work is done; the kernel's thread goes back at once.
+  private func answer<Value: Sendable>(
+    _ request: consuming FUSERequest,
+    _ outcome: Outcome<Value>,
+    _ reply: @escaping @Sendable (consuming FUSERequest, Result<Value, FileSystemError>) -> Void
+  ) {
+    switch outcome {
+    case .now(let result): reply(request, result)
+    case .later(let body):
+      let box = RequestBox(request)
+      waiting.start(box) {
+        let result = await body()
+        if let request = box.take() { reply(request, result) }
+      }
+    }
+  }
+
+  /// The errno of a failed operation; the one place that logs one.
+  private func code(_ error: FileSystemError, _ operation: String, _ path: String) -> Int32 {
+    FailureLog.note(error, operation: operation, path: path, metrics: metrics, log: log)
+    return error.errno.rawValue
+  }
+
+  private static func entry(_ entry: Entry) -> FUSEEntry {
+    FUSEEntry(
+      node: entry.node,
+      attributes: attributes(entry.attributes),
+      entryTimeout: entry.entryTimeout.inSeconds,
+      attributeTimeout: entry.attributeTimeout.inSeconds)
+  }
+
+  private static func attributes(_ attributes: FileAttributes) -> FUSEAttributes {
+    FUSEAttributes(
+      inode: attributes.inode,
+      mode: mode(attributes.kind) | attributes.mode,
+      size: attributes.size,
+      blocks: attributes.blocks,
+      linkCount: attributes.linkCount,
+      modificationTime: attributes.modificationTime,
+      userIdentifier: attributes.userIdentifier,
+      groupIdentifier: attributes.groupIdentifier)
+  }
+
+  private static func mode(_ kind: FileAttributes.Kind) -> UInt32 {
+    switch kind {
+    case .directory: S_IFDIR
+    case .file: S_IFREG
+    case .symbolicLink: S_IFLNK
+    }
+  }
+}
+
+extension Duration {
+  fileprivate var inSeconds: Double {
+    let (seconds, attoseconds) = components
+    return Double(seconds) + Double(attoseconds) / 1e18
+  }
+}

@@ -1,0 +1,61 @@
+package import Content
+import FUSE
+package import FileSystem
+import Glibc
+package import Logging
+import Synchronization
+package import Telemetry
+
+/// A file system at its mount point, until it is unmounted.
+package final class MountedFileSystem: Sendable {
+  private let session: FUSESession
+
+  // More threads than cores: some copy while others wait for the disk. None waits for the network.
+  private static let threadCount: UInt32 = 8
+
+  /// Mounts a file system.
+  ///
+  /// - Parameters:
+  ///   - fileSystem: what is shown.
+  ///   - path: of the mount point.
+  ///   - allowsOther: other users may look in.
+  ///   - metrics: where failures are counted.
+  ///   - log: for what a user should know.
+  ///   - label: what `mount` and `df` show as the source.
+  ///   - onReady: called once the kernel has said hello.
+  /// - Throws: `ContentError`.
+  package init(
+    _ fileSystem: FileSystem,
+    at path: String,
+    allowsOther: Bool,
+    metrics: Metrics,
+    log: Logger,
+    label: String,
+    onReady: @escaping @Sendable () -> Void
+  ) throws(ContentError) {
+    // A comma in the source would end the option.
+    let source = label.split(separator: ",", omittingEmptySubsequences: false).joined(separator: "\\,")
+    var options = "ro,nosuid,nodev,default_permissions,fsname=\(source),subtype=weightfs"
+    if allowsOther { options += ",allow_other" }
+    let adapter = FileSystemAdapter(fileSystem: fileSystem, metrics: metrics, log: log, onReady: onReady)
+    do throws(FUSESession.MountError) {
+      session = try FUSESession(mounting: path, options: options, operations: adapter)
+    } catch {
+      throw ContentError(.disk, path, error.reason)
+    }
+    let session = session
+    // The kernel may block there until reads under way are answered: a thread of its own, which nobody waits for.
+    let executor = BlockingExecutor(label: "weightfs.invalidate")
+    fileSystem.onInvalidation { nodes in
+      executor.start { for node in nodes { session.invalidate(node) } }
+    }
+  }
+
+  /// Serves until it is unmounted. Blocks.
+  ///
+  /// - Returns: 0, or a negative errno.
+  package func run() -> Int32 { session.run(threads: Self.threadCount) }
+
+  /// Unmounts.
+  package func unmount() { session.unmount() }
+}

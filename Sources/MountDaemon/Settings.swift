@@ -1,0 +1,21 @@
+package import Fetching
+package import FileSystem
+package import LocalRegistry
+package import SystemPackage
+
+/// Everything that a mount or a command can be told.
+package struct Settings: Sendable {
+  package var root: RegistryRoot
+  package var additionalStores: [FilePath] = []
+  package var fetching = FetchPolicy()
+  package var fileSystem = FileSystemOptions()
+  /// Registries that are spoken to in plain HTTP beside those on this machine.
+  package var insecureRegistries: Set<String> = []
+  /// Other users than the one who mounts may look in.
+  package var allowsOther = false
+
+  /// Makes the usual settings for a root.
+  ///
+  /// - Parameter root: of the local registry.
+  package init(root: RegistryRoot) { self.root = root }
+}

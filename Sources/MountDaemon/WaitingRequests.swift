@@ -1,0 +1,51 @@
+import FUSE
+import Fetching
+import Glibc
+import Synchronization
+
+/// Requests whose answer takes a while. One whose caller is being killed is ended early, so that nobody waits for a
+/// slow registry to be allowed to die.
+final class WaitingRequests: Sendable {
+  private struct State {
+    var next: UInt64 = 0
+    var tasks: [UInt64: (box: RequestBox, task: Task<Void, Never>?)] = [:]
+    var isWatched = false
+  }
+
+  private let state = Mutex(State())
+  private static let interval: Duration = .milliseconds(200)
+
+  func start(_ box: RequestBox, _ body: @escaping @Sendable () async -> Void) {
+    let (identifier, isFirst) = state.withLock { state in
+      state.next += 1
+      state.tasks[state.next] = (box, nil)
+      defer { state.isWatched = true }
+      return (state.next, !state.isWatched)
+    }
+    let task = Task {
+      await body()
+      _ = self.state.withLock { $0.tasks.removeValue(forKey: identifier) }
+    }
+    state.withLock { state in
+      if state.tasks[identifier] != nil { state.tasks[identifier]?.task = task }
+    }
+    if isFirst { watch() }
+  }
+
+  private func watch() {
+    Task {
+      while true {
+        try? await Task.sleep(for: Self.interval)
+        let (boxes, isOver) = state.withLock { state in
+          if state.tasks.isEmpty { state.isWatched = false }
+          return (state.tasks.values.map { $0 }, state.tasks.isEmpty)
+        }
+        if isOver { return }
+        for (box, task) in boxes where box.caller > 0 && CallerState.isBeingKilled(box.caller) {
+          box.take()?.error(EINTR)
+          task?.cancel()
+        }
+      }
+    }
+  }
+}

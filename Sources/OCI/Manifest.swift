@@ -1,0 +1,76 @@
+/// One artifact or image: a config, layers, and what is said of them (image-spec manifest.md).
+///
+/// Docker's schema 2 and the artifact manifest of the release candidates of image-spec 1.1 read as the same value.
+package struct Manifest: Sendable, Hashable {
+  package var mediaType: MediaType?
+  package var artifactType: MediaType?
+  package var config: Descriptor?
+  /// What `layers` and then `blobs` list. Some tools write the one, some the other, some both: a blob that stands in
+  /// both with the same annotations is one layer, and neither list hides the other.
+  package var layers: [Descriptor]
+  package var subject: Descriptor?
+  package var annotations: [String: String]
+
+  /// Makes a manifest.
+  ///
+  /// - Parameters:
+  ///   - artifactType: what the artifact is.
+  ///   - config: its configuration.
+  ///   - layers: in order.
+  ///   - annotations: any.
+  package init(
+    artifactType: MediaType? = nil,
+    config: Descriptor?,
+    layers: [Descriptor],
+    annotations: [String: String] = [:]
+  ) {
+    mediaType = .imageManifest
+    self.artifactType = artifactType
+    self.config = config
+    self.layers = layers
+    self.annotations = annotations
+  }
+
+  /// What says which kind of artifact this is: its own type, else that of its config.
+  package var effectiveArtifactType: MediaType? {
+    if let artifactType, !artifactType.rawValue.isEmpty { return artifactType }
+    return config?.mediaType
+  }
+
+  /// A container image in the sense of CRI-O: an image's config and no artifact type.
+  package var isImage: Bool {
+    if let artifactType, !artifactType.rawValue.isEmpty { return false }
+    guard let type = config?.mediaType else { return false }
+    return type == .imageConfig || type == .dockerImageConfig
+  }
+}
+
+extension Manifest: Codable {
+  private enum CodingKeys: String, CodingKey {
+    case schemaVersion, mediaType, artifactType, config, layers, blobs, subject, annotations
+  }
+
+  package init(from decoder: any Decoder) throws {
+    let container = try decoder.container(keyedBy: CodingKeys.self)
+    mediaType = try container.decodeIfPresent(MediaType.self, forKey: .mediaType)
+    artifactType = try container.decodeIfPresent(MediaType.self, forKey: .artifactType)
+    config = try container.decodeIfPresent(Descriptor.self, forKey: .config)
+    layers = try container.decodeIfPresent([Descriptor].self, forKey: .layers) ?? []
+    let known = Set(layers)
+    let blobs = try container.decodeIfPresent([Descriptor].self, forKey: .blobs) ?? []
+    layers += blobs.filter { !known.contains($0) }
+    subject = try container.decodeIfPresent(Descriptor.self, forKey: .subject)
+    annotations = try container.decodeIfPresent([String: String].self, forKey: .annotations) ?? [:]
+  }
+
+  package func encode(to encoder: any Encoder) throws {
+    var container = encoder.container(keyedBy: CodingKeys.self)
+    try container.encode(2, forKey: .schemaVersion)
+    try container.encodeIfPresent(mediaType, forKey: .mediaType)
+    try container.encodeIfPresent(artifactType, forKey: .artifactType)
+    try container.encodeIfPresent(config, forKey: .config)
+    try container.encode(layers, forKey: .layers)
+    try container.encodeIfPresent(subject, forKey: .subject)
+    if !annotations.isEmpty { try container.encode(annotations, forKey: .annotations) }
+  }
+}

@@ -1,0 +1,89 @@
+/// The name of an artifact: a repository with a tag, a digest, or both.
+package struct Reference: Sendable, Hashable {
+  /// What is looked up in a repository: where a reference has both, the digest decides.
+  package enum Target: Sendable, Hashable, CustomStringConvertible {
+    case tag(String)
+    case digest(Digest)
+
+    package var description: String {
+      switch self {
+      case .tag(let tag): tag
+      case .digest(let digest): digest.description
+      }
+    }
+  }
+
+  package let repository: RepositoryName
+  package let tag: String?
+  package let digest: Digest?
+
+  /// Makes a reference with one target.
+  ///
+  /// - Parameters:
+  ///   - repository: where it is.
+  ///   - target: which one.
+  package init(repository: RepositoryName, target: Target) {
+    self.repository = repository
+    switch target {
+    case .tag(let tag): (self.tag, digest) = (tag, nil)
+    case .digest(let digest): (tag, self.digest) = (nil, digest)
+    }
+  }
+
+  /// What is looked up.
+  package var target: Target {
+    if let digest { return .digest(digest) }
+    return .tag(tag ?? "latest")
+  }
+
+  /// Parses what people write: `[registry/]repository[:tag][@digest]`, with or without `docker://`, `oci://` or
+  /// `rlcr://` before it. Without a registry it is Docker Hub, without tag and digest it is `latest`.
+  ///
+  /// - Parameter text: the reference.
+  /// - Throws: `DocumentError` that says what is wrong with it.
+  package init(parsing text: String) throws(DocumentError) {
+    var rest = text[...]
+    for prefix in ["docker://", "oci://", "rlcr://"] where rest.hasPrefix(prefix) {
+      rest = rest.dropFirst(prefix.count)
+      break
+    }
+    guard rest.utf8.count <= 600 else { throw DocumentError(reason: "a reference of \(rest.utf8.count) bytes") }
+    let shown = "'\(text.prefix(200))'"
+    var digest: Digest?
+    if let at = rest.firstIndex(of: "@") {
+      guard let parsed = Digest(rest[rest.index(after: at)...]) else {
+        throw DocumentError(reason: "\(shown) has no valid digest after '@' (sha256:<64 hexadecimal digits>)")
+      }
+      digest = parsed
+      rest = rest[..<at]
+    }
+    var tag: String?
+    if let colon = rest.lastIndex(of: ":"), !rest[colon...].contains("/") {
+      let candidate = rest[rest.index(after: colon)...]
+      guard Grammar.isTag(candidate) else {
+        throw DocumentError(reason: "\(shown): '\(candidate.prefix(130))' is not a valid tag")
+      }
+      tag = String(candidate)
+      rest = rest[..<colon]
+    }
+    var registry = "docker.io"
+    if let slash = rest.firstIndex(of: "/"), Grammar.looksLikeRegistry(rest[..<slash]) {
+      registry = String(rest[..<slash])
+      rest = rest[rest.index(after: slash)...]
+    }
+    guard let repository = RepositoryName(registry: registry, path: String(rest)) else {
+      throw DocumentError(
+        reason: "\(shown) is not a reference: expected registry/repository:tag or registry/repository@sha256:…, "
+          + "the repository in lower case")
+    }
+    self.repository = repository
+    self.tag = tag ?? (digest == nil ? "latest" : nil)
+    self.digest = digest
+  }
+}
+
+extension Reference: CustomStringConvertible {
+  package var description: String {
+    "\(repository)" + (tag.map { ":\($0)" } ?? "") + (digest.map { "@\($0)" } ?? "")
+  }
+}

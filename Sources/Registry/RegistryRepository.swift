@@ -1,0 +1,124 @@
+package import Content
+import HTTP
+package import OCI
+
+/// A repository of a registry, by the distribution specification.
+package struct RegistryRepository: Repository {
+  let client: RegistryClient
+  package let name: RepositoryName
+
+  package var origin: String { name.registry }
+
+  // The most that a page of tags or a token may have.
+  static let pageLimit = 16 << 20
+
+  /// Asks for a manifest's type, digest and size: HEAD, then GET where HEAD does not say them all.
+  package func resolve(_ target: Reference.Target) async throws(ContentError) -> Descriptor {
+    let (response, _) = try await send(.head, "manifests/\(target)", accept: MediaType.manifests, limit: 0)
+    switch response.status {
+    case 200: break
+    // Some registries know no HEAD.
+    case 405, 501: return try await resolveByGet(target)
+    default: throw failure(response, subject: describe(target))
+    }
+    guard let text = response.header("docker-content-digest"), let digest = Digest(text),
+      let size = response.contentLength, size >= 0, let type = response.header("content-type")
+    else { return try await resolveByGet(target) }
+    if case .digest(let expected) = target, expected != digest {
+      guard expected.algorithm != digest.algorithm else {
+        throw ContentError(
+          .corrupt,
+          describe(target),
+          host: name.registry,
+          "the registry answers with the manifest \(digest)")
+      }
+      return try await resolveByGet(target)
+    }
+    return Descriptor(mediaType: MediaType(rawValue: type).withoutParameters, digest: digest, size: size)
+  }
+
+  package func fetch(
+    _ descriptor: Descriptor,
+    range: Range<Int64>,
+    into sink: any BlobSink
+  ) async throws(ContentError) {
+    try await BlobTransfer(repository: self, descriptor: descriptor, range: range, sink: sink).run()
+  }
+
+  package func tags(limit: Int) async throws(ContentError) -> [String] {
+    var found: [String] = []
+    var path: String? = "tags/list?n=\(min(limit, 1000))"
+    var seen: Set<String> = []
+    while let current = path, found.count < limit {
+      // A registry whose pages lead in a circle is left at the second round.
+      guard seen.insert(current).inserted else { break }
+      let (response, body) = try await send(.get, current, accept: [], limit: Self.pageLimit)
+      guard response.status == 200 else { throw failure(response, subject: "the tags of \(name)") }
+      let page: TagPage
+      do {
+        page = try JSONDocument.decode(TagPage.self, from: body)
+      } catch {
+        throw ContentError(.invalid, "the tags of \(name)", host: name.registry, error.reason)
+      }
+      found += (page.tags ?? []).filter { Grammar.isTag($0) }
+      path = LinkHeader.next(response.allHeaders("link")).flatMap { relative($0) }
+    }
+    return Array(found.prefix(limit))
+  }
+
+  private struct TagPage: Decodable {
+    let tags: [String]?
+  }
+
+  /// The part of a page's address behind this repository's own, or nil where it leads elsewhere.
+  private func relative(_ link: String) -> String? {
+    let base = "\(client.base(of: name.registry))\(name.path)/"
+    guard let root = RequestURL(base) else { return nil }
+    var text = link
+    if link.hasPrefix("/") {
+      guard let pathStart = base.firstRange(of: "/v2/") else { return nil }
+      text = base[..<pathStart.lowerBound] + link
+    } else if link.hasPrefix("?") {
+      text = base + "tags/list" + link
+    }
+    guard let url = RequestURL(text), url.hasSameOrigin(as: root), text.hasPrefix(base) else { return nil }
+    return String(text.dropFirst(base.count))
+  }
+
+  private func resolveByGet(_ target: Reference.Target) async throws(ContentError) -> Descriptor {
+    let limit = Int(ManifestDocument.maximumSize)
+    let (response, body) = try await send(.get, "manifests/\(target)", accept: MediaType.manifests, limit: limit)
+    guard response.status == 200 else { throw failure(response, subject: describe(target)) }
+    let named = response.header("docker-content-digest").flatMap { Digest($0) }
+    let algorithm: Digest.Algorithm =
+      if case .digest(let digest) = target { digest.algorithm } else { named?.algorithm ?? .sha256 }
+    let digest = body.digest(algorithm)
+    if case .digest(let expected) = target, digest != expected {
+      throw ContentError(
+        .corrupt,
+        describe(target),
+        host: name.registry,
+        "the registry answers with a manifest whose digest is \(digest)")
+    }
+    if let named, named.algorithm == algorithm, named != digest {
+      throw ContentError(
+        .corrupt,
+        describe(target),
+        host: name.registry,
+        "the registry says the manifest's digest is \(named), it is \(digest)")
+    }
+    let type = response.header("content-type").map { MediaType(rawValue: $0).withoutParameters }
+    do {
+      return try ManifestDocument(bytes: body, digest: digest, declared: type).descriptor
+    } catch {
+      throw ContentError(.invalid, describe(target), host: name.registry, error.reason)
+    }
+  }
+
+  func describe(_ target: Reference.Target) -> String {
+    switch target {
+    case .tag(let tag): "\(name):\(tag)"
+    case .digest(let digest): "\(name)@\(digest)"
+    }
+  }
+}

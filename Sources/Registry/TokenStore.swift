@@ -1,0 +1,57 @@
+import HTTP
+
+/// The Authorization header of each repository, fetched once for all who wait.
+actor TokenStore {
+  /// A header and until when it may be sent.
+  struct Authorization: Sendable {
+    /// None where the registry wants none, or there is no credential.
+    let header: Secret?
+    let expires: ContinuousClock.Instant?
+  }
+
+  private var known: [String: Authorization] = [:]
+  private var pending: [String: Task<Result<Authorization, HTTPError>, Never>] = [:]
+  private let clock = ContinuousClock()
+
+  /// The header to send first, without asking anybody.
+  ///
+  /// - Parameter key: of the scope.
+  func current(_ key: String) -> Authorization? {
+    guard let authorization = known[key] else { return nil }
+    if let expires = authorization.expires, expires <= clock.now { return nil }
+    return authorization
+  }
+
+  /// Makes a new authorization, unless somebody else made one since.
+  ///
+  /// - Parameters:
+  ///   - key: of the scope.
+  ///   - refused: the header that was answered with 401, if one was sent.
+  ///   - make: asks for one.
+  /// - Throws: what `make` throws.
+  func refresh(
+    _ key: String,
+    refused: Secret?,
+    _ make: @escaping @Sendable () async throws(HTTPError) -> Authorization
+  ) async throws(HTTPError) -> Authorization {
+    if let authorization = current(key), let header = authorization.header, header != refused { return authorization }
+    let task: Task<Result<Authorization, HTTPError>, Never>
+    if let pending = pending[key] {
+      task = pending
+    } else {
+      task = Task {
+        do throws(HTTPError) {
+          return .success(try await make())
+        } catch {
+          return .failure(error)
+        }
+      }
+      pending[key] = task
+    }
+    let result = await task.value
+    if pending[key] == task { pending[key] = nil }
+    let authorization = try result.get()
+    known[key] = authorization
+    return authorization
+  }
+}

@@ -1,0 +1,82 @@
+import Glibc
+import SystemPackage
+
+/// Starts the mount as a process of its own and waits until it serves.
+enum BackgroundProcess {
+  // <spawn.h> shows it only with _GNU_SOURCE.
+  private static let newSession: Int16 = 0x80
+  private static let readyDescriptor: Int32 = 3
+
+  /// Starts this program again with `--foreground`. A fork of a process with threads would carry their locks along.
+  ///
+  /// - Returns: the exit status of the command.
+  static func start(arguments: [String], log: FilePath) -> Int32 {
+    makeFolder(log.removingLastComponent())
+    let logDescriptor: FileDescriptor
+    do {
+      logDescriptor = try FileDescriptor.open(
+        log,
+        .writeOnly,
+        options: [.create, .append, .closeOnExec],
+        permissions: [.ownerReadWrite, .groupRead])
+    } catch {
+      Terminal.printError("weightfs: the log \(log) cannot be opened: \(error)")
+      return 1
+    }
+    defer { try? logDescriptor.close() }
+    var ends: [Int32] = [0, 0]
+    guard pipe(&ends) == 0 else { return 1 }
+    for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
+    var actions = posix_spawn_file_actions_t()
+    posix_spawn_file_actions_init(&actions)
+    defer { posix_spawn_file_actions_destroy(&actions) }
+    posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0)
+    posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0)
+    posix_spawn_file_actions_adddup2(&actions, logDescriptor.rawValue, STDERR_FILENO)
+    posix_spawn_file_actions_adddup2(&actions, ends[1], readyDescriptor)
+    var attributes = posix_spawnattr_t()
+    posix_spawnattr_init(&attributes)
+    defer { posix_spawnattr_destroy(&attributes) }
+    posix_spawnattr_setflags(&attributes, newSession)
+    let words = arguments + ["--foreground", "--ready-descriptor", "\(readyDescriptor)"]
+    var argv: [UnsafeMutablePointer<CChar>?] = words.map { strdup($0) }
+    argv.append(nil)
+    defer { for word in argv { free(word) } }
+    var child = pid_t()
+    let result = posix_spawn(&child, "/proc/self/exe", &actions, &attributes, argv, environ)
+    close(ends[1])
+    guard result == 0 else {
+      Terminal.printError("weightfs: the background process cannot be started: \(Errno(rawValue: result))")
+      return 1
+    }
+    let message = readAll(ends[0])
+    close(ends[0])
+    if message == "ready\n" { return 0 }
+    if let space = message.firstIndex(of: " "), let status = Int32(message[..<space]) {
+      Terminal.write(String(message[message.index(after: space)...]), to: STDERR_FILENO)
+      return status
+    }
+    Terminal.printError("weightfs: the background process ended before it served; its log is \(log)")
+    return 1
+  }
+
+  private static func makeFolder(_ path: FilePath) {
+    if !path.removingLastComponent().isEmpty, path.lastComponent != nil {
+      var status = stat()
+      if path.withPlatformString({ stat($0, &status) }) != 0 { makeFolder(path.removingLastComponent()) }
+    }
+    _ = path.withPlatformString { mkdir($0, 0o755) }
+  }
+
+  private static func readAll(_ descriptor: Int32) -> String {
+    var text: [UInt8] = []
+    var buffer = [UInt8](repeating: 0, count: 4096)
+    while true {
+      let count = read(descriptor, &buffer, buffer.count)
+      if count < 0, errno == EINTR { continue }
+      guard count > 0 else { break }
+      text += buffer[..<count]
+    }
+    return String(decoding: text, as: UTF8.self)
+  }
+}

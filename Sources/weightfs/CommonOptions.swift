@@ -1,0 +1,84 @@
+import ArgumentParser
+import Content
+import Fetching
+import FileSystem
+import Glibc
+import LocalRegistry
+import Logging
+import MountDaemon
+import OCI
+import SystemPackage
+
+extension FetchPolicy.Verify: ExpressibleByArgument {}
+extension FetchPolicy.Fill: ExpressibleByArgument {}
+extension FileSystemOptions.Listing: ExpressibleByArgument {}
+
+/// The least that is logged.
+enum LogLevel: String, ExpressibleByArgument, CaseIterable {
+  case debug, info, notice, warning, error
+}
+
+/// What every command takes.
+struct CommonOptions: ParsableArguments {
+  @Option(help: "Where artifacts are kept (WEIGHTFS_ROOT, else /var/lib/weightfs, else the XDG data folder).")
+  var registryRoot: String?
+
+  @Option(help: "A read-only store to look into first; may be given several times.")
+  var additionalStore: [String] = []
+
+  @Flag(help: "Use the local registry alone.")
+  var offline = false
+
+  @Option(help: "A registry to speak to in plain HTTP; may be given several times. Loopback needs none.")
+  var insecureRegistry: [String] = []
+
+  @Option(help: ArgumentHelp("Seconds without a byte after which a read or a request fails.", valueName: "seconds"))
+  var timeout: Int = 30
+
+  @Option(help: "The least that is logged: debug, info, notice, warning, error.")
+  var logLevel: LogLevel = .notice
+
+  func validate() throws {
+    guard (1...86_400).contains(timeout) else { throw ValidationError("--timeout takes 1 to 86400 seconds") }
+    for registry in insecureRegistry where !Grammar.isRegistry(registry) {
+      throw ValidationError("--insecure-registry: '\(registry)' is not a registry (host or host:port)")
+    }
+    if let registryRoot, registryRoot.isEmpty { throw ValidationError("--registry-root is empty") }
+    if additionalStore.contains("") { throw ValidationError("--additional-store is empty") }
+  }
+
+  static var environment: [String: String] {
+    var found: [String: String] = [:]
+    var entry = environ
+    while let text = entry.pointee {
+      let line = String(cString: text)
+      if let mark = line.firstIndex(of: "=") {
+        found[String(line[..<mark])] = String(line[line.index(after: mark)...])
+      }
+      entry += 1
+    }
+    return found
+  }
+
+  var settings: Settings {
+    let root =
+      registryRoot.map { RegistryRoot(path: FilePath($0)) }
+      ?? .standard(environment: Self.environment, isRoot: geteuid() == 0)
+    var settings = Settings(root: root)
+    settings.additionalStores = additionalStore.map { FilePath($0) }
+    settings.insecureRegistries = Set(insecureRegistry)
+    settings.fetching.deadline = .seconds(timeout)
+    settings.fileSystem.isOffline = offline
+    return settings
+  }
+
+  var log: Logger {
+    let level = Logger.Level(rawValue: logLevel.rawValue) ?? .notice
+    return Logger(label: "weightfs") { _ in StandardErrorLog(level: level) }
+  }
+
+  func assemble(_ settings: Settings? = nil) throws(ContentError) -> Assembly {
+    signal(SIGPIPE, SIG_IGN)
+    return try Assembly(settings: settings ?? self.settings, environment: Self.environment, log: log)
+  }
+}

@@ -1,0 +1,64 @@
+import ArgumentParser
+import ArtifactTree
+import Content
+import Fetching
+import FileSystem
+import LocalRegistry
+import MountDaemon
+import OCI
+
+/// `weightfs ls`
+struct List: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "ls",
+    abstract: "List the artifacts on this machine, or the files of one.")
+
+  @Argument(help: "A reference, oci:DIR[:TAG] or oci-archive:FILE; without one, all artifacts on this machine.")
+  var source: String?
+
+  @OptionGroup var common: CommonOptions
+
+  func run() async throws {
+    try await ExitStatus.run {
+      let source = try source.map { text throws(DocumentError) in try ArtifactSource(parsing: text) }
+      let assembly = try common.assemble()
+      if let source { try await listFiles(source, assembly) } else { await listArtifacts(assembly) }
+    }
+  }
+
+  private func listArtifacts(_ assembly: Assembly) async {
+    for reference in await assembly.local.references() {
+      do throws(ContentError) {
+        guard let found = try await assembly.local.artifact(reference) else { continue }
+        let (_, manifest) = try await found.repository.manifest(found.descriptor)
+        var size: Int64 = 0
+        var cached: Int64 = 0
+        var seen: Set<Digest> = []
+        for blob in manifest.layers where seen.insert(blob.digest).inserted {
+          size += blob.size
+          cached += await assembly.store.status(blob, layout: found.repository).cachedBytes
+        }
+        let share = size > 0 ? Int(Double(cached) / Double(size) * 100) : 100
+        let columns = [
+          Terminal.padded(Terminal.size(size), 10, right: true), Terminal.padded("\(share)%", 4, right: true),
+          "\(reference)", String("\(found.descriptor.digest)".prefix(19)),
+        ]
+        Terminal.print(columns.joined(separator: "  "))
+      } catch {
+        Terminal.printError("weightfs: \(reference): \(error)")
+      }
+    }
+  }
+
+  private func listFiles(_ source: ArtifactSource, _ assembly: Assembly) async throws(ContentError) {
+    let artifact = try await assembly.load(source)
+    for (node, content) in artifact.tree.files {
+      let status = await assembly.store.status(content.blob, layout: artifact.layout)
+      let columns = [
+        Terminal.padded("\(content.size)", 14, right: true), Terminal.padded(status.presence.rawValue, 8),
+        Terminal.visible(artifact.tree.path(of: node)),
+      ]
+      Terminal.print(columns.joined(separator: "  "))
+    }
+  }
+}

@@ -1,0 +1,148 @@
+import ArgumentParser
+import Content
+import Dispatch
+import Fetching
+import FileSystem
+import Glibc
+import LocalRegistry
+import Logging
+import MountDaemon
+import OCI
+import SystemPackage
+
+/// `weightfs mount`
+struct Mount: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Mount all models, or one artifact.",
+    discussion: """
+      'weightfs mount /mnt/models' shows every registry. 'weightfs mount SOURCE /mnt/model' shows one artifact; \
+      SOURCE is a reference, oci:DIR[:TAG] or oci-archive:FILE[:TAG].
+      """)
+
+  @Argument(help: ArgumentHelp("[SOURCE] MOUNTPOINT", valueName: "arguments"))
+  var arguments: [String]
+
+  @OptionGroup var common: CommonOptions
+
+  @Flag(help: "Stay in the foreground and log to standard error.")
+  var foreground = false
+
+  @Option(help: "When bytes may be served: deferred (small blobs verified first) or strict (nothing unverified).")
+  var verify: FetchPolicy.Verify = .deferred
+
+  @Option(help: "What is fetched beside what is read: background (the whole blob) or demand (nothing).")
+  var fill: FetchPolicy.Fill = .background
+
+  @Option(help: "What listings show beside what is known locally: local, tags or catalog.")
+  var list: FileSystemOptions.Listing = .tags
+
+  @Option(help: ArgumentHelp("Seconds until a tag is resolved again.", valueName: "seconds"))
+  var ttl: Int = 60
+
+  @Option(help: "How deep namespaces that no registry confirms may be.")
+  var namespaceDepth: Int = 3
+
+  @Option(help: "A namespace that is there though nobody confirms it: REGISTRY/PATH; may be given several times.")
+  var namespace: [String] = []
+
+  @Flag(help: "Let other users than the one who mounts look in.")
+  var allowOther = false
+
+  @Option(help: "The owner of all files (default: who mounts).")
+  var uid: UInt32?
+
+  @Option(help: "The group of all files (default: that of who mounts).")
+  var gid: UInt32?
+
+  @Option(help: "Permission bits that no file has, octal.")
+  var umask: String = "000"
+
+  @Option(help: "Where the background process logs (default: .weightfs/mount.log in the local registry).")
+  var logFile: String?
+
+  @Option(help: .hidden)
+  var readyDescriptor: Int32?
+
+  private var mountPoint: String { arguments.last ?? "" }
+  private var umaskBits: UInt32? { UInt32(umask, radix: 8).flatMap { $0 <= 0o777 ? $0 : nil } }
+
+  func validate() throws {
+    guard (1...2).contains(arguments.count) else { throw ValidationError("mount takes [SOURCE] MOUNTPOINT") }
+    guard umaskBits != nil else { throw ValidationError("--umask takes three octal digits") }
+    guard (0...86_400).contains(ttl) else { throw ValidationError("--ttl takes 0 to 86400 seconds") }
+    guard (0...32).contains(namespaceDepth) else { throw ValidationError("--namespace-depth takes 0 to 32") }
+    if arguments.count == 2 {
+      do throws(DocumentError) {
+        _ = try ArtifactSource(parsing: arguments[0])
+      } catch {
+        throw ValidationError(error.reason)
+      }
+    }
+  }
+
+  private var settings: Settings {
+    var settings = common.settings
+    settings.fetching.verify = verify
+    settings.fetching.fill = fill
+    settings.fileSystem.listing = list
+    settings.fileSystem.timeToLive = .seconds(ttl)
+    settings.fileSystem.namespaceDepth = namespaceDepth
+    settings.fileSystem.namespaces = Set(namespace)
+    settings.fileSystem.userIdentifier = uid ?? geteuid()
+    settings.fileSystem.groupIdentifier = gid ?? getegid()
+    settings.fileSystem.umask = umaskBits ?? 0
+    settings.allowsOther = allowOther
+    return settings
+  }
+
+  func run() async throws {
+    if !foreground {
+      let log = logFile.map { FilePath($0) } ?? settings.root.path.appending(".weightfs").appending("mount.log")
+      throw ExitCode(BackgroundProcess.start(arguments: CommandLine.arguments, log: log))
+    }
+    let ready = ReadySignal(descriptor: readyDescriptor)
+    do {
+      try await serve(ready)
+    } catch let error as ContentError {
+      ready.fail("weightfs: \(error)", ExitStatus.code(error))
+      throw ExitCode(ExitStatus.code(error))
+    } catch let error as DocumentError {
+      ready.fail("weightfs: \(error)", 64)
+      throw ExitCode(64)
+    }
+  }
+
+  private func serve(_ ready: ReadySignal) async throws {
+    let settings = settings
+    let assembly = try common.assemble(settings)
+    var root = FileSystem.Root.tree
+    var label = "weightfs"
+    if arguments.count == 2 {
+      let artifact = try await assembly.load(try ArtifactSource(parsing: arguments[0]))
+      root = .artifact(artifact)
+      label = arguments[0]
+    }
+    let fileSystem = assembly.makeFileSystem(root: root)
+    let mounted = try MountedFileSystem(
+      fileSystem,
+      at: mountPoint,
+      allowsOther: allowOther,
+      metrics: assembly.metrics,
+      log: assembly.log,
+      label: label,
+      onReady: { ready.succeed() })
+    let signals = [SIGINT, SIGTERM, SIGHUP].map { number in
+      signal(number, SIG_IGN)
+      let source = DispatchSource.makeSignalSource(signal: number, queue: .global())
+      source.setEventHandler { mounted.unmount() }
+      source.resume()
+      return source
+    }
+    assembly.log.info("mounted", metadata: ["at": "\(mountPoint)", "root": "\(settings.root.path)"])
+    let result = try await BlockingExecutor(label: "weightfs.session").run { () throws(ContentError) in mounted.run() }
+    withExtendedLifetime(signals) {}
+    guard result == 0 || result == -ENODEV else {
+      throw ContentError(.disk, mountPoint, "the mount ended: \(Errno(rawValue: -result))")
+    }
+  }
+}

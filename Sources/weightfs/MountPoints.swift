@@ -1,0 +1,62 @@
+import Glibc
+
+/// What is mounted, by proc_pid_mountinfo(5).
+enum MountPoints {
+  struct MountPoint {
+    let path: String
+    let kind: String
+    let source: String
+
+    var isWeightfs: Bool { kind == "fuse.weightfs" }
+    /// All registries, not one artifact.
+    var isTree: Bool { isWeightfs && source == "weightfs" }
+  }
+
+  static func all() -> [MountPoint] {
+    guard let table = fopen("/proc/self/mountinfo", "re") else { return [] }
+    defer { fclose(table) }
+    var found: [MountPoint] = []
+    var line: UnsafeMutablePointer<CChar>?
+    var capacity = 0
+    defer { free(line) }
+    while getline(&line, &capacity, table) > 0, let line {
+      let fields = String(cString: line).split(separator: " ")
+      guard fields.count > 6, let dash = fields.firstIndex(of: "-"), dash + 2 < fields.count else { continue }
+      found.append(
+        MountPoint(path: unescape(fields[4]), kind: String(fields[dash + 1]), source: unescape(fields[dash + 2])))
+    }
+    return found
+  }
+
+  /// `\040` and the like.
+  private static func unescape(_ text: Substring) -> String {
+    var bytes: [UInt8] = []
+    var rest = Array(text.utf8)[...]
+    while let byte = rest.popFirst() {
+      if byte == UInt8(ascii: "\\"), rest.count >= 3,
+        let code = UInt8(String(decoding: rest.prefix(3), as: UTF8.self), radix: 8)
+      {
+        bytes.append(code)
+        rest = rest.dropFirst(3)
+      } else {
+        bytes.append(byte)
+      }
+    }
+    return String(decoding: bytes, as: UTF8.self)
+  }
+
+  /// A path from the root, without asking the file system itself: a dead mount would not answer.
+  static func absolute(_ path: String) -> String {
+    var text = path
+    if !path.hasPrefix("/") {
+      guard let folder = getcwd(nil, 0) else { return path }
+      defer { free(folder) }
+      text = String(cString: folder) + "/" + path
+    }
+    var parts: [Substring] = []
+    for part in text.split(separator: "/") where part != "." {
+      if part == ".." { _ = parts.popLast() } else { parts.append(part) }
+    }
+    return "/" + parts.joined(separator: "/")
+  }
+}

@@ -1,0 +1,92 @@
+import ArgumentParser
+import Content
+import Fetching
+import FileSystem
+import LocalRegistry
+import MountDaemon
+import OCI
+
+/// `weightfs pull`
+struct Pull: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Fetch artifacts whole into the local registry, and verify them.")
+
+  @Argument(help: "References, such as ghcr.io/acme/gemma3:q4.")
+  var references: [String]
+
+  @Flag(help: "Say what would be fetched, and fetch only manifests.")
+  var dryRun = false
+
+  @OptionGroup var common: CommonOptions
+
+  // Blobs of one artifact under way at once.
+  private static let parallelBlobs = 4
+
+  func run() async throws {
+    try await ExitStatus.run {
+      let parsed = try references.map { text throws(DocumentError) in try Reference(parsing: text) }
+      let assembly = try common.assemble()
+      for reference in parsed { try await pull(reference, assembly) }
+    }
+  }
+
+  private func pull(_ reference: Reference, _ assembly: Assembly) async throws {
+    if let found = try await assembly.local.artifact(reference), found.isAdditional {
+      Terminal.print("\(reference)\t\(found.descriptor.digest)\theld by \(found.repository.origin)")
+      return
+    }
+    let artifact = try await assembly.load(.reference(reference), isFresh: true)
+    var missing: Int64 = 0
+    var total: Int64 = 0
+    for blob in artifact.blobs {
+      let status = await assembly.store.status(blob, layout: artifact.layout)
+      total += blob.size
+      missing += blob.size - status.cachedBytes
+    }
+    if dryRun {
+      Terminal.print("\(reference)\t\(artifact.root.digest)\t\(missing) of \(total) bytes to fetch")
+      return
+    }
+    var blobs: [LazyBlob] = []
+    for descriptor in artifact.blobs {
+      blobs.append(try await assembly.store.open(descriptor, layout: artifact.layout, source: artifact.source))
+    }
+    try await complete(blobs, label: "\(reference)", total: total, missing: missing)
+    Terminal.print("\(reference)\t\(artifact.root.digest)\t\(total) bytes")
+  }
+
+  private func complete(_ blobs: [LazyBlob], label: String, total: Int64, missing: Int64) async throws(ContentError) {
+    let display = Task {
+      var progress = Progress(label: label, total: total, done: total - missing)
+      while !Task.isCancelled {
+        try? await Task.sleep(for: .milliseconds(200))
+        progress.update(blobs.reduce(0) { $0 + $1.status.cachedBytes })
+      }
+      if missing > 0 { progress.finish(blobs.reduce(0) { $0 + $1.status.cachedBytes }) }
+    }
+    let failure: ContentError? = await withTaskGroup(of: ContentError?.self) { group in
+      var first: ContentError?
+      var waiting = blobs[...]
+      func next() {
+        guard let blob = waiting.popFirst() else { return }
+        group.addTask {
+          do throws(ContentError) {
+            try await blob.complete()
+            return nil
+          } catch {
+            return error
+          }
+        }
+      }
+      for _ in 0..<Self.parallelBlobs { next() }
+      for await error in group {
+        if first == nil { first = error }
+        if first == nil { next() }
+      }
+      return first
+    }
+    display.cancel()
+    await display.value
+    if let failure { throw failure }
+  }
+}

@@ -1,0 +1,24 @@
+import Glibc
+import Synchronization
+
+/// Tells the process that started this one how the mount went.
+final class ReadySignal: Sendable {
+  private let descriptor: Mutex<Int32?>
+
+  init(descriptor: Int32?) { self.descriptor = Mutex(descriptor) }
+
+  func succeed() { send("ready\n") }
+
+  /// Tells why it failed; where nobody listens, standard error is told.
+  func fail(_ message: String, _ status: Int32) {
+    if !send("\(status) \(message)\n") { Terminal.printError(message) }
+  }
+
+  @discardableResult
+  private func send(_ text: String) -> Bool {
+    guard let target = descriptor.withLock({ $0.take() }) else { return false }
+    Terminal.write(text, to: target)
+    close(target)
+    return true
+  }
+}

@@ -1,0 +1,16 @@
+import ArgumentParser
+
+/// The program.
+@main
+struct Weightfs: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "weightfs",
+    abstract: "Mounts OCI model artifacts as plain files.",
+    discussion: """
+      Exit status: 0 done, 1 failed, 3 not found, 4 unauthorised, 5 unreachable, 6 corrupt, 64 wrong usage.
+      """,
+    version: "0.1.0",
+    subcommands: [
+      Mount.self, Unmount.self, Pull.self, List.self, Inspect.self, Path.self, Cat.self, Exists.self,
+    ])
+}
