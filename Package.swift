@@ -60,21 +60,27 @@ let package = Package(
     // Layer 4: what a user sees of it.
     target("ArtifactTree", ["OCI", "Content", "Archive"]),
     target(
-      "FileSystem", ["OCI", "Content", "ArtifactTree", "Fetching", "LocalRegistry", "Telemetry", system, log]),
+      "FileSystem",
+      ["OCI", "Content", "ArtifactTree", "Fetching", "LocalRegistry", "Telemetry", system, log]
+    ),
     // Layer 5: the program.
     target(
       "MountDaemon",
       [
-        "FileSystem", "FUSE", "Fetching", "LocalRegistry", "ArtifactTree", "Registry", "HTTP", "Content", "OCI",
+        "FileSystem", "FUSE", "Fetching", "LocalRegistry", "ArtifactTree", "Registry", "HTTP", "Content",
+        "OCI",
         "Telemetry", system, log,
-      ]),
+      ]
+    ),
     .executableTarget(
       name: "weightfs",
       dependencies: [
-        "MountDaemon", "FileSystem", "Fetching", "LocalRegistry", "ArtifactTree", "Registry", "Content", "OCI",
+        "MountDaemon", "FileSystem", "Fetching", "LocalRegistry", "ArtifactTree", "Registry", "Content",
+        "OCI",
         "Telemetry", arguments, system, log,
       ],
-      swiftSettings: strict),
+      swiftSettings: strict
+    ),
   ],
   swiftLanguageModes: [.v6]
 )

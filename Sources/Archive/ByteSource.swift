@@ -1,4 +1,6 @@
-/// Where a tar is read from, at any offset. The reads may block.
+/// Where a tar is read from, at any offset.
+///
+/// The reads may block.
 package protocol ByteSource: AnyObject {
   /// Bytes in all.
   var size: Int64 { get }

@@ -36,7 +36,9 @@ package struct TarIndex: Sendable {
       let result = archive_read_next_header(archive, &entry)
       if result == ARCHIVE_EOF { break }
       // A warning is about the name in the C locale; the raw bytes are right.
-      guard result == ARCHIVE_OK || result == ARCHIVE_WARN, let entry else { throw Self.error(archive, cursor) }
+      guard result == ARCHIVE_OK || result == ARCHIVE_WARN, let entry else {
+        throw Self.error(archive, cursor)
+      }
       guard members.count < Self.maximumMembers else {
         throw ArchiveError(reason: "more than \(Self.maximumMembers) members")
       }
@@ -46,7 +48,8 @@ package struct TarIndex: Sendable {
         guard member.size >= 0, !overflow, end <= source.size else {
           throw ArchiveError(
             reason: "'\(String(decoding: member.name, as: UTF8.self))' says it has \(member.size) bytes, "
-              + "the archive ends before them")
+              + "the archive ends before them"
+          )
         }
       }
       members.append(member)
@@ -73,7 +76,8 @@ package struct TarIndex: Sendable {
       dataOffset: dataOffset,
       mode: archive_entry_perm(entry),
       modificationTime: Int64(archive_entry_mtime(entry)),
-      isSparse: archive_entry_sparse_reset(entry) > 0)
+      isSparse: archive_entry_sparse_reset(entry) > 0
+    )
   }
 
   private static func bytes(_ text: UnsafePointer<CChar>) -> [UInt8] {
@@ -82,7 +86,9 @@ package struct TarIndex: Sendable {
 
   private static func error(_ archive: OpaquePointer, _ cursor: TarCursor) -> ArchiveError {
     if let error = cursor.error { return error }
-    return ArchiveError(reason: archive_error_string(archive).map { String(cString: $0) } ?? "not a tar archive")
+    return ArchiveError(
+      reason: archive_error_string(archive).map { String(cString: $0) } ?? "not a tar archive"
+    )
   }
 }
 
@@ -123,7 +129,11 @@ private func readBlock(
   }
 }
 
-private func skipForward(_ archive: OpaquePointer?, _ user: UnsafeMutableRawPointer?, _ count: la_int64_t) -> la_int64_t {
+private func skipForward(
+  _ archive: OpaquePointer?,
+  _ user: UnsafeMutableRawPointer?,
+  _ count: la_int64_t
+) -> la_int64_t {
   guard let cursor = cursor(user), count > 0 else { return 0 }
   let step = min(count, max(0, cursor.source.size - cursor.position))
   cursor.position += step

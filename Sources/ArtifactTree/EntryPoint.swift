@@ -1,4 +1,6 @@
-/// The file that an engine should open (`weightfs path`). Pure.
+/// The file that an engine should open (`weightfs path`).
+///
+/// Pure.
 package enum EntryPoint {
   /// What was found.
   package enum Result: Sendable, Equatable {
@@ -12,6 +14,7 @@ package enum EntryPoint {
   /// The model: the only GGUF, the first shard of a split one, the folder of a safetensors model, else the only file.
   ///
   /// - Parameter tree: of the artifact.
+  /// - Returns: what was asked for.
   package static func model(in tree: FileTree) -> Result {
     let paths = tree.files.map { tree.path(of: $0.node) }
     let gguf = paths.filter { $0.lowercased().hasSuffix(".gguf") && !isProjector($0) }
@@ -34,7 +37,9 @@ package enum EntryPoint {
       return .ambiguous(folders.sorted())
     }
     if paths.count == 1 { return .path(paths[0]) }
-    let models = paths.filter { path in [".onnx", ".pt", ".pth", ".bin", ".task"].contains { path.hasSuffix($0) } }
+    let models = paths.filter { path in
+      [".onnx", ".pt", ".pth", ".bin", ".task"].contains { path.hasSuffix($0) }
+    }
     if models.count == 1 { return .path(models[0]) }
     return paths.isEmpty ? .none : .ambiguous(models.isEmpty ? paths : models)
   }
@@ -42,6 +47,7 @@ package enum EntryPoint {
   /// The projector of a multimodal model.
   ///
   /// - Parameter tree: of the artifact.
+  /// - Returns: what was asked for.
   package static func projector(in tree: FileTree) -> Result {
     let found = tree.files.map { tree.path(of: $0.node) }.filter(isProjector)
     return found.isEmpty ? .none : found.count == 1 ? .path(found[0]) : .ambiguous(found)

@@ -38,7 +38,9 @@ package struct FileContent: Sendable, Hashable {
   }
 }
 
-/// The files, folders and links of an artifact. Immutable; node 0 is the root.
+/// The files, folders and links of an artifact.
+///
+/// Immutable; node 0 is the root.
 package struct FileTree: Sendable {
   /// What an entry is.
   package enum Kind: Sendable {
@@ -69,6 +71,7 @@ package struct FileTree: Sendable {
   /// - Parameters:
   ///   - name: bytes.
   ///   - parent: the number of a folder.
+  /// - Returns: nil where there is none.
   package func child(_ name: EntryName, of parent: Int) -> Int? {
     guard case .directory(let children) = nodes[parent].kind else { return nil }
     var low = 0
@@ -85,6 +88,7 @@ package struct FileTree: Sendable {
   /// The path of a node, from the root.
   ///
   /// - Parameter node: its number.
+  /// - Returns: the text.
   package func path(of node: Int) -> String {
     var names: [String] = []
     var current = node
@@ -112,6 +116,7 @@ package struct FileTree: Sendable {
   /// Finds a node by path.
   ///
   /// - Parameter path: relative to the root.
+  /// - Returns: nil where there is none.
   package func node(at path: String) -> Int? {
     guard let names = try? TreePath.parse(member: Array(path.utf8)) else { return nil }
     var current = 0

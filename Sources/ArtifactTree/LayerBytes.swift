@@ -1,7 +1,9 @@
 package import Content
 package import OCI
 
-/// Reads bytes of layers for those who parse them. Called where waiting is allowed.
+/// Reads bytes of layers for those who parse them.
+///
+/// Called where waiting is allowed.
 package protocol LayerBytes: Sendable {
   /// Reads a range, waiting until it is there.
   ///

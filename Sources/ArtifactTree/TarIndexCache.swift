@@ -27,7 +27,8 @@ package actor TarIndexCache {
       task = Task {
         do throws(ContentError) {
           return .success(
-            try await executor.run { () throws(ContentError) in try Self.read(layer, bytes) })
+            try await executor.run { () throws(ContentError) in try Self.read(layer, bytes) }
+          )
         } catch {
           return .failure(error)
         }
@@ -55,7 +56,8 @@ package actor TarIndexCache {
     do throws(ArchiveError) {
       return try TarIndex(reading: source)
     } catch {
-      throw source.error ?? ContentError(.corrupt, "\(layer.digest)", "the tar layer cannot be read: \(error)")
+      throw source.error
+        ?? ContentError(.corrupt, "\(layer.digest)", "the tar layer cannot be read: \(error)")
     }
   }
 }

@@ -3,6 +3,7 @@ package enum Timestamp {
   /// Seconds since 1970 of `2026-11-21T10:31:00[.123](Z|+01:00)`; nil where the text is no such time.
   ///
   /// - Parameter text: the annotation.
+  /// - Returns: nil where there is none.
   package static func seconds(_ text: String) -> Int64? {
     let bytes = Array(text.utf8.prefix(64))
     func number(_ range: Range<Int>) -> Int64? {
@@ -29,7 +30,8 @@ package enum Timestamp {
     switch bytes[position] {
     case UInt8(ascii: "Z"), UInt8(ascii: "z"): break
     case UInt8(ascii: "+"), UInt8(ascii: "-"):
-      guard let hours = number(position + 1..<position + 3), let minutes = number(position + 4..<position + 6) else {
+      guard let hours = number(position + 1..<position + 3), let minutes = number(position + 4..<position + 6)
+      else {
         return nil
       }
       shift = (hours * 60 + minutes) * (bytes[position] == UInt8(ascii: "+") ? -60 : 60)

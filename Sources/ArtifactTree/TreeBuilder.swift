@@ -47,12 +47,20 @@ struct TreeBuilder {
 
   func attributes(at path: [EntryName]) -> Attributes? { find(path).map { nodes[$0].attributes } }
 
-  /// Puts a file at a path; what was there of a lower layer goes. False where a file stands in the way above it.
-  mutating func addFile(_ content: FileContent, at path: [EntryName], _ attributes: Attributes, layer: Int) -> Bool {
+  /// Puts a file at a path; what was there of a lower layer goes.
+  ///
+  /// False where a file stands in the way above it.
+  mutating func addFile(
+    _ content: FileContent,
+    at path: [EntryName],
+    _ attributes: Attributes,
+    layer: Int
+  ) -> Bool {
     add(.file(content), at: path, attributes, layer: layer)
   }
 
-  mutating func addLink(_ target: [UInt8], at path: [EntryName], _ attributes: Attributes, layer: Int) -> Bool {
+  mutating func addLink(_ target: [UInt8], at path: [EntryName], _ attributes: Attributes, layer: Int) -> Bool
+  {
     add(.symbolicLink(target), at: path, attributes, layer: layer)
   }
 
@@ -77,7 +85,8 @@ struct TreeBuilder {
     for child in children.values where nodes[child].layer < layer { detach(child) }
   }
 
-  private mutating func add(_ kind: Kind, at path: [EntryName], _ attributes: Attributes, layer: Int) -> Bool {
+  private mutating func add(_ kind: Kind, at path: [EntryName], _ attributes: Attributes, layer: Int) -> Bool
+  {
     guard let name = path.last, let parent = folder(path.dropLast(), layer: layer) else { return false }
     guard case .directory(var children) = nodes[parent].kind else { return false }
     nodes.append(Node(name: name, parent: parent, kind: kind, attributes: attributes, layer: layer))
@@ -86,7 +95,9 @@ struct TreeBuilder {
     return true
   }
 
-  /// The folder at a path, made where it is not there. Never through a link or a file of the same layer.
+  /// The folder at a path, made where it is not there.
+  ///
+  /// Never through a link or a file of the same layer.
   private mutating func folder(_ path: ArraySlice<EntryName>, layer: Int) -> Int? {
     var current = 0
     for name in path {
@@ -101,7 +112,9 @@ struct TreeBuilder {
         guard nodes[child].layer < layer else { return nil }
       }
       let attributes = Attributes(mode: 0o555, modificationTime: defaultTime)
-      nodes.append(Node(name: name, parent: current, kind: .directory([:]), attributes: attributes, layer: layer))
+      nodes.append(
+        Node(name: name, parent: current, kind: .directory([:]), attributes: attributes, layer: layer)
+      )
       children[name] = nodes.count - 1
       nodes[current].kind = .directory(children)
       current = nodes.count - 1
@@ -119,7 +132,9 @@ struct TreeBuilder {
   private func find(_ path: [EntryName]) -> Int? {
     var current = 0
     for name in path {
-      guard case .directory(let children) = nodes[current].kind, let child = children[name] else { return nil }
+      guard case .directory(let children) = nodes[current].kind, let child = children[name] else {
+        return nil
+      }
       current = child
     }
     return current
@@ -137,7 +152,8 @@ struct TreeBuilder {
           parent: parent,
           kind: kind,
           mode: source.attributes.mode & 0o555,
-          modificationTime: source.attributes.modificationTime)
+          modificationTime: source.attributes.modificationTime
+        )
       }
       switch source.kind {
       case .file(let content): built.append(make(.file(content)))

@@ -11,13 +11,16 @@ package struct TreeLoader: Sendable {
   /// - Parameter indexes: of tar layers.
   package init(indexes: TarIndexCache) { self.indexes = indexes }
 
-  /// Makes the tree. Only the headers of tar layers are read.
+  /// Makes the tree.
+  ///
+  /// Only the headers of tar layers are read.
   ///
   /// A layer that cannot be shown under its name is shown under its digest; the rest of the tree does not suffer.
   ///
   /// - Parameters:
   ///   - manifest: of the artifact.
   ///   - bytes: of its layers.
+  /// - Returns: what was asked for.
   /// - Throws: `ContentError` where a tar layer cannot be had.
   package func load(_ manifest: Manifest, bytes: any LayerBytes) async throws(ContentError) -> FileTree {
     let created = manifest.annotations["org.opencontainers.image.created"].flatMap(Timestamp.seconds) ?? 0
@@ -49,7 +52,8 @@ struct RawLayer {
     let metadata = LayerName.metadata(of: layer)
     let attributes = TreeBuilder.Attributes(
       mode: 0o444 | (metadata?.mode ?? 0) & 0o111,
-      modificationTime: metadata?.mtime.flatMap(Timestamp.seconds) ?? created)
+      modificationTime: metadata?.mtime.flatMap(Timestamp.seconds) ?? created
+    )
     let content = FileContent(whole: layer)
     if let name = LayerName.name(of: layer, metadata: metadata) {
       do throws(PathProblem) {
@@ -107,14 +111,17 @@ struct TarLayer {
   ) throws(PathProblem) {
     let attributes = TreeBuilder.Attributes(
       mode: 0o444 | member.mode & 0o111,
-      modificationTime: member.modificationTime)
+      modificationTime: member.modificationTime
+    )
     guard let name = path.last else { return }
     if name.bytes == Self.opaque {
       builder.makeOpaque(Array(path.dropLast()), layer: level)
       return
     }
     if name.bytes.starts(with: Self.whiteout) {
-      if let hidden = EntryName(name.bytes.dropFirst(4)) { builder.whiteOut(path.dropLast() + [hidden], layer: level) }
+      if let hidden = EntryName(name.bytes.dropFirst(4)) {
+        builder.whiteOut(path.dropLast() + [hidden], layer: level)
+      }
       return
     }
     var isPlaced = true

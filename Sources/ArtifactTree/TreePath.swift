@@ -1,4 +1,6 @@
-/// The rules for paths that come from outside. Pure.
+/// The rules for paths that come from outside.
+///
+/// Pure.
 package enum TreePath {
   /// The longest path, bytes (PATH_MAX, limits.h).
   package static let maximumLength = 4096
@@ -8,11 +10,15 @@ package enum TreePath {
   /// Reads a path that an annotation gives: relative, without empty components, `.` and `..`.
   ///
   /// - Parameter path: as it came.
+  /// - Returns: all of them, in order.
   /// - Throws: `PathProblem`.
   package static func parse(annotation path: String) throws(PathProblem) -> [EntryName] {
     let bytes = Array(path.utf8)
     guard bytes.first != UInt8(ascii: "/") else { throw PathProblem(path: bytes, reason: "is absolute") }
-    return try components(bytes.split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false), of: bytes)
+    return try components(
+      bytes.split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false),
+      of: bytes
+    )
   }
 
   /// Reads the name of a tar member: `./` before it and slashes behind it are usual there and mean nothing.
@@ -26,8 +32,13 @@ package enum TreePath {
     return try components(parts.filter { !$0.elementsEqual([UInt8(ascii: ".")]) }, of: name)
   }
 
-  private static func components(_ parts: [ArraySlice<UInt8>], of path: [UInt8]) throws(PathProblem) -> [EntryName] {
-    guard path.count <= maximumLength else { throw PathProblem(path: path, reason: "has \(path.count) bytes") }
+  private static func components(
+    _ parts: [ArraySlice<UInt8>],
+    of path: [UInt8]
+  ) throws(PathProblem) -> [EntryName] {
+    guard path.count <= maximumLength else {
+      throw PathProblem(path: path, reason: "has \(path.count) bytes")
+    }
     guard parts.count <= maximumDepth else { throw PathProblem(path: path, reason: "is \(parts.count) deep") }
     var names: [EntryName] = []
     for part in parts {
@@ -45,9 +56,10 @@ package enum TreePath {
     return names
   }
 
-  /// The target of a symbolic link, written so that the kernel cannot leave the artifact by it: `..` only at its
-  /// start, and no more of them than there are folders above the link. An absolute target is meant from the root of
-  /// the artifact.
+  /// The target of a symbolic link, written so that the kernel cannot leave the artifact by it: `..`
+  /// only at its start, and no more of them than there are folders above the link.
+  ///
+  /// An absolute target is meant from the root of the artifact.
   ///
   /// - Parameters:
   ///   - target: raw bytes.

@@ -2,18 +2,22 @@ import Hashing
 package import OCI
 
 extension BlobFetcher {
-  /// Fetches a small blob whole and verifies it. Content that the descriptor carries itself is taken from there.
+  /// Fetches a small blob whole and verifies it.
+  ///
+  /// Content that the descriptor carries itself is taken from there.
   ///
   /// - Parameters:
   ///   - descriptor: of the content.
   ///   - limit: of its size in bytes.
+  /// - Returns: all of them, in order.
   /// - Throws: `ContentError` with `corrupt` where the bytes are not what the descriptor says.
   package func verifiedBytes(of descriptor: Descriptor, limit: Int64) async throws(ContentError) -> [UInt8] {
     guard descriptor.size <= limit else {
       throw ContentError(
         .invalid,
         "\(descriptor.digest)",
-        "has \(descriptor.size) bytes, more than the \(limit) that are read into memory")
+        "has \(descriptor.size) bytes, more than the \(limit) that are read into memory"
+      )
     }
     if let data = descriptor.data, Int64(data.count) == descriptor.size,
       HashStream.digest(of: data, descriptor.digest.algorithm) == descriptor.digest
@@ -27,7 +31,8 @@ extension BlobFetcher {
       throw ContentError(
         .corrupt,
         "\(descriptor.digest)",
-        "\(bytes.count) bytes came, the descriptor says \(descriptor.size)")
+        "\(bytes.count) bytes came, the descriptor says \(descriptor.size)"
+      )
     }
     let actual = HashStream.digest(of: bytes, descriptor.digest.algorithm)
     guard actual == descriptor.digest else {
@@ -39,6 +44,7 @@ extension BlobFetcher {
   /// Fetches, verifies and reads a manifest or an index.
   ///
   /// - Parameter descriptor: of the document, at most 4 MiB.
+  /// - Returns: what was asked for.
   /// - Throws: `ContentError` with `invalid` where it cannot be read.
   package func document(_ descriptor: Descriptor) async throws(ContentError) -> ManifestDocument {
     let bytes = try await verifiedBytes(of: descriptor, limit: ManifestDocument.maximumSize)
@@ -54,6 +60,7 @@ extension BlobFetcher {
   /// - Parameters:
   ///   - descriptor: of a manifest or an index.
   ///   - platform: of this machine.
+  /// - Returns: what was asked for.
   /// - Throws: `ContentError`; `invalid` where indexes lie more than four deep in each other.
   package func manifest(
     _ descriptor: Descriptor,

@@ -14,6 +14,7 @@ package struct BlockingExecutor: Sendable {
   /// Runs work and waits for it without holding a thread of the pool.
   ///
   /// - Parameter body: may block.
+  /// - Returns: what was asked for.
   /// - Throws: what the work throws.
   package func run<Value: Sendable>(
     _ body: @escaping @Sendable () throws(ContentError) -> Value

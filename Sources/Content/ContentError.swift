@@ -46,7 +46,8 @@ package struct ContentError: Error, Sendable {
   ///   - host: who was asked.
   ///   - reason: what happened, one line without secrets.
   ///   - advice: what to do next.
-  package init(_ code: Code, _ subject: String, host: String? = nil, _ reason: String, advice: String? = nil) {
+  package init(_ code: Code, _ subject: String, host: String? = nil, _ reason: String, advice: String? = nil)
+  {
     self.code = code
     self.subject = String(subject.prefix(600))
     self.host = host

@@ -1,4 +1,6 @@
-/// Takes the answers of reads. One object serves all requests of a mount, so that a reply needs no allocation.
+/// Takes the answers of reads.
+///
+/// One object serves all requests of a mount, so that a reply needs no allocation.
 package protocol ReadResponder: AnyObject, Sendable {
   /// Answers with a range of a file.
   ///
@@ -24,8 +26,10 @@ package protocol ReadResponder: AnyObject, Sendable {
   func answer(_ token: UInt, error: ContentError)
 }
 
-/// The right to answer one read, exactly once. One that is dropped answers an error, so that a mistake is a failed
-/// read and not a process that hangs.
+/// The right to answer one read, exactly once.
+///
+/// One that is dropped answers an error, so that a mistake is a failed read and not a process that
+/// hangs.
 package struct ReadReply: ~Copyable, Sendable {
   private let responder: any ReadResponder
   private let token: UInt

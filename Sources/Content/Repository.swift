@@ -5,6 +5,7 @@ package protocol Resolver: Sendable {
   /// Resolves a target.
   ///
   /// - Parameter target: a tag or a digest of a manifest.
+  /// - Returns: what was asked for.
   /// - Throws: `ContentError` with `notFound` where there is none.
   func resolve(_ target: Reference.Target) async throws(ContentError) -> Descriptor
 }
@@ -21,7 +22,11 @@ package protocol BlobFetcher: Sendable {
   ///   - range: bytes, within `0..<descriptor.size`.
   ///   - sink: takes the bytes; called on the source's own thread.
   /// - Throws: `ContentError`; what was delivered before stays delivered.
-  func fetch(_ descriptor: Descriptor, range: Range<Int64>, into sink: any BlobSink) async throws(ContentError)
+  func fetch(
+    _ descriptor: Descriptor,
+    range: Range<Int64>,
+    into sink: any BlobSink
+  ) async throws(ContentError)
 }
 
 /// Lists the tags of a repository.
@@ -29,6 +34,7 @@ package protocol TagLister: Sendable {
   /// Lists tags in lexical order, at most `limit`.
   ///
   /// - Parameter limit: of tags.
+  /// - Returns: all of them, in order.
   /// - Throws: `ContentError` with `notFound` where there is no such repository.
   func tags(limit: Int) async throws(ContentError) -> [String]
 }

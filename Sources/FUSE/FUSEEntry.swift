@@ -45,7 +45,8 @@ package struct FUSEDirectoryBuffer: ~Copyable {
     let text = name.map { CChar(bitPattern: $0) } + [0]
     let needed =
       hasAttributes
-      ? fuse_add_direntry_plus(request, nil, 0, text, nil, 0) : fuse_add_direntry(request, nil, 0, text, nil, 0)
+      ? fuse_add_direntry_plus(request, nil, 0, text, nil, 0)
+      : fuse_add_direntry(request, nil, 0, text, nil, 0)
     guard count + needed <= bytes.count else { return false }
     var entry = makeEntry().parameters
     let (request, hasAttributes, start) = (request, hasAttributes, count)

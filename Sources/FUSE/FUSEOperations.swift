@@ -1,4 +1,6 @@
-/// What a file system answers. Called on the session's threads, several at once; none of the calls may wait.
+/// What a file system answers.
+///
+/// Called on the session's threads, several at once; none of the calls may wait.
 package protocol FUSEOperations: AnyObject, Sendable {
   /// The mount is ready to serve.
   func started()

@@ -33,8 +33,10 @@ package final class FUSESession: @unchecked Sendable {
     self.session = session
     guard fuse_session_mount(session, path) == 0 else {
       throw MountError(
-        reason: "\(path) cannot be mounted: see the message above; /dev/fuse is needed, and fusermount3 for users "
-          + "other than root")
+        reason:
+          "\(path) cannot be mounted: see the message above; /dev/fuse is needed, and fusermount3 for users "
+          + "other than root"
+      )
     }
   }
 
@@ -44,14 +46,17 @@ package final class FUSESession: @unchecked Sendable {
   /// - Returns: 0, or a negative errno.
   package func run(threads: UInt32) -> Int32 { cfuse_session_loop(session, threads) }
 
-  /// Unmounts; `run` returns then. Requests that are still to be answered are the kernel's to fail.
+  /// Unmounts; `run` returns then.
+  ///
+  /// Requests that are still to be answered are the kernel's to fail.
   package func unmount() {
     fuse_session_exit(session)
     fuse_session_unmount(session)
   }
 
-  /// Takes the pages of nodes out of the kernel's cache. Blocks while reads of them are under way: never call it from
-  /// a request.
+  /// Takes the pages of nodes out of the kernel's cache.
+  ///
+  /// Blocks while reads of them are under way: never call it from a request.
   ///
   /// - Parameter node: its number.
   package func invalidate(_ node: UInt64) {

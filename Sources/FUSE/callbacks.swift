@@ -29,7 +29,9 @@ private func operations(_ user: UnsafeMutableRawPointer?) -> (any FUSEOperations
   user.map { Unmanaged<SessionBox>.fromOpaque($0).takeUnretainedValue().operations }
 }
 
-private func operations(_ request: fuse_req_t) -> (any FUSEOperations)? { operations(fuse_req_userdata(request)) }
+private func operations(_ request: fuse_req_t) -> (any FUSEOperations)? {
+  operations(fuse_req_userdata(request))
+}
 
 private func bytes(_ text: UnsafePointer<CChar>?) -> [UInt8] {
   guard let text else { return [] }
@@ -55,14 +57,22 @@ private func forget(_ request: fuse_req_t?, _ node: fuse_ino_t, _ count: UInt64)
   fuse_reply_none(request)
 }
 
-private func forgetMany(_ request: fuse_req_t?, _ count: Int, _ items: UnsafeMutablePointer<fuse_forget_data>?) {
+private func forgetMany(
+  _ request: fuse_req_t?,
+  _ count: Int,
+  _ items: UnsafeMutablePointer<fuse_forget_data>?
+) {
   guard let request else { return }
   let target = operations(request)
   for item in UnsafeBufferPointer(start: items, count: count) { target?.forget(item.ino, item.nlookup) }
   fuse_reply_none(request)
 }
 
-private func getAttributes(_ request: fuse_req_t?, _ node: fuse_ino_t, _ file: UnsafeMutablePointer<fuse_file_info>?) {
+private func getAttributes(
+  _ request: fuse_req_t?,
+  _ node: fuse_ino_t,
+  _ file: UnsafeMutablePointer<fuse_file_info>?
+) {
   guard let request else { return }
   operations(request)?.attributes(of: node, FUSERequest(request))
 }
@@ -72,7 +82,11 @@ private func readLink(_ request: fuse_req_t?, _ node: fuse_ino_t) {
   operations(request)?.readLink(node, FUSERequest(request))
 }
 
-private func openFile(_ request: fuse_req_t?, _ node: fuse_ino_t, _ file: UnsafeMutablePointer<fuse_file_info>?) {
+private func openFile(
+  _ request: fuse_req_t?,
+  _ node: fuse_ino_t,
+  _ file: UnsafeMutablePointer<fuse_file_info>?
+) {
   guard let request else { return }
   operations(request)?.open(node, flags: file?.pointee.flags ?? 0, FUSERequest(request))
 }
@@ -88,12 +102,20 @@ private func readFile(
   operations(request)?.read(file?.pointee.fh ?? 0, offset: Int64(offset), count: size, FUSERequest(request))
 }
 
-private func closeFile(_ request: fuse_req_t?, _ node: fuse_ino_t, _ file: UnsafeMutablePointer<fuse_file_info>?) {
+private func closeFile(
+  _ request: fuse_req_t?,
+  _ node: fuse_ino_t,
+  _ file: UnsafeMutablePointer<fuse_file_info>?
+) {
   guard let request else { return }
   operations(request)?.close(file?.pointee.fh ?? 0, FUSERequest(request))
 }
 
-private func openDirectory(_ request: fuse_req_t?, _ node: fuse_ino_t, _ file: UnsafeMutablePointer<fuse_file_info>?) {
+private func openDirectory(
+  _ request: fuse_req_t?,
+  _ node: fuse_ino_t,
+  _ file: UnsafeMutablePointer<fuse_file_info>?
+) {
   guard let request else { return }
   operations(request)?.openDirectory(node, FUSERequest(request))
 }
@@ -112,7 +134,8 @@ private func readDirectory(
     offset: Int64(offset),
     size: size,
     hasAttributes: false,
-    FUSERequest(request))
+    FUSERequest(request)
+  )
 }
 
 private func readDirectoryPlus(
@@ -129,21 +152,32 @@ private func readDirectoryPlus(
     offset: Int64(offset),
     size: size,
     hasAttributes: true,
-    FUSERequest(request))
+    FUSERequest(request)
+  )
 }
 
-private func closeDirectory(_ request: fuse_req_t?, _ node: fuse_ino_t, _ file: UnsafeMutablePointer<fuse_file_info>?) {
+private func closeDirectory(
+  _ request: fuse_req_t?,
+  _ node: fuse_ino_t,
+  _ file: UnsafeMutablePointer<fuse_file_info>?
+) {
   guard let request else { return }
   operations(request)?.closeDirectory(file?.pointee.fh ?? 0, FUSERequest(request))
 }
 
-private func getAttribute(_ request: fuse_req_t?, _ node: fuse_ino_t, _ name: UnsafePointer<CChar>?, _ size: Int) {
+private func getAttribute(
+  _ request: fuse_req_t?,
+  _ node: fuse_ino_t,
+  _ name: UnsafePointer<CChar>?,
+  _ size: Int
+) {
   guard let request else { return }
   operations(request)?.attribute(
     String(decoding: bytes(name), as: UTF8.self),
     of: node,
     size: size,
-    FUSERequest(request))
+    FUSERequest(request)
+  )
 }
 
 private func listAttributes(_ request: fuse_req_t?, _ node: fuse_ino_t, _ size: Int) {

@@ -76,6 +76,7 @@ package final class BlobStore: Sendable {
   ///   - descriptor: of the blob.
   ///   - layout: where it may lie already, apart from the pool.
   ///   - source: where it can be fetched from.
+  /// - Returns: what was asked for.
   /// - Throws: `ContentError` where it is known to be wrong or the disk fails.
   package func open(
     _ descriptor: Descriptor,
@@ -123,7 +124,8 @@ package final class BlobStore: Sendable {
           "\(descriptor.digest)",
           host: layout.origin,
           "the blob has \(file.size) bytes, the manifest says \(descriptor.size)",
-          advice: "Repair or remove the layout")
+          advice: "Repair or remove the layout"
+        )
       }
       let isVerified = VerificationRecords(root: local.root).covers(file, descriptor.digest)
       return .complete(file, isVerified: isVerified)
@@ -142,6 +144,7 @@ package final class BlobStore: Sendable {
   /// - Parameters:
   ///   - descriptor: of the blob.
   ///   - layout: where it may lie apart from the pool.
+  /// - Returns: what was asked for.
   package func status(
     _ descriptor: Descriptor,
     layout: (any LocalRepository)?
@@ -153,7 +156,11 @@ package final class BlobStore: Sendable {
       }
       if let file = try? layout?.blob(descriptor.digest), file.size == descriptor.size {
         let isVerified = VerificationRecords(root: self.local.root).covers(file, descriptor.digest)
-        return BlobStatus(presence: .complete, cachedBytes: descriptor.size, verified: isVerified ? .blob : .no)
+        return BlobStatus(
+          presence: .complete,
+          cachedBytes: descriptor.size,
+          verified: isVerified ? .blob : .no
+        )
       }
       let bytes = self.local.pool.partialBytes(descriptor)
       return BlobStatus(presence: bytes > 0 ? .partial : .remote, cachedBytes: bytes, verified: .no)
@@ -172,7 +179,8 @@ package final class BlobStore: Sendable {
     guard isIdle else { return }
     // The last reference may go here: it must not go with the lock held.
     let released = state.withLock { state in
-      state.kept[blob.descriptor.digest] === blob ? state.kept.removeValue(forKey: blob.descriptor.digest) : nil
+      state.kept[blob.descriptor.digest] === blob
+        ? state.kept.removeValue(forKey: blob.descriptor.digest) : nil
     }
     withExtendedLifetime(released) {}
   }

@@ -50,7 +50,9 @@ final class BlobVerifier: Sendable {
     }
   }
 
-  /// Hashes all that can be hashed. Blocks.
+  /// Hashes all that can be hashed.
+  ///
+  /// Blocks.
   func run() -> Outcome {
     let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: Int(BlockMap.chunkSize), alignment: 4096)
     defer { buffer.deallocate() }
@@ -108,7 +110,10 @@ final class BlobVerifier: Sendable {
     }
   }
 
-  private func read(_ chunk: Int, _ buffer: UnsafeMutableRawBufferPointer) throws(Errno) -> UnsafeRawBufferPointer {
+  private func read(
+    _ chunk: Int,
+    _ buffer: UnsafeMutableRawBufferPointer
+  ) throws(Errno) -> UnsafeRawBufferPointer {
     let range = BlockMap.bytes(ofChunk: chunk, size: size)
     let part = UnsafeMutableRawBufferPointer(rebasing: buffer[..<range.count])
     guard try blob.read(into: part, at: range.lowerBound) == range.count else { throw Errno.ioError }

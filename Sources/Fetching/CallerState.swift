@@ -2,10 +2,13 @@ import Glibc
 
 /// What is to be known of a thread that waits in the kernel.
 package enum CallerState {
-  /// Whether a thread has SIGKILL pending, or is gone: the kernel gives SIGKILL to every thread of a process that a
-  /// signal ends. A program with a handler for its signal is left alone: it does not expect EINTR of a regular file.
+  /// Whether a thread has SIGKILL pending, or is gone: the kernel gives SIGKILL to every thread of a
+  /// process that a signal ends.
+  ///
+  /// A program with a handler for its signal is left alone: it does not expect EINTR of a regular file.
   ///
   /// - Parameter thread: its number in this process' namespace.
+  /// - Returns: true if so.
   package static func isBeingKilled(_ thread: Int32) -> Bool {
     guard let file = fopen("/proc/\(thread)/status", "re") else { return true }
     defer { fclose(file) }

@@ -1,4 +1,6 @@
-/// Who waits for which bytes of a blob, and what is under way. Pure: which blocks are there is asked of the caller.
+/// Who waits for which bytes of a blob, and what is under way.
+///
+/// Pure: which blocks are there is asked of the caller.
 package struct FetchTable: Sendable {
   /// Somebody who waits.
   package struct Waiter: Sendable, Equatable {
@@ -42,6 +44,7 @@ package struct FetchTable: Sendable {
   /// How many flights serve a purpose.
   ///
   /// - Parameter purpose: which.
+  /// - Returns: what was asked for.
   package func flightCount(_ purpose: Purpose) -> Int { flights.values.count { $0.purpose == purpose } }
 
   /// Adds somebody who waits.
@@ -52,6 +55,7 @@ package struct FetchTable: Sendable {
   /// The parts of missing runs that no flight brings.
   ///
   /// - Parameter missing: runs of blocks, in order.
+  /// - Returns: all of them, in order.
   package func uncovered(_ missing: [Range<Int>]) -> [Range<Int>] {
     var result = missing
     for flight in flights.values {
@@ -83,6 +87,7 @@ package struct FetchTable: Sendable {
   /// The runs a flight is to bring.
   ///
   /// - Parameter flight: its identifier.
+  /// - Returns: all of them, in order.
   package func blocks(of flight: UInt64) -> [Range<Int>] { flights[flight]?.blocks ?? [] }
 
   /// Takes those out who wait for nothing any more.

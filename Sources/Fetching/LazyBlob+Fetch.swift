@@ -129,12 +129,20 @@ extension LazyBlob {
       throw ContentError(
         store.isOffline ? .offline : .notFound,
         "\(descriptor.digest)",
-        store.isOffline ? "is not in the local registry, and the mount is offline" : "is not in the local registry",
-        advice: store.isOffline ? "Pull it while there is a network" : nil)
+        store.isOffline
+          ? "is not in the local registry, and the mount is offline" : "is not in the local registry",
+        advice: store.isOffline ? "Pull it while there is a network" : nil
+      )
     }
     var last: ContentError?
     for source in sources {
-      let sink = FlightSink(blob: self, partial: blob, flight: flight.identifier, purpose: flight.purpose, range: range)
+      let sink = FlightSink(
+        blob: self,
+        partial: blob,
+        flight: flight.identifier,
+        purpose: flight.purpose,
+        range: range
+      )
       do throws(ContentError) {
         try await source.fetch(descriptor, range: range, into: sink)
         if let error = sink.failure { throw error }
@@ -143,7 +151,8 @@ extension LazyBlob {
           .unreachable,
           "\(descriptor.digest)",
           host: source.origin,
-          "the bytes \(range) did not all come")
+          "the bytes \(range) did not all come"
+        )
       } catch {
         last = error
         if error.code == .cancelled || error.code == .disk { break }
@@ -162,7 +171,8 @@ extension LazyBlob {
     if let error {
       store.log.warning(
         "bytes of a blob could not be fetched",
-        metadata: ["blob": "\(descriptor.digest)", "blocks": "\(flight.blocks)", "reason": "\(error)"])
+        metadata: ["blob": "\(descriptor.digest)", "blocks": "\(flight.blocks)", "reason": "\(error)"]
+      )
       fail(runs, with: error)
     }
     arrived()

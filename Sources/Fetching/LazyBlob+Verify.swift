@@ -31,7 +31,9 @@ extension LazyBlob {
           "\(descriptor.digest)",
           host: state.withLock { $0.sources.first?.origin },
           "all bytes came, their digest is \(actual)",
-          advice: "The registry or something on the way to it sends wrong bytes; the blob was thrown away"))
+          advice: "The registry or something on the way to it sends wrong bytes; the blob was thrown away"
+        )
+      )
       return
     }
     do throws(ContentError) {
@@ -44,7 +46,10 @@ extension LazyBlob {
       store.local.distribute(descriptor.digest)
       answerReady()
     } catch {
-      store.log.error("a blob cannot be committed", metadata: ["blob": "\(descriptor.digest)", "reason": "\(error)"])
+      store.log.error(
+        "a blob cannot be committed",
+        metadata: ["blob": "\(descriptor.digest)", "reason": "\(error)"]
+      )
       failAll(with: error)
     }
     store.releaseIfIdle(self)
@@ -56,7 +61,10 @@ extension LazyBlob {
     store.metrics.badBlobs.add()
     store.log.error(
       "a blob turned out wrong",
-      metadata: ["blob": "\(descriptor.digest)", "registry": "\(error.host ?? "-")", "reason": "\(error.reason)"])
+      metadata: [
+        "blob": "\(descriptor.digest)", "registry": "\(error.host ?? "-")", "reason": "\(error.reason)",
+      ]
+    )
     store.refuse(descriptor.digest, error)
     store.delegate?.blobTurnedBad(descriptor.digest)
     failAll(with: error)
@@ -88,7 +96,9 @@ extension LazyBlob {
               "\(self.descriptor.digest)",
               host: file.path.string,
               "the file's digest is \(actual)",
-              advice: "Repair or remove the layout or store that has it"))
+              advice: "Repair or remove the layout or store that has it"
+            )
+          )
         }
       } catch {
         self.failAll(with: ContentError(.disk, "\(file.path)", "\(error)"))

@@ -50,7 +50,8 @@ package final class LazyBlob: Sendable {
     self.descriptor = descriptor
     self.store = store
     state = Mutex(
-      State(phase: phase, window: ReadWindow(blobSize: descriptor.size), lastProgress: ContinuousClock.now))
+      State(phase: phase, window: ReadWindow(blobSize: descriptor.size), lastProgress: ContinuousClock.now)
+    )
   }
 
   /// Adds a place to fetch from; the first one added is asked first.
@@ -73,7 +74,8 @@ package final class LazyBlob: Sendable {
         BlobStatus(
           presence: blob.presentBytes == 0 ? .remote : .partial,
           cachedBytes: blob.presentBytes,
-          verified: .no)
+          verified: .no
+        )
       case .bad: BlobStatus(presence: .remote, cachedBytes: 0, verified: .no)
       }
     }
@@ -105,7 +107,9 @@ package final class LazyBlob: Sendable {
     case failure(ContentError)
   }
 
-  /// Answers a read, now or when its bytes have come. Never waits.
+  /// Answers a read, now or when its bytes have come.
+  ///
+  /// Never waits.
   ///
   /// - Parameters:
   ///   - range: bytes within the blob, not empty.
@@ -175,7 +179,8 @@ package final class LazyBlob: Sendable {
         pending.reply.file(
           file.descriptor.rawValue,
           offset: file.offset + pending.range.lowerBound,
-          count: pending.range.count)
+          count: pending.range.count
+        )
       case .partial(let blob):
         pending.reply.file(blob.file.rawValue, offset: pending.range.lowerBound, count: pending.range.count)
       case .failure(let error): pending.reply.fail(error)
@@ -234,7 +239,9 @@ package final class LazyBlob: Sendable {
     }
   }
 
-  /// Ends waits whose time is over or whose caller dies. False once nobody waits.
+  /// Ends waits whose time is over or whose caller dies.
+  ///
+  /// False once nobody waits.
   @discardableResult
   func sweep(now: ContinuousClock.Instant) -> Bool {
     let deadline = store.policy.deadline
@@ -257,7 +264,9 @@ package final class LazyBlob: Sendable {
       if state.pending.isEmpty { state.isWatched = false }
       return (late, killed, state.pending.isEmpty)
     }
-    for pending in killed { pending.reply.fail(ContentError(.cancelled, "\(descriptor.digest)", "the reader was killed")) }
+    for pending in killed {
+      pending.reply.fail(ContentError(.cancelled, "\(descriptor.digest)", "the reader was killed"))
+    }
     let origin = state.withLock { $0.sources.first?.origin }
     for pending in late {
       pending.reply.fail(
@@ -266,7 +275,9 @@ package final class LazyBlob: Sendable {
           "\(descriptor.digest)",
           host: origin,
           "no byte came for \(deadline)",
-          advice: "Check the connection to the registry; the next read tries again"))
+          advice: "Check the connection to the registry; the next read tries again"
+        )
+      )
     }
     return !isOver
   }

@@ -1,4 +1,6 @@
-/// How far ahead of its readers a blob is fetched. Pure.
+/// How far ahead of its readers a blob is fetched.
+///
+/// Pure.
 ///
 /// Reads that follow each other form a stream; each stream has a window that doubles as it is used. A read far from
 /// every stream fetches just what was asked for and starts a stream of its own.

@@ -25,6 +25,8 @@ package actor ArtifactLoader {
 
   // Open folders hold their artifacts themselves; this many more are kept for those who come back.
   private static let limit = 512
+  // Configs of images have some kilobytes; what is larger comes when it is read.
+  private static let configLimit: Int64 = 1 << 20
 
   /// Makes a loader.
   ///
@@ -55,6 +57,7 @@ package actor ArtifactLoader {
   /// - Parameters:
   ///   - reference: what it is called.
   ///   - resolution: what the reference stands for.
+  /// - Returns: what was asked for.
   /// - Throws: `ContentError`.
   package func load(
     _ reference: Reference,
@@ -116,9 +119,11 @@ package actor ArtifactLoader {
       } catch {
         log.warning(
           "an artifact cannot be recorded in the local registry",
-          metadata: ["reference": "\(reference)", "reason": "\(error)"])
+          metadata: ["reference": "\(reference)", "reason": "\(error)"]
+        )
       }
     }
+    if let config = manifest.config, let source { bringConfig(config, source) }
     return try await artifact(
       label: "\(reference)",
       reference: reference,
@@ -126,7 +131,26 @@ package actor ArtifactLoader {
       documents: documents,
       manifest: manifest,
       layout: home,
-      source: source)
+      source: source
+    )
+  }
+
+  /// Brings the config beside the manifest, so that the layout is whole once its layers are. Nobody waits for it.
+  private func bringConfig(_ config: Descriptor, _ source: any Repository) {
+    guard config.size <= Self.configLimit, !local.pool.hasComplete(config) else { return }
+    let local = local
+    let log = log
+    Task {
+      do throws(ContentError) {
+        // "{}" is what most artifacts have (image-spec manifest.md, "empty descriptor").
+        let empty = Array("{}".utf8)
+        let isEmpty = Verification.digest(of: empty, config.digest.algorithm) == config.digest
+        let bytes = isEmpty ? empty : try await source.verifiedBytes(of: config, limit: Self.configLimit)
+        try await local.keep(bytes, digest: config.digest)
+      } catch {
+        log.info("a config was not fetched", metadata: ["digest": "\(config.digest)", "reason": "\(error)"])
+      }
+    }
   }
 
   /// Loads the artifact of a layout that is mounted by its path.
@@ -134,6 +158,7 @@ package actor ArtifactLoader {
   /// - Parameters:
   ///   - layout: an oci-dir or an oci-archive.
   ///   - target: which entry; nil for the only one.
+  /// - Returns: what was asked for.
   /// - Throws: `ContentError`.
   package func load(
     _ layout: any LocalRepository,
@@ -150,7 +175,8 @@ package actor ArtifactLoader {
           .invalid,
           layout.origin,
           "the layout has \(entries.count) entries",
-          advice: entries.isEmpty ? nil : "Name one of them: \(names.prefix(5).joined(separator: ", "))")
+          advice: entries.isEmpty ? nil : "Name one of them: \(names.prefix(5).joined(separator: ", "))"
+        )
       }
       root = only
     }
@@ -162,7 +188,8 @@ package actor ArtifactLoader {
       documents: documents,
       manifest: manifest,
       layout: layout,
-      source: nil)
+      source: nil
+    )
   }
 
   private func artifact(
@@ -177,7 +204,10 @@ package actor ArtifactLoader {
     let bytes = BlockingLayerBytes(store: store, layout: layout, source: source)
     let tree = try await trees.load(manifest, bytes: bytes)
     for problem in tree.problems {
-      log.warning("part of an artifact is shown differently", metadata: ["artifact": "\(label)", "reason": "\(problem)"])
+      log.warning(
+        "part of an artifact is shown differently",
+        metadata: ["artifact": "\(label)", "reason": "\(problem)"]
+      )
     }
     guard let document = documents.last else { throw ContentError(.invalid, label, "there is no manifest") }
     return LoadedArtifact(
@@ -188,7 +218,8 @@ package actor ArtifactLoader {
       manifest: manifest,
       tree: tree,
       layout: layout,
-      source: source)
+      source: source
+    )
   }
 
   /// The indexes that lead to a manifest, and the manifest last.
@@ -231,6 +262,7 @@ package actor ArtifactLoader {
         if failure == nil || repository.origin == source?.origin { failure = error }
       }
     }
-    throw failure ?? ContentError(.offline, "\(descriptor.digest)", "the manifest is not in the local registry")
+    throw failure
+      ?? ContentError(.offline, "\(descriptor.digest)", "the manifest is not in the local registry")
   }
 }

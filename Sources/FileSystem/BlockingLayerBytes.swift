@@ -33,7 +33,8 @@ final class BlockingLayerBytes: LayerBytes {
       offset..<offset + Int64(count),
       caller: nil,
       isMetadata: true,
-      reply: ReadReply(responder: waiter, token: 0))
+      reply: ReadReply(responder: waiter, token: 0)
+    )
     let bytes = try waiter.wait()
     guard bytes.count == count else {
       throw ContentError(.disk, "\(layer.digest)", "the layer's file is shorter than it should be")
@@ -72,14 +73,18 @@ private final class ResultBox: Sendable {
   func get() -> Result<LazyBlob, ContentError>? { value.withLock { $0 } }
 }
 
-/// Hands the answer of one read to a thread that waits for it. The blob's deadline ends the wait.
+/// Hands the answer of one read to a thread that waits for it.
+///
+/// The blob's deadline ends the wait.
 private final class SemaphoreResponder: ReadResponder {
   private let semaphore = DispatchSemaphore(value: 0)
   private let result = Mutex<Result<[UInt8], ContentError>?>(nil)
 
   func wait() throws(ContentError) -> [UInt8] {
     semaphore.wait()
-    guard let result = result.withLock({ $0 }) else { throw ContentError(.disk, "", "a read without an answer") }
+    guard let result = result.withLock({ $0 }) else {
+      throw ContentError(.disk, "", "a read without an answer")
+    }
     return try result.get()
   }
 

@@ -74,7 +74,8 @@ extension FileSystem {
         let child = artifact.tree.nodes[number]
         guard let name = child.name else { return nil }
         switch child.kind {
-        case .directory: return DirectoryEntry(name: name.bytes, kind: .directory, inode: inode(name, in: node))
+        case .directory:
+          return DirectoryEntry(name: name.bytes, kind: .directory, inode: inode(name, in: node))
         case .symbolicLink:
           return DirectoryEntry(name: name.bytes, kind: .symbolicLink, inode: inode(name, in: node))
         case .file(let content):
@@ -114,7 +115,8 @@ extension FileSystem {
       guard !tags.isEmpty || !components.isEmpty else { throw failure }
       log.warning(
         "a registry does not list: what is known locally is shown",
-        metadata: ["registry": "\(prefix.registry)", "reason": "\(failure)"])
+        metadata: ["registry": "\(prefix.registry)", "reason": "\(failure)"]
+      )
     }
     return tags.union(components).sorted()
   }
@@ -138,9 +140,12 @@ extension FileSystem {
       return .success(
         names.compactMap { name in
           let parts = name.split(separator: "/").map(String.init)
-          guard parts.count > prefix.components.count, parts.starts(with: prefix.components) else { return nil }
+          guard parts.count > prefix.components.count, parts.starts(with: prefix.components) else {
+            return nil
+          }
           return parts[prefix.components.count]
-        })
+        }
+      )
     } catch {
       return Self.isUnknown(error) ? .success([]) : .failure(error)
     }
@@ -156,6 +161,7 @@ extension FileSystem {
   /// - Parameters:
   ///   - handle: from `openDirectory`.
   ///   - offset: how many names to pass over.
+  /// - Returns: what was asked for.
   package func entries(_ handle: UInt64, from offset: Int) -> ArraySlice<DirectoryEntry> {
     state.withLock { state in
       guard let entries = state.folders[handle], offset < entries.count else { return [] }

@@ -12,9 +12,12 @@ extension FileSystem {
   private static let fileNames = ["digest", "state", "cached_bytes", "verified", "served"]
   private static let artifactNames = ["reference", "digest", "media_type", "origin"]
 
-  /// The names of a node's attributes. Nothing is resolved for them.
+  /// The names of a node's attributes.
+  ///
+  /// Nothing is resolved for them.
   ///
   /// - Parameter identifier: of a node.
+  /// - Returns: all of them, in order.
   package func attributeNames(of identifier: UInt64) -> [String] {
     switch node(identifier)?.kind {
     case .file: Self.fileNames.map { Self.prefix + $0 }

@@ -54,11 +54,15 @@ extension FileSystem {
     if parsed == .impossible, decodings.isEmpty { return .now(.success(absent(Self.longTimeout))) }
     return .later {
       do throws(ContentError) {
-        if let entry = try await self.lookUp(parsed, name, in: node, prefix) { return .success(entry) }
+        let found = try await self.lookUp(parsed, name, in: node, prefix)
+        if let found, !found.isUnconfirmed { return .success(found.entry) }
+        // The on-disk spelling of a real artifact goes before a namespace that nobody confirms.
         for decoding in decodings {
-          if let entry = try await self.lookUp(decoding, name, in: node, prefix) { return .success(entry) }
+          if let other = try await self.lookUp(decoding, name, in: node, prefix) {
+            return .success(other.entry)
+          }
         }
-        return .success(self.absent(self.options.negativeTimeToLive))
+        return .success(found?.entry ?? self.absent(self.options.negativeTimeToLive))
       } catch {
         return self.failed(error)
       }
@@ -70,35 +74,58 @@ extension FileSystem {
     _ name: EntryName,
     in node: Node,
     _ prefix: Prefix
-  ) async throws(ContentError) -> Entry? {
+  ) async throws(ContentError) -> Found? {
     switch parsed {
     case .impossible: return nil
     case .reference(let component, let target):
       let path = (prefix.components + [component]).joined(separator: "/")
       guard let repository = RepositoryName(registry: prefix.registry, path: path) else { return nil }
-      return try await certain(Reference(repository: repository, target: target), name, in: node)
+      return try await certain(Reference(repository: repository, target: target), name, in: node).map {
+        Found($0)
+      }
     case .digest(let digest):
       guard let repository = prefix.repository else { return nil }
       return try await certain(Reference(repository: repository, target: .digest(digest)), name, in: node)
+        .map { Found($0) }
     case .plain(let text, let mayBeComponent, let mayBeTag):
       let answer = try await classifier.classify(
         text,
         in: prefix,
         mayBeComponent: mayBeComponent,
-        mayBeTag: mayBeTag)
+        mayBeTag: mayBeTag
+      )
       switch answer {
       case .absent: return nil
-      case .repository: return enter(name, in: node, .prefix(prefix.appending(text, isKnownRepository: true)))
-      case .namespace: return enter(name, in: node, .prefix(prefix.appending(text, isKnownRepository: false)))
+      case .repository:
+        return Found(enter(name, in: node, .prefix(prefix.appending(text, isKnownRepository: true))))
+      case .namespace:
+        let entry = enter(name, in: node, .prefix(prefix.appending(text, isKnownRepository: false)))
+        return Found(entry, isUnconfirmed: true)
       case .artifact(let reference):
         let resolution = await resolver.remembered(reference)
-        return enter(reference, resolution, name, in: node)
+        return Found(enter(reference, resolution, name, in: node))
       }
     }
   }
 
+  /// What a name led to.
+  private struct Found {
+    let entry: Entry
+    /// A namespace that nobody confirms.
+    let isUnconfirmed: Bool
+
+    init(_ entry: Entry, isUnconfirmed: Bool = false) {
+      self.entry = entry
+      self.isUnconfirmed = isUnconfirmed
+    }
+  }
+
   /// A reference that can be nothing else: refusals are told, not hidden.
-  private func certain(_ reference: Reference, _ name: EntryName, in node: Node) async throws(ContentError) -> Entry? {
+  private func certain(
+    _ reference: Reference,
+    _ name: EntryName,
+    in node: Node
+  ) async throws(ContentError) -> Entry? {
     do throws(ContentError) {
       let resolution = try await resolver.resolve(reference)
       return enter(reference, resolution, name, in: node)
@@ -117,7 +144,8 @@ extension FileSystem {
       linkCount: 0,
       modificationTime: 0,
       userIdentifier: 0,
-      groupIdentifier: 0)
+      groupIdentifier: 0
+    )
     return Entry(node: 0, attributes: none, entryTimeout: timeout, attributeTimeout: .zero)
   }
 
@@ -126,7 +154,8 @@ extension FileSystem {
       node: node.identifier,
       attributes: attributes(of: node),
       entryTimeout: entryTimeout,
-      attributeTimeout: Self.longTimeout)
+      attributeTimeout: Self.longTimeout
+    )
   }
 
   func path(_ name: EntryName, in parent: Node) -> String {
@@ -173,7 +202,13 @@ extension FileSystem {
     let node = state.withLock { state in
       state.nodes.lookUp(.artifact(parent: parent.identifier, name: name, digest: digest)) { identifier in
         let slot = ArtifactSlot(reference: reference, resolution: resolution)
-        return Node(identifier: identifier, inode: inode, parent: parent.identifier, path: path, kind: .artifact(slot))
+        return Node(
+          identifier: identifier,
+          inode: inode,
+          parent: parent.identifier,
+          path: path,
+          kind: .artifact(slot)
+        )
       }
     }
     let isPinned = reference.digest != nil
@@ -201,7 +236,9 @@ extension FileSystem {
     return artifact
   }
 
-  /// A name within an artifact. Its tree never changes, so neither do the answers.
+  /// A name within an artifact.
+  ///
+  /// Its tree never changes, so neither do the answers.
   private func find(_ name: EntryName, in parent: Node, _ artifact: LoadedArtifact, _ folder: Int) -> Entry {
     guard let number = artifact.tree.child(name, of: folder) else { return absent(Self.longTimeout) }
     return enter(number, of: artifact, name, in: parent)
@@ -238,7 +275,8 @@ extension FileSystem {
       offset: content.extents.first?.blobOffset ?? 0,
       size: content.size,
       mode: node.mode,
-      modificationTime: node.modificationTime)
+      modificationTime: node.modificationTime
+    )
   }
 
   static func inode(_ key: FileNode.Key) -> UInt64 {
@@ -247,6 +285,7 @@ extension FileSystem {
       withUnsafeBytes(of: number.littleEndian) { StableHash.of($0, seed: hash) }
     }
     return StableHash.inode(
-      withUnsafeBytes(of: key.modificationTime.littleEndian) { StableHash.of($0, seed: seed) })
+      withUnsafeBytes(of: key.modificationTime.littleEndian) { StableHash.of($0, seed: seed) }
+    )
   }
 }

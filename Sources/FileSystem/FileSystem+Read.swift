@@ -33,7 +33,8 @@ extension FileSystem {
             defer { state.nextHandle += 1 }
             state.files[state.nextHandle] = OpenFile(blob: blob, content: file.content, path: node.path)
             return state.nextHandle
-          })
+          }
+        )
       } catch {
         return self.failed(error)
       }
@@ -90,6 +91,7 @@ extension FileSystem {
   /// The name and digest of an open file, for messages.
   ///
   /// - Parameter handle: from `open`.
+  /// - Returns: what was asked for.
   package func describe(_ handle: UInt64) -> (path: String, digest: String) {
     let file = state.withLock { $0.files[handle] }
     return (file?.path ?? "?", file.map { "\($0.content.blob.digest)" } ?? "?")

@@ -26,6 +26,8 @@ extension FileSystem {
         freeBlocks: UInt64(status.f_bfree),
         availableBlocks: UInt64(status.f_bavail),
         files: UInt64(status.f_files),
-        freeFiles: UInt64(status.f_ffree)))
+        freeFiles: UInt64(status.f_ffree)
+      )
+    )
   }
 }

@@ -8,7 +8,9 @@ import Synchronization
 import SystemPackage
 package import Telemetry
 
-/// The tree of models: names, nodes, folders, attributes and reads. Knows neither FUSE nor the network.
+/// The tree of models: names, nodes, folders, attributes and reads.
+///
+/// Knows neither FUSE nor the network.
 ///
 /// Operations answer at once where they can; where somebody must be asked they hand back work to be awaited, so that
 /// the kernel's threads never wait.
@@ -88,12 +90,20 @@ package final class FileSystem: Sendable {
       case .tree: .root
       case .artifact(let artifact): .artifact(ArtifactSlot(reference: artifact.reference, artifact: artifact))
       }
-    let node = Node(identifier: Self.rootIdentifier, inode: 1, parent: Self.rootIdentifier, path: "", kind: kind)
+    let node = Node(
+      identifier: Self.rootIdentifier,
+      inode: 1,
+      parent: Self.rootIdentifier,
+      path: "",
+      kind: kind
+    )
     state = Mutex(State(nodes: NodeTable(root: node)))
     store.delegate = self
   }
 
-  /// Sets what takes pages of nodes out of the kernel's cache. It may block, and is never called by a request.
+  /// Sets what takes pages of nodes out of the kernel's cache.
+  ///
+  /// It may block, and is never called by a request.
   ///
   /// - Parameter body: takes the numbers of nodes.
   package func onInvalidation(_ body: @escaping @Sendable ([UInt64]) -> Void) {
@@ -105,6 +115,7 @@ package final class FileSystem: Sendable {
   /// The name a node has from the root of the mount, for messages.
   ///
   /// - Parameter identifier: its number.
+  /// - Returns: the text.
   package func path(of identifier: UInt64) -> String { node(identifier)?.path ?? "?" }
 
   // MARK: Attributes
@@ -112,6 +123,7 @@ package final class FileSystem: Sendable {
   /// What stat(2) tells.
   ///
   /// - Parameter identifier: of a node.
+  /// - Returns: what was asked for.
   package func attributes(of identifier: UInt64) -> Result<FileAttributes, FileSystemError> {
     guard let node = node(identifier) else { return .failure(FileSystemError(.staleNFSFileHandle)) }
     return .success(attributes(of: node))
@@ -121,7 +133,8 @@ package final class FileSystem: Sendable {
     switch node.kind {
     case .root, .registry, .prefix: directory(node.inode, 0)
     case .artifact(let slot): directory(node.inode, slot.bound?.created ?? 0)
-    case .folder(let artifact, let number): directory(node.inode, artifact.tree.nodes[number].modificationTime)
+    case .folder(let artifact, let number):
+      directory(node.inode, artifact.tree.nodes[number].modificationTime)
     case .link(let artifact, let number):
       attributes(of: artifact.tree.nodes[number], inode: node.inode)
     case .file(let file):
@@ -133,7 +146,8 @@ package final class FileSystem: Sendable {
         linkCount: 1,
         modificationTime: file.key.modificationTime,
         userIdentifier: options.userIdentifier,
-        groupIdentifier: options.groupIdentifier)
+        groupIdentifier: options.groupIdentifier
+      )
     }
   }
 
@@ -147,7 +161,8 @@ package final class FileSystem: Sendable {
       linkCount: 1,
       modificationTime: entry.modificationTime,
       userIdentifier: options.userIdentifier,
-      groupIdentifier: options.groupIdentifier)
+      groupIdentifier: options.groupIdentifier
+    )
   }
 
   private func directory(_ inode: UInt64, _ modificationTime: Int64) -> FileAttributes {
@@ -159,12 +174,14 @@ package final class FileSystem: Sendable {
       linkCount: 1,
       modificationTime: modificationTime,
       userIdentifier: options.userIdentifier,
-      groupIdentifier: options.groupIdentifier)
+      groupIdentifier: options.groupIdentifier
+    )
   }
 
   /// The target of a symbolic link.
   ///
   /// - Parameter identifier: of a node.
+  /// - Returns: what was asked for.
   package func linkTarget(of identifier: UInt64) -> Result<[UInt8], FileSystemError> {
     guard let node = node(identifier), case .link(let artifact, let number) = node.kind,
       case .symbolicLink(let target) = artifact.tree.nodes[number].kind
@@ -184,7 +201,9 @@ package final class FileSystem: Sendable {
   /// How many nodes the kernel holds.
   package var nodeCount: Int { state.withLock { $0.nodes.count } }
 
-  func failed<Value>(_ error: ContentError) -> Result<Value, FileSystemError> { .failure(FileSystemError(error)) }
+  func failed<Value>(_ error: ContentError) -> Result<Value, FileSystemError> {
+    .failure(FileSystemError(error))
+  }
 }
 
 extension FileSystem: BlobStoreDelegate {

@@ -1,7 +1,9 @@
 import LocalRegistry
 package import OCI
 
-/// What a name in the tree may stand for, by its spelling alone (design 1). Pure.
+/// What a name in the tree may stand for, by its spelling alone (design 1).
+///
+/// Pure.
 package enum NameRules {
   /// A name below a registry or a prefix.
   package enum Name: Sendable, Hashable {
@@ -17,14 +19,17 @@ package enum NameRules {
 
   // Programs probe for these beside a model; none of them is a repository or a namespace.
   private static let fileSuffixes = [
-    ".gguf", ".safetensors", ".json", ".bin", ".onnx", ".pt", ".pth", ".pkl", ".npy", ".npz", ".h5", ".ckpt", ".task",
-    ".tflite", ".engine", ".plan", ".txt", ".yaml", ".yml", ".toml", ".model", ".tiktoken", ".jinja", ".html", ".htm",
+    ".gguf", ".safetensors", ".json", ".bin", ".onnx", ".pt", ".pth", ".pkl", ".npy", ".npz", ".h5", ".ckpt",
+    ".task",
+    ".tflite", ".engine", ".plan", ".txt", ".yaml", ".yml", ".toml", ".model", ".tiktoken", ".jinja", ".html",
+    ".htm",
     ".ini", ".inf", ".pbtxt", ".tar", ".gz", ".zip", ".zst", ".exe", ".dll", ".lock", ".tmp", ".swp", ".bak",
   ]
 
   /// Whether a name ends like a file, so that it is never taken for a namespace or a host.
   ///
   /// - Parameter name: of a component.
+  /// - Returns: true if so.
   package static func looksLikeFile(_ name: String) -> Bool {
     let lower = name.lowercased()
     return fileSuffixes.contains { lower.hasSuffix($0) }
@@ -34,6 +39,7 @@ package enum NameRules {
   /// port's colon is `__`.
   ///
   /// - Parameter name: of the first component.
+  /// - Returns: nil where there is none.
   package static func registry(_ name: String) -> String? {
     for spelling in [name, ReferencePath.registry(of: name)] where isRegistry(spelling) { return spelling }
     return nil
@@ -49,6 +55,7 @@ package enum NameRules {
   /// - Parameters:
   ///   - name: as the kernel gives it.
   ///   - isBelowRegistry: directly below a registry, where there are no tags.
+  /// - Returns: what was asked for.
   package static func parse(_ name: String, isBelowRegistry: Bool) -> Name {
     guard name.contains(":") || name.contains("@") else {
       let mayBeComponent = Grammar.isRepositoryComponent(name)
@@ -58,7 +65,8 @@ package enum NameRules {
     }
     if let at = name.firstIndex(of: "@") {
       let component = name[..<at]
-      guard Grammar.isRepositoryComponent(component), let digest = Digest(name[name.index(after: at)...]) else {
+      guard Grammar.isRepositoryComponent(component), let digest = Digest(name[name.index(after: at)...])
+      else {
         return .impossible
       }
       return .reference(component: String(component), target: .digest(digest))
@@ -72,11 +80,14 @@ package enum NameRules {
   }
 
   /// What the on-disk spelling of a name with colons may stand for, in the order to try: `gemma3__q4`,
-  /// `__sha256__<hex>`, `gemma3__sha256__<hex>`, `gemma3@sha256__<hex>`. A real name of that spelling goes first.
+  /// `__sha256__<hex>`, `gemma3__sha256__<hex>`, `gemma3@sha256__<hex>`.
+  ///
+  /// A real name of that spelling goes first.
   ///
   /// - Parameters:
   ///   - name: as the kernel gives it.
   ///   - isBelowRegistry: directly below a registry.
+  /// - Returns: all of them, in order.
   package static func decodings(_ name: String, isBelowRegistry: Bool) -> [Name] {
     guard name.contains("__") else { return [] }
     var found: [Name] = []
@@ -107,6 +118,7 @@ package enum NameRules {
   /// Whether a tag is one that tools make beside real ones: the fallback of the referrers API, and signatures.
   ///
   /// - Parameter tag: from a list.
+  /// - Returns: true if so.
   package static func isReferrersTag(_ tag: String) -> Bool {
     let prefix = "sha256-"
     guard tag.hasPrefix(prefix), tag.utf8.count >= prefix.utf8.count + 64 else { return false }

@@ -1,7 +1,9 @@
 import ArtifactTree
 import OCI
 
-/// Numbers and their nodes, counted as the kernel counts them. Pure state; the file system puts a lock around it.
+/// Numbers and their nodes, counted as the kernel counts them.
+///
+/// Pure state; the file system puts a lock around it.
 struct NodeTable {
   /// What makes two look-ups one node.
   enum Key: Hashable {
@@ -57,7 +59,9 @@ struct NodeTable {
     identifiers[key] = node.identifier
   }
 
-  /// Makes the next look-up of the same key make another node. The old one lives until it is forgotten.
+  /// Makes the next look-up of the same key make another node.
+  ///
+  /// The old one lives until it is forgotten.
   mutating func retire(_ node: Node) {
     for key in slots[node.identifier]?.keys ?? [] where identifiers[key] == node.identifier {
       identifiers[key] = nil

@@ -62,6 +62,7 @@ package actor PathClassifier {
   ///   - prefix: of the folder it is looked up in.
   ///   - mayBeComponent: by the grammar.
   ///   - mayBeTag: by the grammar.
+  /// - Returns: what was asked for.
   /// - Throws: `ContentError` where a registry that must be asked does not answer.
   func classify(
     _ name: String,
@@ -81,7 +82,8 @@ package actor PathClassifier {
       task = Task {
         do throws(ContentError) {
           return .success(
-            try await self.ask(name, in: prefix, mayBeComponent: mayBeComponent, mayBeTag: mayBeTag))
+            try await self.ask(name, in: prefix, mayBeComponent: mayBeComponent, mayBeTag: mayBeTag)
+          )
         } catch {
           return .failure(error)
         }
@@ -97,7 +99,8 @@ package actor PathClassifier {
     if case .artifact = answer { return answer }
     memory[key] = Memory(
       answer: answer,
-      expires: .now + (isPositive ? options.timeToLive : options.negativeTimeToLive))
+      expires: .now + (isPositive ? options.timeToLive : options.negativeTimeToLive)
+    )
     return answer
   }
 
@@ -120,12 +123,18 @@ package actor PathClassifier {
   ) async throws(ContentError) -> Class {
     let known = await local.children(registry: prefix.registry, components: prefix.components)
     // Side by side: a tag wins, but the list need not wait for it.
-    async let tag = tagAnswer(name, in: prefix, mayBeTag: mayBeTag, isKnown: known.targets.contains(.tag(name)))
+    async let tag = tagAnswer(
+      name,
+      in: prefix,
+      mayBeTag: mayBeTag,
+      isKnown: known.targets.contains(.tag(name))
+    )
     async let repository = repositoryAnswer(
       name,
       in: prefix,
       mayBeComponent: mayBeComponent,
-      isKnown: known.components.contains(name))
+      isKnown: known.components.contains(name)
+    )
     let (tagResult, repositoryResult) = await (tag, repository)
     if case .success(let reference?) = tagResult { return .artifact(reference) }
     if case .success(let answer?) = repositoryResult { return answer }
@@ -133,7 +142,9 @@ package actor PathClassifier {
     if case .failure(let error) = tagResult { throw error }
     if case .failure(let error) = repositoryResult { throw error }
     guard mayBeComponent else { return .absent }
-    if options.namespaces.contains("\(prefix.registry)/\((prefix.components + [name]).joined(separator: "/"))") {
+    if options.namespaces.contains(
+      "\(prefix.registry)/\((prefix.components + [name]).joined(separator: "/"))"
+    ) {
       return .namespace
     }
     guard !prefix.isKnownRepository, known.targets.isEmpty, prefix.components.count < options.namespaceDepth,

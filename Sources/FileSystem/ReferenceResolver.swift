@@ -58,9 +58,13 @@ package actor ReferenceResolver {
   /// - Parameters:
   ///   - reference: with a tag or a digest.
   ///   - isFresh: asks the registry although an answer is remembered, or the local one is final (`pull`).
+  /// - Returns: what was asked for.
   /// - Throws: `ContentError`.
-  package func resolve(_ reference: Reference, isFresh: Bool = false) async throws(ContentError) -> Resolution {
-    if !isFresh, let known = memory[reference], known.expires > ContinuousClock.now { return try known.result.get() }
+  package func resolve(_ reference: Reference, isFresh: Bool = false) async throws(ContentError) -> Resolution
+  {
+    if !isFresh, let known = memory[reference], known.expires > ContinuousClock.now {
+      return try known.result.get()
+    }
     let task: Task<Result<Resolution, ContentError>, Never>
     if let running = pending[reference], !isFresh {
       task = running
@@ -83,6 +87,7 @@ package actor ReferenceResolver {
   /// The answer that is remembered, if it is good.
   ///
   /// - Parameter reference: what may have been resolved.
+  /// - Returns: nil where there is none.
   package func remembered(_ reference: Reference) -> Resolution? {
     guard let known = memory[reference], known.expires > ContinuousClock.now else { return nil }
     return try? known.result.get()
@@ -115,7 +120,8 @@ package actor ReferenceResolver {
         .offline,
         "\(reference)",
         "is not in the local registry, and weightfs is offline",
-        advice: "Pull it while there is a network")
+        advice: "Pull it while there is a network"
+      )
     }
     do throws(ContentError) {
       let descriptor = try await remote.repository(reference.repository).resolve(reference.target)
@@ -126,7 +132,8 @@ package actor ReferenceResolver {
       metrics.staleResolutions.add()
       log.warning(
         "a registry does not answer: the last known resolution stays in force",
-        metadata: ["reference": "\(reference)", "digest": "\(found.descriptor.digest)", "reason": "\(error)"])
+        metadata: ["reference": "\(reference)", "digest": "\(found.descriptor.digest)", "reason": "\(error)"]
+      )
       return Resolution(descriptor: found.descriptor, local: found, expires: .now + .seconds(5))
     }
   }

@@ -1,11 +1,14 @@
 package import Content
 package import OCI
 
-/// Gives remote repositories. The network is behind it.
+/// Gives remote repositories.
+///
+/// The network is behind it.
 package protocol RepositoryProvider: Sendable {
   /// A repository, without asking anybody.
   ///
   /// - Parameter name: its registry and path.
+  /// - Returns: what was asked for.
   func repository(_ name: RepositoryName) -> any Repository
 
   /// The repositories of a registry by its catalog, which is an extension that few public ones allow.
@@ -13,6 +16,7 @@ package protocol RepositoryProvider: Sendable {
   /// - Parameters:
   ///   - registry: its host.
   ///   - limit: of repositories.
+  /// - Returns: all of them, in order.
   /// - Throws: `ContentError`.
   func catalog(of registry: String, limit: Int) async throws(ContentError) -> [String]
 }

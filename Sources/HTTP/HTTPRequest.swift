@@ -9,7 +9,9 @@ package struct HTTPRequest: Sendable {
 
   package var method: Method
   package var url: RequestURL
-  /// Name and value, sent as they are. They are sent to redirect targets too, so nothing secret stands here.
+  /// Name and value, sent as they are.
+  ///
+  /// They are sent to redirect targets too, so nothing secret stands here.
   package var headers: [(name: String, value: String)]
   /// The Authorization header; never sent to another origin than that of `url`.
   package var authorization: Secret?

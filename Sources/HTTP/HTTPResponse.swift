@@ -21,6 +21,7 @@ package struct HTTPResponse: Sendable {
   /// The first value of a header.
   ///
   /// - Parameter name: in lower case.
+  /// - Returns: nil where there is none.
   package func header(_ name: String) -> String? {
     headers.first { $0.name.lowercased() == name }?.value
   }
@@ -28,6 +29,7 @@ package struct HTTPResponse: Sendable {
   /// Every value of a header.
   ///
   /// - Parameter name: in lower case.
+  /// - Returns: all of them, in order.
   package func allHeaders(_ name: String) -> [String] {
     headers.filter { $0.name.lowercased() == name }.map(\.value)
   }

@@ -13,6 +13,7 @@ package enum RedirectPolicy {
   ///   - status: 3xx.
   ///   - location: the absolute address.
   ///   - count: how many were followed before.
+  /// - Returns: what was asked for.
   /// - Throws: `HTTPError` with `redirect`.
   package static func next(
     after request: HTTPRequest,
@@ -43,6 +44,7 @@ package enum RedirectPolicy {
   /// Whether a status is a redirect that has a Location.
   ///
   /// - Parameter status: of a response.
+  /// - Returns: true if so.
   package static func isRedirect(_ status: Int) -> Bool {
     [301, 302, 303, 307, 308].contains(status)
   }

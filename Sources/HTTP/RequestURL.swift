@@ -1,4 +1,6 @@
-/// The address of a request. Its query may be a signature, so only what is before it shows in a log.
+/// The address of a request.
+///
+/// Its query may be a signature, so only what is before it shows in a log.
 package struct RequestURL: Sendable, Hashable {
   /// The whole address, for the one place that sends it.
   package let text: String
@@ -12,7 +14,9 @@ package struct RequestURL: Sendable, Hashable {
   ///
   /// - Parameter text: `http://` or `https://`, without user information, in visible ASCII.
   package init?(_ text: String) {
-    guard text.utf8.count <= 16_384, text.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7f && $0 != UInt8(ascii: "\\") }) else {
+    guard text.utf8.count <= 16_384,
+      text.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7f && $0 != UInt8(ascii: "\\") })
+    else {
       return nil
     }
     guard let separator = text.firstRange(of: "://") else { return nil }
@@ -42,6 +46,7 @@ package struct RequestURL: Sendable, Hashable {
   /// Whether both have one scheme, host and port.
   ///
   /// - Parameter other: another address.
+  /// - Returns: true if so.
   package func hasSameOrigin(as other: RequestURL) -> Bool {
     scheme == other.scheme && host == other.host && port == other.port
   }
@@ -52,6 +57,7 @@ package struct RequestURL: Sendable, Hashable {
   /// Whether a host is this machine by name or address (RFC 6761 6.3, RFC 1122 3.2.1.3).
   ///
   /// - Parameter host: without port and brackets.
+  /// - Returns: true if so.
   package static func isLoopback(host: String) -> Bool {
     if host == "localhost" || host == "::1" { return true }
     let parts = host.split(separator: ".", omittingEmptySubsequences: false)

@@ -1,4 +1,6 @@
-/// Takes a response as it comes, on the transfer thread. None of the calls may block for long.
+/// Takes a response as it comes, on the transfer thread.
+///
+/// None of the calls may block for long.
 package protocol ResponseReceiver: AnyObject, Sendable {
   /// Takes status and headers, after redirects.
   ///

@@ -1,5 +1,7 @@
 /// A text that never shows in a log or an error: a password, a token, an Authorization header.
-package struct Secret: Sendable, Hashable, CustomStringConvertible, CustomDebugStringConvertible, CustomReflectable {
+package struct Secret: Sendable, Hashable, CustomStringConvertible, CustomDebugStringConvertible,
+  CustomReflectable
+{
   /// The text itself, for the one place that sends it.
   package let value: String
 

@@ -1,6 +1,8 @@
 import CCurl
 
-/// One request under way. It belongs to the transfer thread alone.
+/// One request under way.
+///
+/// It belongs to the transfer thread alone.
 final class Transfer {
   let identifier: UInt64
   let request: HTTPRequest

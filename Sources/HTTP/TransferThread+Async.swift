@@ -6,6 +6,7 @@ extension TransferThread {
   /// - Parameters:
   ///   - request: what to send.
   ///   - limit: of the body in bytes; a longer one is an error before it is read whole.
+  /// - Returns: what was asked for.
   /// - Throws: `HTTPError`.
   package func send(
     _ request: HTTPRequest,
@@ -69,7 +70,9 @@ private final class Collector: ResponseReceiver {
       defer { state.continuation = nil }
       if state.isTooLong {
         let place = state.response.map { "\($0.url)" } ?? ""
-        return (state.continuation, .failure(HTTPError(.broken, "\(place): the body has more than \(limit) bytes")))
+        return (
+          state.continuation, .failure(HTTPError(.broken, "\(place): the body has more than \(limit) bytes"))
+        )
       }
       if let error { return (state.continuation, .failure(error)) }
       guard let response = state.response else {

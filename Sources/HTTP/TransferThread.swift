@@ -29,7 +29,9 @@ package final class TransferThread: Sendable {
   private let metrics: Metrics
   private let certificates: CertificateSettings
 
-  /// Starts the thread. It runs until `stop`.
+  /// Starts the thread.
+  ///
+  /// It runs until `stop`.
   ///
   /// - Parameters:
   ///   - metrics: where requests and bytes are counted.
@@ -135,7 +137,8 @@ package final class TransferThread: Sendable {
         identifier: identifier,
         request: request,
         receiver: receiver,
-        redirectCount: redirectCount)
+        redirectCount: redirectCount
+      )
     else {
       receiver.finish(HTTPError(.broken, "out of memory"))
       return
@@ -162,7 +165,11 @@ package final class TransferThread: Sendable {
     _ = ccurl_set_long(handle, CURLOPT_CONNECTTIMEOUT_MS, request.connectTimeout.milliseconds)
     // The low-speed limit counts bytes a second over whole seconds, so it ends only what really stands still.
     _ = ccurl_set_long(handle, CURLOPT_LOW_SPEED_LIMIT, 1)
-    _ = ccurl_set_long(handle, CURLOPT_LOW_SPEED_TIME, max(1, (request.stallTimeout.milliseconds + 999) / 1000))
+    _ = ccurl_set_long(
+      handle,
+      CURLOPT_LOW_SPEED_TIME,
+      max(1, (request.stallTimeout.milliseconds + 999) / 1000)
+    )
     if let total = request.totalTimeout { _ = ccurl_set_long(handle, CURLOPT_TIMEOUT_MS, total.milliseconds) }
     certificates.apply(to: handle)
     // Bytes are counted and hashed as the registry keeps them.
@@ -179,7 +186,9 @@ package final class TransferThread: Sendable {
       _ = ccurl_set_long(handle, CURLOPT_POST, 1)
       _ = ccurl_set_long(handle, CURLOPT_POSTFIELDSIZE, request.body.count)
       _ = request.body.withUnsafeBufferPointer { body in
-        body.withMemoryRebound(to: CChar.self) { ccurl_set_string(handle, CURLOPT_COPYPOSTFIELDS, $0.baseAddress) }
+        body.withMemoryRebound(to: CChar.self) {
+          ccurl_set_string(handle, CURLOPT_COPYPOSTFIELDS, $0.baseAddress)
+        }
       }
     }
     _ = ccurl_set_list(handle, CURLOPT_HTTPHEADER, transfer.headerList)
@@ -218,13 +227,15 @@ package final class TransferThread: Sendable {
             after: transfer.request,
             status: transfer.responseStatus,
             location: text,
-            count: transfer.redirectCount)
+            count: transfer.redirectCount
+          )
           add(
             next,
             identifier: transfer.identifier,
             receiver: transfer.receiver,
             redirectCount: transfer.redirectCount + 1,
-            to: &active)
+            to: &active
+          )
         } catch {
           transfer.receiver.finish(error)
         }
@@ -232,7 +243,9 @@ package final class TransferThread: Sendable {
       }
     }
     guard code == CURLE_OK else {
-      transfer.receiver.finish(transfer.wasStopped ? HTTPError(.stopped, "stopped") : Self.error(code, transfer))
+      transfer.receiver.finish(
+        transfer.wasStopped ? HTTPError(.stopped, "stopped") : Self.error(code, transfer)
+      )
       return
     }
     transfer.receiver.finish(transfer.deliverHead() ? nil : HTTPError(.stopped, "stopped"))
@@ -244,7 +257,8 @@ package final class TransferThread: Sendable {
     switch code {
     case CURLE_OPERATION_TIMEDOUT:
       return HTTPError(.timedOut, "\(place): no answer in time")
-    case CURLE_PEER_FAILED_VERIFICATION, CURLE_SSL_CONNECT_ERROR, CURLE_SSL_CACERT_BADFILE, CURLE_SSL_CERTPROBLEM,
+    case CURLE_PEER_FAILED_VERIFICATION, CURLE_SSL_CONNECT_ERROR, CURLE_SSL_CACERT_BADFILE,
+      CURLE_SSL_CERTPROBLEM,
       CURLE_SSL_CIPHER, CURLE_SSL_ISSUER_ERROR:
       return HTTPError(.tls, "\(place): TLS failed: \(text)")
     case CURLE_PARTIAL_FILE, CURLE_RECV_ERROR, CURLE_GOT_NOTHING, CURLE_HTTP2, CURLE_HTTP2_STREAM,

@@ -41,7 +41,9 @@ package struct HashStream: ~Copyable, @unchecked Sendable {
     precondition(result == 1, "EVP_DigestUpdate failed")
   }
 
-  /// The digest of all bytes so far. Call `reset` before taking more.
+  /// The digest of all bytes so far.
+  ///
+  /// Call `reset` before taking more.
   package mutating func finish() -> Digest {
     let bytes = [UInt8](unsafeUninitializedCapacity: algorithm.byteCount) { buffer, count in
       let result = EVP_DigestFinal_ex(context, buffer.baseAddress, nil)
@@ -59,6 +61,7 @@ package struct HashStream: ~Copyable, @unchecked Sendable {
   /// - Parameters:
   ///   - bytes: all of them.
   ///   - algorithm: what to compute.
+  /// - Returns: what was asked for.
   package static func digest(of bytes: [UInt8], _ algorithm: Digest.Algorithm = .sha256) -> Digest {
     bytes.withUnsafeBytes { digest(of: $0, algorithm) }
   }
@@ -68,7 +71,11 @@ package struct HashStream: ~Copyable, @unchecked Sendable {
   /// - Parameters:
   ///   - bytes: all of them.
   ///   - algorithm: what to compute.
-  package static func digest(of bytes: UnsafeRawBufferPointer, _ algorithm: Digest.Algorithm = .sha256) -> Digest {
+  /// - Returns: what was asked for.
+  package static func digest(
+    of bytes: UnsafeRawBufferPointer,
+    _ algorithm: Digest.Algorithm = .sha256
+  ) -> Digest {
     var stream = HashStream(algorithm)
     stream.update(bytes)
     return stream.finish()

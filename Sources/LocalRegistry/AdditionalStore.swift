@@ -36,7 +36,9 @@ final class AdditionalStore: Sendable {
       return artifact(entry.value, named.layout)
     }
     let tree = RegistryTree(path: path, executor: executor)
-    guard let repository = try tree.repository(reference), let entry = try tree.entry(reference, in: repository) else {
+    guard let repository = try tree.repository(reference),
+      let entry = try tree.entry(reference, in: repository)
+    else {
       return nil
     }
     return artifact(entry, repository)
@@ -51,7 +53,10 @@ final class AdditionalStore: Sendable {
   func children(registry: String, components: [String]) throws(ContentError) -> LocalChildren {
     try requirePath()
     guard let layoutPath else {
-      return try RegistryTree(path: path, executor: executor).children(registry: registry, components: components)
+      return try RegistryTree(path: path, executor: executor).children(
+        registry: registry,
+        components: components
+      )
     }
     var found = LocalChildren()
     for reference in try entries(layoutPath).entries.keys where reference.repository.registry == registry {
@@ -70,7 +75,9 @@ final class AdditionalStore: Sendable {
   }
 
   private func requirePath() throws(ContentError) {
-    guard Disk.exists(path) else { throw ContentError(.notFound, "\(path)", "the additional store does not exist") }
+    guard Disk.exists(path) else {
+      throw ContentError(.notFound, "\(path)", "the additional store does not exist")
+    }
   }
 
   /// Where `index.json` is looked for; nil where the store is a tree.

@@ -39,7 +39,11 @@ package final class BlobFile: Sendable {
   /// - Throws: `Errno`.
   package func read(into buffer: UnsafeMutableRawBufferPointer, at position: Int64) throws(Errno) -> Int {
     let count = Int(max(0, min(Int64(buffer.count), size - position)))
-    return try Disk.read(descriptor, into: UnsafeMutableRawBufferPointer(rebasing: buffer[..<count]), at: offset + position)
+    return try Disk.read(
+      descriptor,
+      into: UnsafeMutableRawBufferPointer(rebasing: buffer[..<count]),
+      at: offset + position
+    )
   }
 
   /// Whether the path still leads to this file, as it was when it was opened.
@@ -56,7 +60,13 @@ package final class BlobFile: Sendable {
       do throws(Errno) {
         let identity = try FileIdentity(of: descriptor)
         guard identity.isRegular else { throw Errno.invalidArgument }
-        return BlobFile(descriptor: descriptor, offset: 0, size: identity.size, path: path, identity: identity)
+        return BlobFile(
+          descriptor: descriptor,
+          offset: 0,
+          size: identity.size,
+          path: path,
+          identity: identity
+        )
       } catch {
         try? descriptor.close()
         throw error

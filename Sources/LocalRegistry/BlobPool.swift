@@ -38,8 +38,9 @@ package final class BlobPool: Sendable {
     return identifier.count == 16 ? identifier : (0..<16).map { _ in UInt8.random(in: 0...255) }
   }
 
-  /// Opens a complete blob. One whose file was written since its commit is set aside: other programs write through
-  /// hard links.
+  /// Opens a complete blob.
+  ///
+  /// One whose file was written since its commit is set aside: other programs write through hard links.
   ///
   /// - Parameter descriptor: of the blob.
   /// - Returns: nil where it is not complete here.
@@ -60,6 +61,7 @@ package final class BlobPool: Sendable {
   /// Whether a blob is complete here, by its size alone.
   ///
   /// - Parameter descriptor: of the blob.
+  /// - Returns: true if so.
   package func hasComplete(_ descriptor: Descriptor) -> Bool {
     (try? FileIdentity(at: root.blob(descriptor.digest)))?.size == descriptor.size
   }
@@ -67,6 +69,7 @@ package final class BlobPool: Sendable {
   /// Opens the partial blob of a digest, one object a process.
   ///
   /// - Parameter descriptor: of the blob.
+  /// - Returns: what was asked for.
   /// - Throws: `ContentError`.
   package func partial(_ descriptor: Descriptor) throws(ContentError) -> PartialBlob {
     if let blob = open.withLock({ $0[descriptor.digest]?.blob }) { return blob }
@@ -96,7 +99,9 @@ package final class BlobPool: Sendable {
     defer { try? file.close() }
     var blocks = BlockMap(size: descriptor.size)
     let map = PartialMapFile(descriptor: file, size: descriptor.size)
-    guard (try? map.bootIdentifier()) != nil, let states = try? map.states(of: 0..<blocks.blockCount) else { return 0 }
+    guard (try? map.bootIdentifier()) != nil, let states = try? map.states(of: 0..<blocks.blockCount) else {
+      return 0
+    }
     for (block, value) in states.enumerated() where value == 1 { blocks.insert(block..<block + 1) }
     return blocks.presentBytes
   }
@@ -128,7 +133,9 @@ package final class BlobPool: Sendable {
     open.withLock { $0[digest] = nil }
   }
 
-  /// Throws a partial blob away whose bytes turned out wrong. Who has it open keeps the file.
+  /// Throws a partial blob away whose bytes turned out wrong.
+  ///
+  /// Who has it open keeps the file.
   ///
   /// - Parameter blob: the bad one.
   package func discard(_ blob: PartialBlob) {
@@ -159,6 +166,7 @@ package final class BlobPool: Sendable {
   /// - Parameters:
   ///   - digest: of a blob that is complete here.
   ///   - layout: the folder of an oci-dir.
+  /// - Throws: `ContentError`.
   func place(_ digest: Digest, into layout: FilePath) throws(ContentError) {
     let source = root.blob(digest)
     let folder = layout.appending("blobs").appending(digest.algorithm.rawValue)
@@ -194,7 +202,8 @@ package final class BlobPool: Sendable {
       temporary,
       .writeOnly,
       options: [.create, .exclusiveCreate, .closeOnExec],
-      permissions: [.ownerRead, .groupRead, .otherRead])
+      permissions: [.ownerRead, .groupRead, .otherRead]
+    )
     defer { try? output.close() }
     guard ioctl(output.rawValue, Self.clone, file.descriptor.rawValue) == 0 else {
       try Disk.remove(temporary)
@@ -210,7 +219,8 @@ package final class BlobPool: Sendable {
       temporary,
       .writeOnly,
       options: [.create, .truncate, .closeOnExec],
-      permissions: [.ownerReadWrite, .groupRead, .otherRead])
+      permissions: [.ownerReadWrite, .groupRead, .otherRead]
+    )
     defer { try? output.close() }
     let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 20, alignment: 4096)
     defer { buffer.deallocate() }

@@ -1,4 +1,6 @@
-/// Which blocks of a blob are there. Pure.
+/// Which blocks of a blob are there.
+///
+/// Pure.
 package struct BlockMap: Sendable, Equatable {
   /// Bytes of a block, the unit of presence.
   package static let blockSize: Int64 = 64 << 10
@@ -38,11 +40,13 @@ package struct BlockMap: Sendable, Equatable {
   /// Whether a block is there.
   ///
   /// - Parameter block: its number.
+  /// - Returns: true if so.
   package func contains(block: Int) -> Bool { states[block] == 1 }
 
   /// Whether every byte of a range is there.
   ///
   /// - Parameter range: bytes.
+  /// - Returns: true if so.
   package func contains(_ range: Range<Int64>) -> Bool {
     blocks(touching: range).allSatisfy { states[$0] == 1 }
   }
@@ -50,11 +54,13 @@ package struct BlockMap: Sendable, Equatable {
   /// Whether every block of a chunk is there.
   ///
   /// - Parameter chunk: its number.
+  /// - Returns: true if so.
   package func contains(chunk: Int) -> Bool { contains(Self.bytes(ofChunk: chunk, size: size)) }
 
   /// The blocks that a range of bytes lies in.
   ///
   /// - Parameter range: bytes within the blob.
+  /// - Returns: what was asked for.
   package func blocks(touching range: Range<Int64>) -> Range<Int> {
     guard !range.isEmpty else { return 0..<0 }
     let first = Int(range.lowerBound / Self.blockSize)
@@ -65,6 +71,7 @@ package struct BlockMap: Sendable, Equatable {
   /// The bytes of some blocks.
   ///
   /// - Parameter blocks: their numbers.
+  /// - Returns: what was asked for.
   package func bytes(of blocks: Range<Int>) -> Range<Int64> {
     Int64(blocks.lowerBound) * Self.blockSize..<min(Int64(blocks.upperBound) * Self.blockSize, size)
   }
@@ -74,6 +81,7 @@ package struct BlockMap: Sendable, Equatable {
   /// - Parameters:
   ///   - chunk: its number.
   ///   - size: of the blob.
+  /// - Returns: what was asked for.
   package static func bytes(ofChunk chunk: Int, size: Int64) -> Range<Int64> {
     Int64(chunk) * chunkSize..<min(Int64(chunk + 1) * chunkSize, size)
   }
@@ -81,6 +89,7 @@ package struct BlockMap: Sendable, Equatable {
   /// Runs of blocks that are not there, in order.
   ///
   /// - Parameter blocks: where to look.
+  /// - Returns: all of them, in order.
   package func missing(in blocks: Range<Int>) -> [Range<Int>] {
     var runs: [Range<Int>] = []
     var start: Int?
@@ -99,6 +108,7 @@ package struct BlockMap: Sendable, Equatable {
   /// The first block at or behind another that is not there.
   ///
   /// - Parameter block: where to begin.
+  /// - Returns: nil where there is none.
   package func firstMissing(from block: Int) -> Int? {
     states[min(block, states.count)...].firstIndex(of: 0)
   }

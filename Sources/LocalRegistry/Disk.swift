@@ -31,7 +31,8 @@ enum Disk {
         descriptor.rawValue,
         buffer.baseAddress.map { $0 + done },
         buffer.count - done,
-        off_t(offset) + off_t(done))
+        off_t(offset) + off_t(done)
+      )
       if count < 0 {
         if errno == EINTR { continue }
         throw Errno(rawValue: errno)
@@ -42,14 +43,19 @@ enum Disk {
     return done
   }
 
-  static func write(_ descriptor: FileDescriptor, _ bytes: UnsafeRawBufferPointer, at offset: Int64) throws(Errno) {
+  static func write(
+    _ descriptor: FileDescriptor,
+    _ bytes: UnsafeRawBufferPointer,
+    at offset: Int64
+  ) throws(Errno) {
     var done = 0
     while done < bytes.count {
       let count = pwrite(
         descriptor.rawValue,
         bytes.baseAddress.map { $0 + done },
         bytes.count - done,
-        off_t(offset) + off_t(done))
+        off_t(offset) + off_t(done)
+      )
       if count < 0 {
         if errno == EINTR { continue }
         throw Errno(rawValue: errno)
@@ -88,7 +94,9 @@ enum Disk {
   }
 
   static func remove(_ path: FilePath) throws(Errno) {
-    guard path.withPlatformString({ unlink($0) }) == 0 || errno == ENOENT else { throw Errno(rawValue: errno) }
+    guard path.withPlatformString({ unlink($0) }) == 0 || errno == ENOENT else {
+      throw Errno(rawValue: errno)
+    }
   }
 
   static func rename(_ from: FilePath, to: FilePath) throws(Errno) {
@@ -124,6 +132,7 @@ enum Disk {
   ///   - path: of the file.
   ///   - limit: of its size; a longer one is an error.
   /// - Returns: nil where there is none.
+  /// - Throws: `ContentError`.
   static func contents(of path: FilePath, limit: Int) throws(ContentError) -> [UInt8]? {
     do throws(Errno) {
       let descriptor = try open(path, .readOnly, options: [.closeOnExec, .nonBlocking])
@@ -154,7 +163,11 @@ enum Disk {
   }
 
   /// Writes a file whole or not at all: beside it, to the disk, then renamed.
-  static func replace(_ path: FilePath, with bytes: [UInt8], permissions: FilePermissions) throws(ContentError) {
+  static func replace(
+    _ path: FilePath,
+    with bytes: [UInt8],
+    permissions: FilePermissions
+  ) throws(ContentError) {
     let folder = path.removingLastComponent()
     let name = path.lastComponent?.string ?? ""
     let temporary = folder.appending(".\(name).\(getpid()).\(UInt64.random(in: 0 ... .max))")
@@ -163,7 +176,8 @@ enum Disk {
         temporary,
         .writeOnly,
         options: [.create, .exclusiveCreate, .closeOnExec],
-        permissions: permissions)
+        permissions: permissions
+      )
       defer { try? descriptor.close() }
       var failure: Errno?
       bytes.withUnsafeBytes { buffer in
@@ -194,7 +208,8 @@ extension ContentError {
   init(_ code: Code, _ subject: String, _ error: Errno) {
     let advice: String? =
       switch error {
-      case .noSpace: "The disk is full: free some space, or put the local registry elsewhere (--registry-root)"
+      case .noSpace:
+        "The disk is full: free some space, or put the local registry elsewhere (--registry-root)"
       case .permissionDenied: "Check the owner and mode of the path, or choose another with --registry-root"
       default: nil
       }

@@ -5,9 +5,16 @@ import SystemPackage
 final class FileLock: Sendable {
   private let descriptor: FileDescriptor
 
-  /// Takes the lock, waiting for who has it. Holders keep it for one short write to the disk.
+  /// Takes the lock, waiting for who has it.
+  ///
+  /// Holders keep it for one short write to the disk.
   init(waitingFor path: FilePath) throws(Errno) {
-    descriptor = try Disk.open(path, .readWrite, options: [.create, .closeOnExec], permissions: [.ownerReadWrite])
+    descriptor = try Disk.open(
+      path,
+      .readWrite,
+      options: [.create, .closeOnExec],
+      permissions: [.ownerReadWrite]
+    )
     while flock(descriptor.rawValue, LOCK_EX) != 0 {
       guard errno == EINTR else {
         let error = Errno(rawValue: errno)
@@ -20,8 +27,10 @@ final class FileLock: Sendable {
   deinit { try? descriptor.close() }
 }
 
-/// A lock on a range of bytes of an open file (`F_OFD_SETLK`, fcntl(2)): other processes see it, and the kernel ends
-/// it when the process dies. Here a byte stands for a block of a blob.
+/// A lock on a range of bytes of an open file (`F_OFD_SETLK`, fcntl(2)): other processes see it, and
+/// the kernel ends it when the process dies.
+///
+/// Here a byte stands for a block of a blob.
 enum RangeLock {
   // <fcntl.h> shows it only with _GNU_SOURCE.
   private static let setLock: Int32 = 37

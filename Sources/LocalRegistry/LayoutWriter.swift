@@ -2,7 +2,9 @@ import Content
 import OCI
 import SystemPackage
 
-/// Writes an artifact's oci-dir. At each moment the folder is a valid layout: `index.json` comes last.
+/// Writes an artifact's oci-dir.
+///
+/// At each moment the folder is a valid layout: `index.json` comes last.
 struct LayoutWriter {
   let pool: BlobPool
   let path: FilePath
@@ -45,7 +47,8 @@ struct LayoutWriter {
       try Disk.replace(
         path.appending("oci-layout"),
         with: try JSONDocument.encode(Marker()),
-        permissions: permissions)
+        permissions: permissions
+      )
       try Disk.replace(path.appending("index.json"), with: index, permissions: permissions)
     } catch let error as ContentError {
       throw error

@@ -6,7 +6,9 @@ package struct LocalArtifact: Sendable {
   package let descriptor: Descriptor
   /// Where its blobs are.
   package let repository: any LocalRepository
-  /// weightfs fetched it, so the registry may be asked for it again. All else is final until `pull`.
+  /// weightfs fetched it, so the registry may be asked for it again.
+  ///
+  /// All else is final until `pull`.
   package let wasFetched: Bool
   /// It lies in an additional store.
   package let isAdditional: Bool

@@ -47,7 +47,8 @@ package final class LocalRegistry: Sendable {
         .disk,
         "\(root.path)",
         "the local registry cannot be on NFS",
-        advice: "Choose a local disk with --registry-root; folders on NFS can be read with --additional-store")
+        advice: "Choose a local disk with --registry-root; folders on NFS can be read with --additional-store"
+      )
     } catch {
       throw ContentError(.disk, "\(root.path)", error)
     }
@@ -68,6 +69,7 @@ package final class LocalRegistry: Sendable {
   /// Looks a reference up: additional stores in their order, then the root.
   ///
   /// - Parameter reference: with a tag or a digest.
+  /// - Returns: nil where there is none.
   /// - Throws: `ContentError` where the root's own layout is damaged.
   package func artifact(_ reference: Reference) async throws(ContentError) -> LocalArtifact? {
     try await executor.run { () throws(ContentError) in try self.find(reference) }
@@ -87,7 +89,8 @@ package final class LocalRegistry: Sendable {
           descriptor: entry,
           repository: repository,
           wasFetched: record?.digest == entry.digest,
-          isAdditional: false)
+          isAdditional: false
+        )
       }
     }
     // A digest that some tag of this root stood for: its manifest is in the pool.
@@ -100,7 +103,8 @@ package final class LocalRegistry: Sendable {
       descriptor: document.descriptor,
       repository: poolRepository,
       wasFetched: true,
-      isAdditional: false)
+      isAdditional: false
+    )
   }
 
   private func attempt<Value>(_ store: AdditionalStore, _ body: () throws(ContentError) -> Value) -> Value? {
@@ -113,7 +117,8 @@ package final class LocalRegistry: Sendable {
       if state.withLock({ $0.unreadable.insert(store.path.string).inserted }) {
         log.warning(
           "an additional store cannot be read and is passed over",
-          metadata: ["store": "\(store.path)", "reason": "\(error)"])
+          metadata: ["store": "\(store.path)", "reason": "\(error)"]
+        )
       }
       return nil
     }
@@ -136,6 +141,7 @@ package final class LocalRegistry: Sendable {
   /// - Parameters:
   ///   - registry: its host.
   ///   - components: of the path, perhaps none.
+  /// - Returns: what was asked for.
   package func children(registry: String, components: [String]) async -> LocalChildren {
     let result: LocalChildren? = try? await executor.run { () throws(ContentError) in
       var found = (try? self.tree.children(registry: registry, components: components)) ?? LocalChildren()
@@ -161,7 +167,9 @@ package final class LocalRegistry: Sendable {
         if components.count < 64 {
           open += children.components.sorted(by: >).map { components + [$0] }
         }
-        guard let name = RepositoryName(registry: registry, path: components.joined(separator: "/")) else { continue }
+        guard let name = RepositoryName(registry: registry, path: components.joined(separator: "/")) else {
+          continue
+        }
         found += children.targets.sorted { "\($0)" < "\($1)" }.map { Reference(repository: name, target: $0) }
       }
     }
@@ -172,9 +180,10 @@ package final class LocalRegistry: Sendable {
   ///
   /// - Parameters:
   ///   - reference: what was resolved.
-  ///   - root: what it stands for.
+  ///   - descriptor: what it stands for.
   ///   - documents: the manifest, and the indexes above it.
   ///   - blobs: config and layers.
+  /// - Returns: what was asked for.
   /// - Throws: `ContentError`.
   package func record(
     _ reference: Reference,
@@ -214,7 +223,8 @@ package final class LocalRegistry: Sendable {
         root: descriptor,
         documents: documents,
         name: "\(reference)",
-        blobs: blobs)
+        blobs: blobs
+      )
     } catch {
       log.warning("an oci-dir cannot be written", metadata: ["path": "\(place)", "reason": "\(error)"])
       throw Errno.ioError
@@ -223,7 +233,11 @@ package final class LocalRegistry: Sendable {
 
   private func noteOrigin(_ reference: Reference, _ descriptor: Descriptor) throws(Errno) {
     do throws(ContentError) {
-      let record = OriginRecord(reference: reference, descriptor: descriptor, resolved: Int64(Glibc.time(nil)))
+      let record = OriginRecord(
+        reference: reference,
+        descriptor: descriptor,
+        resolved: Int64(Glibc.time(nil))
+      )
       try record.write(root, reference)
     } catch {
       throw Errno.ioError
@@ -246,12 +260,28 @@ package final class LocalRegistry: Sendable {
     guard artifact.wasFetched, let layout = artifact.repository as? OCIDirectory else { return }
     want(blobs, in: layout.path)
     try? await executor.run { () throws(ContentError) in
-      for blob in blobs where self.pool.hasComplete(blob) { try self.pool.place(blob.digest, into: layout.path) }
+      for blob in blobs where self.pool.hasComplete(blob) {
+        try self.pool.place(blob.digest, into: layout.path)
+      }
     }
   }
 
-  /// Puts a blob that was just committed into the layouts that want it. A layout that cannot take it stays a layout
-  /// with a blob missing.
+  /// Keeps a small blob that is in memory and verified, in the pool and in the layouts that want it.
+  ///
+  /// - Parameters:
+  ///   - bytes: all of it.
+  ///   - digest: of the bytes.
+  /// - Throws: `ContentError`.
+  package func keep(_ bytes: [UInt8], digest: Digest) async throws(ContentError) {
+    try await executor.run { () throws(ContentError) in
+      try self.pool.store(bytes, digest: digest)
+      self.distribute(digest)
+    }
+  }
+
+  /// Puts a blob that was just committed into the layouts that want it.
+  ///
+  /// A layout that cannot take it stays a layout with a blob missing.
   ///
   /// - Parameter digest: of the blob.
   package func distribute(_ digest: Digest) {
@@ -259,7 +289,10 @@ package final class LocalRegistry: Sendable {
       do throws(ContentError) {
         try pool.place(digest, into: FilePath(layout))
       } catch {
-        log.warning("a blob cannot be put into a layout", metadata: ["layout": "\(layout)", "reason": "\(error)"])
+        log.warning(
+          "a blob cannot be put into a layout",
+          metadata: ["layout": "\(layout)", "reason": "\(error)"]
+        )
       }
     }
   }

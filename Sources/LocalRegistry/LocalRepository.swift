@@ -34,9 +34,12 @@ extension LocalRepository {
     }
   }
 
-  /// The entry of the index that a target stands for. A name is a bare tag, or a full reference.
+  /// The entry of the index that a target stands for.
+  ///
+  /// A name is a bare tag, or a full reference.
   ///
   /// - Parameter target: a tag or a digest.
+  /// - Returns: nil where there is none.
   /// - Throws: `ContentError`.
   package func entry(_ target: Reference.Target) throws(ContentError) -> Descriptor? {
     let entries = try index().manifests
@@ -76,14 +79,16 @@ extension LocalRepository {
           "\(descriptor.digest)",
           host: repository.origin,
           "the layout lacks this blob",
-          advice: "Pull the artifact again, or copy the blob into the layout")
+          advice: "Pull the artifact again, or copy the blob into the layout"
+        )
       }
       guard file.size == descriptor.size else {
         throw ContentError(
           .corrupt,
           "\(descriptor.digest)",
           host: repository.origin,
-          "the blob has \(file.size) bytes, the manifest says \(descriptor.size)")
+          "the blob has \(file.size) bytes, the manifest says \(descriptor.size)"
+        )
       }
       let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 256 << 10, alignment: 4096)
       defer { buffer.deallocate() }
@@ -98,7 +103,12 @@ extension LocalRepository {
           throw ContentError(.disk, "\(file.path)", error)
         }
         guard count > 0 else {
-          throw ContentError(.corrupt, "\(descriptor.digest)", host: repository.origin, "the file ends too early")
+          throw ContentError(
+            .corrupt,
+            "\(descriptor.digest)",
+            host: repository.origin,
+            "the file ends too early"
+          )
         }
         guard sink.receive(UnsafeRawBufferPointer(rebasing: part[..<count]), at: position) else { return }
         position += Int64(count)

@@ -4,7 +4,9 @@ import Glibc
 package import OCI
 package import SystemPackage
 
-/// An oci-archive: a tar of an OCI layout, used where it lies. Its blobs are ranges of the file.
+/// An oci-archive: a tar of an OCI layout, used where it lies.
+///
+/// Its blobs are ranges of the file.
 package final class OCIArchive: LocalRepository {
   package let path: FilePath
   package let executor: BlockingExecutor
@@ -53,7 +55,8 @@ package final class OCIArchive: LocalRepository {
           .corrupt,
           "\(path)",
           "\(error)",
-          advice: "An oci-archive is an uncompressed tar of an OCI layout: make it anew with 'skopeo copy'")
+          advice: "An oci-archive is an uncompressed tar of an OCI layout: make it anew with 'skopeo copy'"
+        )
       default: throw ContentError(.disk, "\(path)", "\(error)")
       }
     }
@@ -63,7 +66,8 @@ package final class OCIArchive: LocalRepository {
         .invalid,
         "\(path)",
         "the archive has no index.json: it is not an oci-archive",
-        advice: "Convert it with 'skopeo copy … oci-archive:FILE'")
+        advice: "Convert it with 'skopeo copy … oci-archive:FILE'"
+      )
     }
   }
 
@@ -95,7 +99,8 @@ package final class OCIArchive: LocalRepository {
         offset: member.dataOffset,
         size: member.size,
         path: path,
-        identity: try FileIdentity(of: own))
+        identity: try FileIdentity(of: own)
+      )
     } catch {
       throw ContentError(.disk, "\(path)", "\(error)")
     }

@@ -36,7 +36,8 @@ package struct OriginRecord: Sendable, Codable, Equatable {
 
   static func read(_ root: RegistryRoot, _ reference: Reference) -> OriginRecord? {
     guard let bytes = try? Disk.contents(of: path(root, reference), limit: 65_536),
-      let record = try? JSONDocument.decode(OriginRecord.self, from: bytes), record.reference == "\(reference)"
+      let record = try? JSONDocument.decode(OriginRecord.self, from: bytes),
+      record.reference == "\(reference)"
     else { return nil }
     return record
   }
@@ -51,6 +52,7 @@ package struct OriginRecord: Sendable, Codable, Equatable {
     try Disk.replace(
       Self.path(root, reference),
       with: bytes,
-      permissions: [.ownerReadWrite, .groupRead, .otherRead])
+      permissions: [.ownerReadWrite, .groupRead, .otherRead]
+    )
   }
 }

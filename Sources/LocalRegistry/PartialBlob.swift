@@ -48,13 +48,16 @@ package final class PartialBlob: Sendable {
     try? map.descriptor.close()
   }
 
-  /// Opens or makes a partial blob. After another boot each chunk is hashed anew before it counts: power may have
-  /// been lost before its bytes were on the disk.
+  /// Opens or makes a partial blob.
+  ///
+  /// After another boot each chunk is hashed anew before it counts: power may have been lost before its
+  /// bytes were on the disk.
   ///
   /// - Parameters:
   ///   - descriptor: of the blob.
   ///   - path: of the sparse file.
   ///   - bootIdentifier: 16 bytes that tell one boot from another.
+  /// - Returns: what was asked for.
   /// - Throws: `Errno`.
   static func open(
     _ descriptor: Descriptor,
@@ -76,7 +79,8 @@ package final class PartialBlob: Sendable {
           map: map,
           blocks: blocks,
           path: path,
-          mapPath: mapPath)
+          mapPath: mapPath
+        )
       } catch {
         try? mapDescriptor.close()
         throw error
@@ -132,12 +136,16 @@ package final class PartialBlob: Sendable {
   /// Whether every byte of a range is there, without asking the disk.
   ///
   /// - Parameter range: bytes.
+  /// - Returns: true if so.
   package func contains(_ range: Range<Int64>) -> Bool { state.withLock { $0.blocks.contains(range) } }
 
   /// Runs of blocks that are not there, as this process knows.
   ///
   /// - Parameter blocks: where to look.
-  package func missing(in blocks: Range<Int>) -> [Range<Int>] { state.withLock { $0.blocks.missing(in: blocks) } }
+  /// - Returns: all of them, in order.
+  package func missing(in blocks: Range<Int>) -> [Range<Int>] {
+    state.withLock { $0.blocks.missing(in: blocks) }
+  }
 
   /// Whether every byte is there.
   package var isComplete: Bool { state.withLock { $0.blocks.isComplete } }
@@ -145,6 +153,7 @@ package final class PartialBlob: Sendable {
   /// Whether every byte of a chunk is there.
   ///
   /// - Parameter chunk: its number.
+  /// - Returns: true if so.
   package func contains(chunk: Int) -> Bool { state.withLock { $0.blocks.contains(chunk: chunk) } }
 
   /// Bytes that are there.
@@ -172,7 +181,9 @@ package final class PartialBlob: Sendable {
       if position < run.lowerBound { RangeLock.unlock(map.descriptor, lockRange(position..<run.lowerBound)) }
       position = run.upperBound
     }
-    if position < blocks.upperBound { RangeLock.unlock(map.descriptor, lockRange(position..<blocks.upperBound)) }
+    if position < blocks.upperBound {
+      RangeLock.unlock(map.descriptor, lockRange(position..<blocks.upperBound))
+    }
     return missing
   }
 
@@ -278,6 +289,7 @@ package final class PartialBlob: Sendable {
   /// The recorded digest of a chunk.
   ///
   /// - Parameter chunk: its number.
+  /// - Returns: nil where there is none.
   /// - Throws: `Errno`.
   package func digest(ofChunk chunk: Int) throws(Errno) -> Digest? { try map.digest(ofChunk: chunk) }
 
@@ -296,6 +308,7 @@ package final class PartialBlob: Sendable {
   /// - Parameters:
   ///   - buffer: filled from its start.
   ///   - offset: in the blob.
+  /// - Returns: what was asked for.
   /// - Throws: `Errno`.
   package func read(into buffer: UnsafeMutableRawBufferPointer, at offset: Int64) throws(Errno) -> Int {
     try Disk.read(file, into: buffer, at: offset)

@@ -27,7 +27,9 @@ struct PartialMapFile {
     blockCount = BlockMap(size: size).blockCount
   }
 
-  /// Reads the header. Nil where it is another blob's, another version's, or none.
+  /// Reads the header.
+  ///
+  /// Nil where it is another blob's, another version's, or none.
   func bootIdentifier() throws(Errno) -> [UInt8]? {
     let header = try bytes(at: 0, count: Self.headerSize)
     guard header.count == Self.headerSize, header[..<24].elementsEqual(fixedPart()) else { return nil }

@@ -9,6 +9,7 @@ package enum ReferencePath {
   /// The path of a reference, relative to the root.
   ///
   /// - Parameter reference: with a tag, or a digest alone.
+  /// - Returns: the text.
   package static func path(of reference: Reference) -> String {
     "\(path(of: reference.repository))/\(leaf(of: reference.target))"
   }
@@ -16,6 +17,7 @@ package enum ReferencePath {
   /// The path of a repository, relative to the root.
   ///
   /// - Parameter repository: its name.
+  /// - Returns: the text.
   package static func path(of repository: RepositoryName) -> String {
     "\(escape(repository.registry))/\(repository.path)"
   }
@@ -23,17 +25,22 @@ package enum ReferencePath {
   /// The last component: `__<tag>` or `__sha256__<hex>`.
   ///
   /// - Parameter target: a tag or a digest.
+  /// - Returns: the text.
   package static func leaf(of target: Reference.Target) -> String { "__" + escape("\(target)") }
 
-  /// The target a last component stands for. A tag that has `__` in it reads back as it is, as no tag has a colon.
+  /// The target a last component stands for.
+  ///
+  /// A tag that has `__` in it reads back as it is, as no tag has a colon.
   ///
   /// - Parameter leaf: with or without the suffix of an archive.
+  /// - Returns: nil where there is none.
   package static func target(ofLeaf leaf: String) -> Reference.Target? {
     guard leaf.hasPrefix("__") else { return nil }
     let text = leaf.dropFirst(2)
     for algorithm in Digest.Algorithm.allCases {
       let prefix = "\(algorithm.rawValue)__"
-      if text.hasPrefix(prefix), let digest = Digest(algorithm: algorithm, hex: text.dropFirst(prefix.count)) {
+      if text.hasPrefix(prefix), let digest = Digest(algorithm: algorithm, hex: text.dropFirst(prefix.count))
+      {
         return .digest(digest)
       }
     }
@@ -43,6 +50,7 @@ package enum ReferencePath {
   /// Writes every colon as `__`.
   ///
   /// - Parameter text: a name.
+  /// - Returns: the text.
   package static func escape(_ text: String) -> String {
     text.split(separator: ":", omittingEmptySubsequences: false).joined(separator: "__")
   }
@@ -50,6 +58,7 @@ package enum ReferencePath {
   /// The registry a first component stands for: `host__port` is `host:port`.
   ///
   /// - Parameter component: of a path.
+  /// - Returns: the text.
   package static func registry(of component: String) -> String {
     guard let mark = component.ranges(of: "__").last else { return component }
     let port = component[mark.upperBound...]

@@ -17,6 +17,7 @@ package struct RegistryRoot: Sendable {
   /// - Parameters:
   ///   - environment: of the process.
   ///   - isRoot: whether the user is root.
+  /// - Returns: what was asked for.
   package static func standard(environment: [String: String], isRoot: Bool) -> RegistryRoot {
     func value(_ name: String) -> String? { environment[name].flatMap { $0.isEmpty ? nil : $0 } }
     if let path = value("WEIGHTFS_ROOT") { return RegistryRoot(path: FilePath(path)) }
@@ -28,16 +29,22 @@ package struct RegistryRoot: Sendable {
   /// What belongs to weightfs and not to an artifact.
   var own: FilePath { path.appending(".weightfs") }
 
-  func blobs(_ algorithm: Digest.Algorithm) -> FilePath { own.appending("blobs").appending(algorithm.rawValue) }
+  func blobs(_ algorithm: Digest.Algorithm) -> FilePath {
+    own.appending("blobs").appending(algorithm.rawValue)
+  }
   func blob(_ digest: Digest) -> FilePath { blobs(digest.algorithm).appending(digest.hex) }
-  func partials(_ algorithm: Digest.Algorithm) -> FilePath { own.appending("partial").appending(algorithm.rawValue) }
+  func partials(_ algorithm: Digest.Algorithm) -> FilePath {
+    own.appending("partial").appending(algorithm.rawValue)
+  }
   func partial(_ digest: Digest) -> FilePath { partials(digest.algorithm).appending(digest.hex) }
   var origins: FilePath { own.appending("state").appending("origins") }
   var verified: FilePath { own.appending("state").appending("verified") }
   var bad: FilePath { own.appending("bad") }
   var locks: FilePath { own.appending("locks") }
 
-  /// Makes the folders. NFS is refused: its locks and its page cache do not do what partial blobs need.
+  /// Makes the folders.
+  ///
+  /// NFS is refused: its locks and its page cache do not do what partial blobs need.
   ///
   /// - Throws: `Errno`; `notSupported` on NFS.
   func prepare() throws(Errno) {

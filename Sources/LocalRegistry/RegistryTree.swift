@@ -49,7 +49,9 @@ struct RegistryTree {
       for name in try names(place) {
         if name.hasPrefix("__") {
           var leaf = name[...]
-          for suffix in ReferencePath.archiveSuffixes where leaf.hasSuffix(suffix) { leaf = leaf.dropLast(suffix.count) }
+          for suffix in ReferencePath.archiveSuffixes where leaf.hasSuffix(suffix) {
+            leaf = leaf.dropLast(suffix.count)
+          }
           if let target = ReferencePath.target(ofLeaf: String(leaf)) { found.targets.insert(target) }
         } else if Grammar.isRepositoryComponent(name), Disk.isFolder(path.appending(place).appending(name)) {
           found.components.insert(name)

@@ -17,6 +17,7 @@ package struct VerificationRecords: Sendable {
   /// - Parameters:
   ///   - file: as it is open.
   ///   - digest: of the blob.
+  /// - Returns: true if so.
   package func covers(_ file: BlobFile, _ digest: Digest) -> Bool {
     guard let bytes = try? Disk.contents(of: path(file, digest), limit: 4096) else { return false }
     return String(decoding: bytes, as: UTF8.self) == line(file)
@@ -33,7 +34,8 @@ package struct VerificationRecords: Sendable {
       try Disk.replace(
         path(file, digest),
         with: Array(line(file).utf8),
-        permissions: [.ownerReadWrite, .groupRead, .otherRead])
+        permissions: [.ownerReadWrite, .groupRead, .otherRead]
+      )
     } catch {
       throw Errno.ioError
     }
@@ -41,7 +43,9 @@ package struct VerificationRecords: Sendable {
 
   private func path(_ file: BlobFile, _ digest: Digest) -> FilePath {
     // A pool's blob and a foreign file with the same digest are different files.
-    root.verified.appending("\(digest.algorithm)-\(digest.hex)-\(file.identity.device)-\(file.identity.inode)")
+    root.verified.appending(
+      "\(digest.algorithm)-\(digest.hex)-\(file.identity.device)-\(file.identity.inode)"
+    )
   }
 
   private func line(_ file: BlobFile) -> String {

@@ -34,9 +34,16 @@ package struct Assembly: Sendable {
       root: settings.root,
       additionalStores: settings.additionalStores,
       metrics: metrics,
-      log: log)
+      log: log
+    )
     let isOffline = settings.fileSystem.isOffline
-    store = BlobStore(local: local, policy: settings.fetching, isOffline: isOffline, metrics: metrics, log: log)
+    store = BlobStore(
+      local: local,
+      policy: settings.fetching,
+      isOffline: isOffline,
+      metrics: metrics,
+      log: log
+    )
     var configuration = RegistryConfiguration()
     configuration.insecure = settings.insecureRegistries
     configuration.stallTimeout = settings.fetching.deadline
@@ -44,14 +51,16 @@ package struct Assembly: Sendable {
       thread: TransferThread(metrics: metrics, environment: environment),
       credentials: CredentialFiles(environment: environment),
       configuration: configuration,
-      log: log)
+      log: log
+    )
     remote = RemoteRegistries(client: client)
     resolver = ReferenceResolver(
       local: local,
       remote: remote,
       options: settings.fileSystem,
       metrics: metrics,
-      log: log)
+      log: log
+    )
     loader = ArtifactLoader(local: local, remote: remote, store: store, isOffline: isOffline, log: log)
   }
 
@@ -60,8 +69,12 @@ package struct Assembly: Sendable {
   /// - Parameters:
   ///   - source: a reference, or a layout on this machine.
   ///   - isFresh: asks the registry whatever is known.
+  /// - Returns: what was asked for.
   /// - Throws: `ContentError`.
-  package func load(_ source: ArtifactSource, isFresh: Bool = false) async throws(ContentError) -> LoadedArtifact {
+  package func load(
+    _ source: ArtifactSource,
+    isFresh: Bool = false
+  ) async throws(ContentError) -> LoadedArtifact {
     switch source {
     case .reference(let reference):
       return try await loader.load(reference, try await resolver.resolve(reference, isFresh: isFresh))
@@ -82,6 +95,7 @@ package struct Assembly: Sendable {
   /// A file system over these parts.
   ///
   /// - Parameter root: what it shows.
+  /// - Returns: what was asked for.
   package func makeFileSystem(root: FileSystem.Root) -> FileSystem {
     FileSystem(
       root: root,
@@ -92,6 +106,7 @@ package struct Assembly: Sendable {
       loader: loader,
       options: settings.fileSystem,
       metrics: metrics,
-      log: log)
+      log: log
+    )
   }
 }

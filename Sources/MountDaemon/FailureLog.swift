@@ -13,6 +13,7 @@ enum FailureLog {
       "an operation failed",
       metadata: [
         "operation": "\(operation)", "path": "\(path)", "errno": "\(error.errno)", "reason": "\(cause)",
-      ])
+      ]
+    )
   }
 }

@@ -9,7 +9,9 @@ import Synchronization
 import SystemPackage
 import Telemetry
 
-/// Carries requests of the kernel to the file system and its answers back. Nothing is decided here.
+/// Carries requests of the kernel to the file system and its answers back.
+///
+/// Nothing is decided here.
 final class FileSystemAdapter: FUSEOperations {
   private let fileSystem: FileSystem
   private let metrics: Metrics
@@ -33,7 +35,9 @@ final class FileSystemAdapter: FUSEOperations {
       switch result {
       case .success(let entry): request.entry(Self.entry(entry))
       case .failure(let error):
-        request.error(code(error, "lookup", "\(fileSystem.path(of: parent))/\(String(decoding: name, as: UTF8.self))"))
+        request.error(
+          code(error, "lookup", "\(fileSystem.path(of: parent))/\(String(decoding: name, as: UTF8.self))")
+        )
       }
     }
   }
@@ -103,7 +107,9 @@ final class FileSystemAdapter: FUSEOperations {
       let isDot = entry.name == [0x2e] || entry.name == [0x2e, 0x2e]
       let fits = buffer.append(entry.name, offset: next) {
         // A name without a node is told to the kernel as a name alone.
-        if hasAttributes, !isDot, let found = fileSystem.lookUpListed(entry, in: node) { return Self.entry(found) }
+        if hasAttributes, !isDot, let found = fileSystem.lookUpListed(entry, in: node) {
+          return Self.entry(found)
+        }
         let attributes = FUSEAttributes(inode: entry.inode, mode: Self.mode(entry.kind))
         return FUSEEntry(node: 0, attributes: attributes, entryTimeout: 0, attributeTimeout: 0)
       }
@@ -141,7 +147,9 @@ final class FileSystemAdapter: FUSEOperations {
           freeBlocks: disk.freeBlocks,
           availableBlocks: disk.availableBlocks,
           files: disk.files,
-          freeFiles: disk.freeFiles))
+          freeFiles: disk.freeFiles
+        )
+      )
     case .failure(let error): request.error(error.errno.rawValue)
     }
   }
@@ -176,7 +184,8 @@ final class FileSystemAdapter: FUSEOperations {
       node: entry.node,
       attributes: attributes(entry.attributes),
       entryTimeout: entry.entryTimeout.inSeconds,
-      attributeTimeout: entry.attributeTimeout.inSeconds)
+      attributeTimeout: entry.attributeTimeout.inSeconds
+    )
   }
 
   private static func attributes(_ attributes: FileAttributes) -> FUSEAttributes {
@@ -188,7 +197,8 @@ final class FileSystemAdapter: FUSEOperations {
       linkCount: attributes.linkCount,
       modificationTime: attributes.modificationTime,
       userIdentifier: attributes.userIdentifier,
-      groupIdentifier: attributes.groupIdentifier)
+      groupIdentifier: attributes.groupIdentifier
+    )
   }
 
   private static func mode(_ kind: FileAttributes.Kind) -> UInt32 {

@@ -51,7 +51,9 @@ package final class MountedFileSystem: Sendable {
     }
   }
 
-  /// Serves until it is unmounted. Blocks.
+  /// Serves until it is unmounted.
+  ///
+  /// Blocks.
   ///
   /// - Returns: 0, or a negative errno.
   package func run() -> Int32 { session.run(threads: Self.threadCount) }

@@ -3,8 +3,10 @@ import Fetching
 import Glibc
 import Synchronization
 
-/// Requests whose answer takes a while. One whose caller is being killed is ended early, so that nobody waits for a
-/// slow registry to be allowed to die.
+/// Requests whose answer takes a while.
+///
+/// One whose caller is being killed is ended early, so that nobody waits for a slow registry to be
+/// allowed to die.
 final class WaitingRequests: Sendable {
   private struct State {
     var next: UInt64 = 0

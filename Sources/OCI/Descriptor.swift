@@ -7,7 +7,9 @@ package struct Descriptor: Sendable, Hashable {
   /// Bytes, never negative.
   package var size: Int64
   package var annotations: [String: String]
-  /// The content itself where the descriptor carries it. Check it like any other content.
+  /// The content itself where the descriptor carries it.
+  ///
+  /// Check it like any other content.
   package var data: [UInt8]?
   /// Other places that have it.
   package var urls: [String]
@@ -46,7 +48,8 @@ extension Descriptor: Codable {
       throw DecodingError.dataCorruptedError(
         forKey: .size,
         in: container,
-        debugDescription: "the size of \(digest) is negative")
+        debugDescription: "the size of \(digest) is negative"
+      )
     }
     annotations = try container.decodeIfPresent([String: String].self, forKey: .annotations) ?? [:]
     data = try container.decodeIfPresent(Data.self, forKey: .data).map { Array($0) }

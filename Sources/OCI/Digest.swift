@@ -103,7 +103,8 @@ extension Digest: Codable {
     guard let digest = Digest(text) else {
       throw DecodingError.dataCorruptedError(
         in: container,
-        debugDescription: "'\(text.prefix(150))' is not a sha256 or sha512 digest")
+        debugDescription: "'\(text.prefix(150))' is not a sha256 or sha512 digest"
+      )
     }
     self = digest
   }

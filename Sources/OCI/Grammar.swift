@@ -8,6 +8,7 @@ package enum Grammar {
   /// A registry: `host` or `host:port`; labels of letters, digits and inner dashes, or an IPv6 address in brackets.
   ///
   /// - Parameter text: what may be one.
+  /// - Returns: true if so.
   package static func isRegistry(_ text: some StringProtocol) -> Bool {
     let bytes = Array(text.utf8)
     guard !bytes.isEmpty, bytes.count <= maximumNameLength else { return false }
@@ -36,6 +37,7 @@ package enum Grammar {
   /// Whether the first part of a reference such as `a/b` is a registry and not a namespace of Docker Hub.
   ///
   /// - Parameter text: the part before the first slash.
+  /// - Returns: true if so.
   package static func looksLikeRegistry(_ text: some StringProtocol) -> Bool {
     text == "localhost" || text.utf8.contains(UInt8(ascii: ".")) || text.utf8.contains(UInt8(ascii: ":"))
       || text.utf8.contains { (UInt8(ascii: "A")...UInt8(ascii: "Z")).contains($0) }
@@ -44,9 +46,12 @@ package enum Grammar {
   /// One component of a repository: `[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*`.
   ///
   /// - Parameter text: what may be one.
+  /// - Returns: true if so.
   package static func isRepositoryComponent(_ text: some StringProtocol) -> Bool {
     let bytes = Array(text.utf8)
-    guard let first = bytes.first, let last = bytes.last, bytes.count <= maximumNameLength else { return false }
+    guard let first = bytes.first, let last = bytes.last, bytes.count <= maximumNameLength else {
+      return false
+    }
     guard isLowerAlphanumeric(first), isLowerAlphanumeric(last) else { return false }
     var index = 0
     while index < bytes.count {
@@ -70,17 +75,22 @@ package enum Grammar {
   /// A repository: components with slashes between them.
   ///
   /// - Parameter text: what may be one.
+  /// - Returns: true if so.
   package static func isRepository(_ text: some StringProtocol) -> Bool {
     guard text.utf8.count <= maximumNameLength else { return false }
-    return text.split(separator: "/", omittingEmptySubsequences: false).allSatisfy { isRepositoryComponent($0) }
+    return text.split(separator: "/", omittingEmptySubsequences: false).allSatisfy {
+      isRepositoryComponent($0)
+    }
   }
 
   /// A tag: `[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}`.
   ///
   /// - Parameter text: what may be one.
+  /// - Returns: true if so.
   package static func isTag(_ text: some StringProtocol) -> Bool {
     let bytes = text.utf8
-    guard let first = bytes.first, bytes.count <= 128, isAlphanumeric(first) || first == UInt8(ascii: "_") else {
+    guard let first = bytes.first, bytes.count <= 128, isAlphanumeric(first) || first == UInt8(ascii: "_")
+    else {
       return false
     }
     return bytes.allSatisfy {
@@ -94,7 +104,9 @@ package enum Grammar {
     return (1...65535).contains(value)
   }
 
-  private static func isDigit(_ byte: UInt8) -> Bool { (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte) }
+  private static func isDigit(_ byte: UInt8) -> Bool {
+    (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte)
+  }
 
   private static func isHexadecimal(_ byte: UInt8) -> Bool {
     isDigit(byte) || (UInt8(ascii: "a")...UInt8(ascii: "f")).contains(byte | 0x20)

@@ -16,10 +16,13 @@ package struct Index: Sendable, Hashable {
     self.annotations = annotations
   }
 
-  /// The manifest a machine takes: its platform's, else one that names no platform, else the only one, else the
-  /// first. Attestations (`unknown/unknown`, `vnd.docker.reference.type`) are never taken.
+  /// The manifest a machine takes: its platform's, else one that names no platform, else the only one,
+  /// else the first.
+  ///
+  /// Attestations (`unknown/unknown`, `vnd.docker.reference.type`) are never taken.
   ///
   /// - Parameter platform: of the machine.
+  /// - Returns: nil where there is none.
   package func manifest(for platform: Platform) -> Descriptor? {
     let candidates = manifests.filter { entry in
       entry.platform?.os != "unknown" && entry.annotations["vnd.docker.reference.type"] == nil

@@ -2,7 +2,9 @@ import FoundationEssentials
 
 /// JSON from outside, read within bounds.
 package enum JSONDocument {
-  /// How deep objects and arrays may lie in each other. Manifests need five.
+  /// How deep objects and arrays may lie in each other.
+  ///
+  /// Manifests need five.
   package static let maximumDepth = 64
 
   /// Decodes a value.
@@ -13,8 +15,12 @@ package enum JSONDocument {
   /// - Parameters:
   ///   - type: what to make.
   ///   - bytes: UTF-8.
+  /// - Returns: what was asked for.
   /// - Throws: `DocumentError` that says what is wrong, in one line.
-  package static func decode<Value: Decodable>(_ type: Value.Type, from bytes: [UInt8]) throws(DocumentError) -> Value {
+  package static func decode<Value: Decodable>(
+    _ type: Value.Type,
+    from bytes: [UInt8]
+  ) throws(DocumentError) -> Value {
     guard depth(of: bytes) <= maximumDepth else {
       throw DocumentError(reason: "JSON is nested more than \(maximumDepth) deep")
     }
@@ -30,6 +36,7 @@ package enum JSONDocument {
   /// Encodes a value with sorted keys, so that equal values give equal bytes.
   ///
   /// - Parameter value: what to write.
+  /// - Returns: all of them, in order.
   /// - Throws: what its `encode(to:)` throws.
   package static func encode(_ value: some Encodable) throws -> [UInt8] {
     let encoder = JSONEncoder()
@@ -73,7 +80,9 @@ package enum JSONDocument {
       case .dataCorrupted(let context): (context, context.debugDescription)
       @unknown default: (.init(codingPath: [], debugDescription: ""), "\(error)")
       }
-    let path = context.codingPath.map { $0.intValue.map { "[\($0)]" } ?? $0.stringValue }.joined(separator: ".")
+    let path = context.codingPath.map { $0.intValue.map { "[\($0)]" } ?? $0.stringValue }.joined(
+      separator: "."
+    )
     return path.isEmpty ? what : "\(path): \(what)"
   }
 }

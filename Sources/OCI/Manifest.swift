@@ -5,8 +5,10 @@ package struct Manifest: Sendable, Hashable {
   package var mediaType: MediaType?
   package var artifactType: MediaType?
   package var config: Descriptor?
-  /// What `layers` and then `blobs` list. Some tools write the one, some the other, some both: a blob that stands in
-  /// both with the same annotations is one layer, and neither list hides the other.
+  /// What `layers` and then `blobs` list.
+  ///
+  /// Some tools write the one, some the other, some both: a blob that stands in both with the same
+  /// annotations is one layer, and neither list hides the other.
   package var layers: [Descriptor]
   package var subject: Descriptor?
   package var annotations: [String: String]

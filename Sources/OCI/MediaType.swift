@@ -13,25 +13,28 @@ package struct MediaType: RawRepresentable, Sendable, Hashable, Codable {
     try container.encode(rawValue)
   }
 
-  /// `application/vnd.oci.image.manifest.v1+json`
+  /// `application/vnd.oci.image.manifest.v1+json`.
   package static let imageManifest = MediaType(rawValue: "application/vnd.oci.image.manifest.v1+json")
-  /// `application/vnd.oci.image.index.v1+json`
+  /// `application/vnd.oci.image.index.v1+json`.
   package static let imageIndex = MediaType(rawValue: "application/vnd.oci.image.index.v1+json")
-  /// `application/vnd.oci.artifact.manifest.v1+json`, of the release candidates of image-spec 1.1
+  /// `application/vnd.oci.artifact.manifest.v1+json`, of the release candidates of image-spec 1.1.
   package static let artifactManifest = MediaType(rawValue: "application/vnd.oci.artifact.manifest.v1+json")
-  /// `application/vnd.docker.distribution.manifest.v2+json`
+  /// `application/vnd.docker.distribution.manifest.v2+json`.
   package static let dockerManifest = MediaType(
-    rawValue: "application/vnd.docker.distribution.manifest.v2+json")
-  /// `application/vnd.docker.distribution.manifest.list.v2+json`
+    rawValue: "application/vnd.docker.distribution.manifest.v2+json"
+  )
+  /// `application/vnd.docker.distribution.manifest.list.v2+json`.
   package static let dockerManifestList = MediaType(
-    rawValue: "application/vnd.docker.distribution.manifest.list.v2+json")
-  /// `application/vnd.oci.empty.v1+json`: two bytes, `{}`
+    rawValue: "application/vnd.docker.distribution.manifest.list.v2+json"
+  )
+  /// `application/vnd.oci.empty.v1+json`: two bytes, `{}`.
   package static let empty = MediaType(rawValue: "application/vnd.oci.empty.v1+json")
-  /// `application/vnd.oci.image.config.v1+json`
+  /// `application/vnd.oci.image.config.v1+json`.
   package static let imageConfig = MediaType(rawValue: "application/vnd.oci.image.config.v1+json")
-  /// `application/vnd.docker.container.image.v1+json`
+  /// `application/vnd.docker.container.image.v1+json`.
   package static let dockerImageConfig = MediaType(
-    rawValue: "application/vnd.docker.container.image.v1+json")
+    rawValue: "application/vnd.docker.container.image.v1+json"
+  )
 
   /// What a registry is asked for where a manifest is wanted, best first.
   package static let manifests: [MediaType] = [
@@ -62,7 +65,8 @@ package struct MediaType: RawRepresentable, Sendable, Hashable, Codable {
     case "application/vnd.oci.image.layer.v1.tar+gzip", "application/vnd.oci.image.layer.v1.tar+zstd",
       "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip",
       "application/vnd.oci.image.layer.nondistributable.v1.tar+zstd",
-      "application/vnd.docker.image.rootfs.diff.tar.gzip", "application/vnd.docker.image.rootfs.diff.tar.zstd",
+      "application/vnd.docker.image.rootfs.diff.tar.gzip",
+      "application/vnd.docker.image.rootfs.diff.tar.zstd",
       "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip":
       true
     default: false

@@ -36,8 +36,10 @@ package struct Reference: Sendable, Hashable {
     return .tag(tag ?? "latest")
   }
 
-  /// Parses what people write: `[registry/]repository[:tag][@digest]`, with or without `docker://`, `oci://` or
-  /// `rlcr://` before it. Without a registry it is Docker Hub, without tag and digest it is `latest`.
+  /// Parses what people write: `[registry/]repository[:tag][@digest]`, with or without `docker://`,
+  /// `oci://` or `rlcr://` before it.
+  ///
+  /// Without a registry it is Docker Hub, without tag and digest it is `latest`.
   ///
   /// - Parameter text: the reference.
   /// - Throws: `DocumentError` that says what is wrong with it.
@@ -47,7 +49,9 @@ package struct Reference: Sendable, Hashable {
       rest = rest.dropFirst(prefix.count)
       break
     }
-    guard rest.utf8.count <= 600 else { throw DocumentError(reason: "a reference of \(rest.utf8.count) bytes") }
+    guard rest.utf8.count <= 600 else {
+      throw DocumentError(reason: "a reference of \(rest.utf8.count) bytes")
+    }
     let shown = "'\(text.prefix(200))'"
     var digest: Digest?
     if let at = rest.firstIndex(of: "@") {
@@ -73,8 +77,10 @@ package struct Reference: Sendable, Hashable {
     }
     guard let repository = RepositoryName(registry: registry, path: String(rest)) else {
       throw DocumentError(
-        reason: "\(shown) is not a reference: expected registry/repository:tag or registry/repository@sha256:…, "
-          + "the repository in lower case")
+        reason:
+          "\(shown) is not a reference: expected registry/repository:tag or registry/repository@sha256:…, "
+          + "the repository in lower case"
+      )
     }
     self.repository = repository
     self.tag = tag ?? (digest == nil ? "latest" : nil)

@@ -7,7 +7,9 @@ enum Base64 {
   static func decode(_ text: String) -> String? {
     var data = Data(base64Encoded: text)
     // Some tools leave the padding out.
-    if data == nil { data = Data(base64Encoded: text + String(repeating: "=", count: (4 - text.utf8.count % 4) % 4)) }
+    if data == nil {
+      data = Data(base64Encoded: text + String(repeating: "=", count: (4 - text.utf8.count % 4) % 4))
+    }
     return data.map { String(decoding: $0, as: UTF8.self) }
   }
 }

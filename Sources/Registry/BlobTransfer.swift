@@ -66,7 +66,10 @@ struct BlobTransfer: Sendable {
       guard let delay = repository.nextDelay(attempt, retryAfter) else { throw problem ?? unexplained }
       client.log.debug(
         "a fetch is tried again",
-        metadata: ["blob": "\(descriptor.digest)", "at": "\(position)", "reason": "\(problem ?? unexplained)"])
+        metadata: [
+          "blob": "\(descriptor.digest)", "at": "\(position)", "reason": "\(problem ?? unexplained)",
+        ]
+      )
       try await repository.pause(delay)
       attempt += 1
     }
@@ -77,7 +80,8 @@ struct BlobTransfer: Sendable {
       .unreachable,
       subject,
       host: repository.name.registry,
-      "the response ended before the bytes that were asked for")
+      "the response ended before the bytes that were asked for"
+    )
   }
 
   private func request(
@@ -119,7 +123,8 @@ struct BlobTransfer: Sendable {
     {
       client.log.notice(
         "the host does not serve ranges: blobs are streamed from their start",
-        metadata: ["host": "\(request.url.host)"])
+        metadata: ["host": "\(request.url.host)"]
+      )
     }
     return error
   }

@@ -5,10 +5,13 @@ package struct Challenge: Sendable, Hashable {
   /// Names in lower case.
   package let parameters: [String: String]
 
-  /// Parses every challenge of a header. Commas stand between challenges as well as between parameters, and within
-  /// quoted strings they are text.
+  /// Parses every challenge of a header.
+  ///
+  /// Commas stand between challenges as well as between parameters, and within quoted strings they are
+  /// text.
   ///
   /// - Parameter header: the value.
+  /// - Returns: all of them, in order.
   package static func parse(_ header: String) -> [Challenge] {
     var parser = Parser(header)
     return parser.challenges()

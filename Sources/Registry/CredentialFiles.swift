@@ -45,6 +45,7 @@ package struct CredentialFiles: Sendable {
   /// The credential for a repository, from the first file that has one.
   ///
   /// - Parameter repository: what is asked for; entries for a longer part of its name go before those of the host.
+  /// - Returns: nil where there is none.
   package func credential(for repository: RepositoryName) -> Credential? {
     for path in paths {
       guard let data = try? Data(contentsOf: URL(filePath: path)), data.count <= 4 << 20 else { continue }

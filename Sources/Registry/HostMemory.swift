@@ -30,7 +30,9 @@ final class HostMemory: Sendable {
     }
   }
 
-  /// Notes that a host answered 200 to a range. True the first time.
+  /// Notes that a host answered 200 to a range.
+  ///
+  /// True the first time.
   func noteWithoutRanges(_ host: String) -> Bool {
     state.withLock { $0.withoutRanges.insert(host).inserted }
   }

@@ -9,7 +9,9 @@ enum LinkHeader {
         let after = rest[rest.index(after: close)...]
         let end = after.firstIndex(of: "<") ?? after.endIndex
         let parameters = after[..<end].lowercased().filter { $0 != " " && $0 != "\"" }
-        if parameters.split(whereSeparator: { $0 == ";" || $0 == "," }).contains("rel=next") { return String(target) }
+        if parameters.split(whereSeparator: { $0 == ";" || $0 == "," }).contains("rel=next") {
+          return String(target)
+        }
         rest = after[end...]
       }
     }

@@ -8,6 +8,7 @@ extension RegistryClient {
   /// - Parameters:
   ///   - registry: its host.
   ///   - limit: of repositories.
+  /// - Returns: all of them, in order.
   /// - Throws: `ContentError`.
   package func catalog(of registry: String, limit: Int) async throws(ContentError) -> [String] {
     // The catalog is no repository's; its authorization is asked for under a name that no repository has.

@@ -35,11 +35,14 @@ package final class RegistryClient: Sendable {
   /// A repository of a registry.
   ///
   /// - Parameter name: its registry and path.
+  /// - Returns: what was asked for.
   package func repository(_ name: RepositoryName) -> RegistryRepository {
     RegistryRepository(client: self, name: name)
   }
 
-  /// The address that a registry's API is below. `docker.io` is served by another host.
+  /// The address that a registry's API is below.
+  ///
+  /// `docker.io` is served by another host.
   func base(of registry: String) -> String {
     let host = registry == "docker.io" ? "registry-1.docker.io" : registry
     let name = host.hasPrefix("[") ? host : host.split(separator: ":").first.map(String.init) ?? host

@@ -11,6 +11,7 @@ extension RegistryRepository {
   ///   - path: behind the repository's address.
   ///   - accept: types, best first.
   ///   - limit: of the body in bytes.
+  /// - Returns: what was asked for.
   /// - Throws: `ContentError`, not for a status: that is the caller's to judge.
   func send(
     _ method: HTTPRequest.Method,
@@ -51,7 +52,9 @@ extension RegistryRepository {
         guard let delay = nextDelay(attempt, retryAfter) else { return (response, body) }
         try await pause(delay)
       case .failure(let error):
-        guard error.isTransient, let delay = nextDelay(attempt, nil) else { throw failure(error, subject: "\(name)") }
+        guard error.isTransient, let delay = nextDelay(attempt, nil) else {
+          throw failure(error, subject: "\(name)")
+        }
         try await pause(delay)
       }
       attempt += 1
@@ -63,7 +66,12 @@ extension RegistryRepository {
   func address(_ path: String) throws(ContentError) -> RequestURL {
     let text = "\(client.base(of: name.registry))\(name.path)/\(path)"
     guard let url = RequestURL(text) else {
-      throw ContentError(.invalid, "\(name)", host: name.registry, "no address can be made of '\(path.prefix(200))'")
+      throw ContentError(
+        .invalid,
+        "\(name)",
+        host: name.registry,
+        "no address can be made of '\(path.prefix(200))'"
+      )
     }
     return url
   }
@@ -72,7 +80,8 @@ extension RegistryRepository {
     client.configuration.retry.delay(
       afterAttempt: attempt,
       retryAfter: retryAfter,
-      random: Double.random(in: 0...1))
+      random: Double.random(in: 0...1)
+    )
   }
 
   func pause(_ delay: Duration) async throws(ContentError) {
@@ -89,6 +98,7 @@ extension RegistryRepository {
   ///   - response: with status 401.
   ///   - refused: what was sent.
   /// - Returns: nil where nothing can be sent that was not.
+  /// - Throws: `ContentError`.
   func authorize(_ response: HTTPResponse, refused: Secret?) async throws(ContentError) -> Secret? {
     let challenges = response.allHeaders("www-authenticate").flatMap { Challenge.parse($0) }
     let bearer = challenges.first { $0.scheme == "bearer" && $0.parameters["realm"] != nil }
@@ -142,7 +152,10 @@ extension RegistryRepository {
     var text: String? { [token, access_token].compactMap { $0 }.first { !$0.isEmpty } }
   }
 
-  private func tokenRequest(_ challenge: Challenge, _ credential: Credential?) throws(HTTPError) -> HTTPRequest {
+  private func tokenRequest(
+    _ challenge: Challenge,
+    _ credential: Credential?
+  ) throws(HTTPError) -> HTTPRequest {
     let realm = challenge.parameters["realm"] ?? ""
     guard let root = RequestURL(realm) else {
       throw HTTPError(.broken, "\(name.registry) names a token server that is not an http address")
@@ -190,16 +203,23 @@ extension RegistryRepository {
         subject,
         host: host,
         "the registry refused (status \(response.status))",
-        advice: "Log in with 'podman login \(host)' or 'docker login \(host)'")
+        advice: "Log in with 'podman login \(host)' or 'docker login \(host)'"
+      )
     case 429:
       return ContentError(
         .unreachable,
         subject,
         host: host,
         "the registry limits requests (status 429)",
-        advice: "Try again later, or log in for a higher limit")
+        advice: "Try again later, or log in for a higher limit"
+      )
     default:
-      return ContentError(.unreachable, subject, host: host, "the registry answered with status \(response.status)")
+      return ContentError(
+        .unreachable,
+        subject,
+        host: host,
+        "the registry answered with status \(response.status)"
+      )
     }
   }
 
@@ -216,7 +236,9 @@ extension RegistryRepository {
 }
 
 extension HTTPError {
-  /// Whether another attempt may succeed. One that timed out has used its reader's time up.
+  /// Whether another attempt may succeed.
+  ///
+  /// One that timed out has used its reader's time up.
   var isTransient: Bool {
     switch code {
     case .unreachable, .broken: true

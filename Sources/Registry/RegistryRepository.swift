@@ -30,7 +30,8 @@ package struct RegistryRepository: Repository {
           .corrupt,
           describe(target),
           host: name.registry,
-          "the registry answers with the manifest \(digest)")
+          "the registry answers with the manifest \(digest)"
+        )
       }
       return try await resolveByGet(target)
     }
@@ -87,7 +88,12 @@ package struct RegistryRepository: Repository {
 
   private func resolveByGet(_ target: Reference.Target) async throws(ContentError) -> Descriptor {
     let limit = Int(ManifestDocument.maximumSize)
-    let (response, body) = try await send(.get, "manifests/\(target)", accept: MediaType.manifests, limit: limit)
+    let (response, body) = try await send(
+      .get,
+      "manifests/\(target)",
+      accept: MediaType.manifests,
+      limit: limit
+    )
     guard response.status == 200 else { throw failure(response, subject: describe(target)) }
     let named = response.header("docker-content-digest").flatMap { Digest($0) }
     let algorithm: Digest.Algorithm =
@@ -98,14 +104,16 @@ package struct RegistryRepository: Repository {
         .corrupt,
         describe(target),
         host: name.registry,
-        "the registry answers with a manifest whose digest is \(digest)")
+        "the registry answers with a manifest whose digest is \(digest)"
+      )
     }
     if let named, named.algorithm == algorithm, named != digest {
       throw ContentError(
         .corrupt,
         describe(target),
         host: name.registry,
-        "the registry says the manifest's digest is \(named), it is \(digest)")
+        "the registry says the manifest's digest is \(named), it is \(digest)"
+      )
     }
     let type = response.header("content-type").map { MediaType(rawValue: $0).withoutParameters }
     do {

@@ -28,6 +28,7 @@ package struct RetryPolicy: Sendable {
   /// Whether a status may be gone at the next attempt.
   ///
   /// - Parameter status: of a response.
+  /// - Returns: true if so.
   package static func isTransient(_ status: Int) -> Bool {
     status == 408 || status == 429 || status >= 500
   }

@@ -16,6 +16,7 @@ actor TokenStore {
   /// The header to send first, without asking anybody.
   ///
   /// - Parameter key: of the scope.
+  /// - Returns: nil where there is none.
   func current(_ key: String) -> Authorization? {
     guard let authorization = known[key] else { return nil }
     if let expires = authorization.expires, expires <= clock.now { return nil }
@@ -28,13 +29,16 @@ actor TokenStore {
   ///   - key: of the scope.
   ///   - refused: the header that was answered with 401, if one was sent.
   ///   - make: asks for one.
+  /// - Returns: what was asked for.
   /// - Throws: what `make` throws.
   func refresh(
     _ key: String,
     refused: Secret?,
     _ make: @escaping @Sendable () async throws(HTTPError) -> Authorization
   ) async throws(HTTPError) -> Authorization {
-    if let authorization = current(key), let header = authorization.header, header != refused { return authorization }
+    if let authorization = current(key), let header = authorization.header, header != refused {
+      return authorization
+    }
     let task: Task<Result<Authorization, HTTPError>, Never>
     if let pending = pending[key] {
       task = pending

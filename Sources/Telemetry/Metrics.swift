@@ -4,25 +4,32 @@
 package struct Metrics: Sendable {
   package let httpRequests = Counter(
     name: "weightfs_http_requests_total",
-    help: "HTTP requests sent to registries and what they redirect to.")
+    help: "HTTP requests sent to registries and what they redirect to."
+  )
   package let httpBytes = Counter(
     name: "weightfs_http_body_bytes_total",
-    help: "Bytes of response bodies received.")
+    help: "Bytes of response bodies received."
+  )
   package let badBlobs = Counter(
     name: "weightfs_bad_blobs_total",
-    help: "Blobs whose digest turned out wrong.")
+    help: "Blobs whose digest turned out wrong."
+  )
   package let committedBlobs = Counter(
     name: "weightfs_committed_blobs_total",
-    help: "Blobs verified and committed.")
+    help: "Blobs verified and committed."
+  )
   package let staleResolutions = Counter(
     name: "weightfs_stale_resolutions_total",
-    help: "Times a last known tag resolution stood in for a registry that did not answer.")
+    help: "Times a last known tag resolution stood in for a registry that did not answer."
+  )
   package let failedOperations = Counter(
     name: "weightfs_failed_operations_total",
-    help: "File system operations that ended with an error other than not found.")
+    help: "File system operations that ended with an error other than not found."
+  )
   package let skippedStores = Counter(
     name: "weightfs_skipped_stores_total",
-    help: "Times an additional store could not be read and was passed over.")
+    help: "Times an additional store could not be read and was passed over."
+  )
 
   /// Makes every metric at zero.
   package init() {}

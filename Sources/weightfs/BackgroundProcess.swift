@@ -7,7 +7,9 @@ enum BackgroundProcess {
   private static let newSession: Int16 = 0x80
   private static let readyDescriptor: Int32 = 3
 
-  /// Starts this program again with `--foreground`. A fork of a process with threads would carry their locks along.
+  /// Starts this program again with `--foreground`.
+  ///
+  /// A fork of a process with threads would carry their locks along.
   ///
   /// - Returns: the exit status of the command.
   static func start(arguments: [String], log: FilePath) -> Int32 {
@@ -18,7 +20,8 @@ enum BackgroundProcess {
         log,
         .writeOnly,
         options: [.create, .append, .closeOnExec],
-        permissions: [.ownerReadWrite, .groupRead])
+        permissions: [.ownerReadWrite, .groupRead]
+      )
     } catch {
       Terminal.printError("weightfs: the log \(log) cannot be opened: \(error)")
       return 1

@@ -9,10 +9,11 @@ import MountDaemon
 import OCI
 import SystemPackage
 
-/// `weightfs cat`
+/// `weightfs cat`.
 struct Cat: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Write a file's bytes to standard output, verified before the first is written.")
+    abstract: "Write a file's bytes to standard output, verified before the first is written."
+  )
 
   @Argument(help: "A reference, oci:DIR[:TAG] or oci-archive:FILE.")
   var source: String
@@ -29,15 +30,22 @@ struct Cat: AsyncParsableCommand {
       settings.fetching.verify = .strict
       let assembly = try common.assemble(settings)
       let artifact = try await assembly.load(source)
-      guard let node = artifact.tree.node(at: file), case .file(let content) = artifact.tree.nodes[node].kind else {
-        throw ContentError(.notFound, "\(artifact.label): \(Terminal.visible(file))", "the artifact has no such file")
+      guard let node = artifact.tree.node(at: file), case .file(let content) = artifact.tree.nodes[node].kind
+      else {
+        throw ContentError(
+          .notFound,
+          "\(artifact.label): \(Terminal.visible(file))",
+          "the artifact has no such file"
+        )
       }
       let blob = try await assembly.store.open(content.blob, layout: artifact.layout, source: artifact.source)
       try await blob.complete()
       guard let complete = blob.completeFile else {
         throw ContentError(.disk, "\(content.blob.digest)", "the verified blob is gone")
       }
-      try await assembly.local.executor.run { () throws(ContentError) in try Self.copy(content, from: complete) }
+      try await assembly.local.executor.run { () throws(ContentError) in
+        try Self.copy(content, from: complete)
+      }
     }
   }
 

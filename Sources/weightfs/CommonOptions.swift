@@ -32,7 +32,9 @@ struct CommonOptions: ParsableArguments {
   @Option(help: "A registry to speak to in plain HTTP; may be given several times. Loopback needs none.")
   var insecureRegistry: [String] = []
 
-  @Option(help: ArgumentHelp("Seconds without a byte after which a read or a request fails.", valueName: "seconds"))
+  @Option(
+    help: ArgumentHelp("Seconds without a byte after which a read or a request fails.", valueName: "seconds")
+  )
   var timeout: Int = 30
 
   @Option(help: "The least that is logged: debug, info, notice, warning, error.")

@@ -4,10 +4,11 @@ import FileSystem
 import MountDaemon
 import OCI
 
-/// `weightfs exists`
+/// `weightfs exists`.
 struct Exists: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Tell by the exit status whether an artifact is there: 0 yes, 3 no, others as ever.")
+    abstract: "Tell by the exit status whether an artifact is there: 0 yes, 3 no, others as ever."
+  )
 
   @Argument(help: "A reference.")
   var reference: String

@@ -3,7 +3,9 @@ import Content
 import Glibc
 import OCI
 
-/// How a command ends (docs/errors.md). Wrong usage is ArgumentParser's 64.
+/// How a command ends (docs/errors.md).
+///
+/// Wrong usage is ArgumentParser's 64.
 enum ExitStatus {
   static func code(_ error: ContentError) -> Int32 {
     switch error.code {

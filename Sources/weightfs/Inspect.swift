@@ -6,9 +6,11 @@ import FileSystem
 import MountDaemon
 import OCI
 
-/// `weightfs inspect`
+/// `weightfs inspect`.
 struct Inspect: AsyncParsableCommand {
-  static let configuration = CommandConfiguration(abstract: "Tell what an artifact is and what of it is here.")
+  static let configuration = CommandConfiguration(
+    abstract: "Tell what an artifact is and what of it is here."
+  )
 
   @Argument(help: "A reference, oci:DIR[:TAG] or oci-archive:FILE.")
   var source: String
@@ -56,7 +58,9 @@ struct Inspect: AsyncParsableCommand {
             blob: content.blob.digest,
             state: status.presence.rawValue,
             cachedBytes: status.cachedBytes,
-            verified: status.verified.rawValue))
+            verified: status.verified.rawValue
+          )
+        )
       }
       let report = Report(
         reference: artifact.label,
@@ -69,7 +73,8 @@ struct Inspect: AsyncParsableCommand {
         config: artifact.manifest.config,
         layers: artifact.manifest.layers,
         files: files,
-        problems: artifact.tree.problems)
+        problems: artifact.tree.problems
+      )
       if json {
         Terminal.print(String(decoding: try JSONDocument.encode(report), as: UTF8.self))
       } else {

@@ -7,13 +7,16 @@ import LocalRegistry
 import MountDaemon
 import OCI
 
-/// `weightfs ls`
+/// `weightfs ls`.
 struct List: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "ls",
-    abstract: "List the artifacts on this machine, or the files of one.")
+    abstract: "List the artifacts on this machine, or the files of one."
+  )
 
-  @Argument(help: "A reference, oci:DIR[:TAG] or oci-archive:FILE; without one, all artifacts on this machine.")
+  @Argument(
+    help: "A reference, oci:DIR[:TAG] or oci-archive:FILE; without one, all artifacts on this machine."
+  )
   var source: String?
 
   @OptionGroup var common: CommonOptions

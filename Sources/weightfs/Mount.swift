@@ -10,14 +10,15 @@ import MountDaemon
 import OCI
 import SystemPackage
 
-/// `weightfs mount`
+/// `weightfs mount`.
 struct Mount: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Mount all models, or one artifact.",
     discussion: """
       'weightfs mount /mnt/models' shows every registry. 'weightfs mount SOURCE /mnt/model' shows one artifact; \
       SOURCE is a reference, oci:DIR[:TAG] or oci-archive:FILE[:TAG].
-      """)
+      """
+  )
 
   @Argument(help: ArgumentHelp("[SOURCE] MOUNTPOINT", valueName: "arguments"))
   var arguments: [String]
@@ -27,7 +28,9 @@ struct Mount: AsyncParsableCommand {
   @Flag(help: "Stay in the foreground and log to standard error.")
   var foreground = false
 
-  @Option(help: "When bytes may be served: deferred (small blobs verified first) or strict (nothing unverified).")
+  @Option(
+    help: "When bytes may be served: deferred (small blobs verified first) or strict (nothing unverified)."
+  )
   var verify: FetchPolicy.Verify = .deferred
 
   @Option(help: "What is fetched beside what is read: background (the whole blob) or demand (nothing).")
@@ -42,7 +45,9 @@ struct Mount: AsyncParsableCommand {
   @Option(help: "How deep namespaces that no registry confirms may be.")
   var namespaceDepth: Int = 3
 
-  @Option(help: "A namespace that is there though nobody confirms it: REGISTRY/PATH; may be given several times.")
+  @Option(
+    help: "A namespace that is there though nobody confirms it: REGISTRY/PATH; may be given several times."
+  )
   var namespace: [String] = []
 
   @Flag(help: "Let other users than the one who mounts look in.")
@@ -97,7 +102,8 @@ struct Mount: AsyncParsableCommand {
 
   func run() async throws {
     if !foreground {
-      let log = logFile.map { FilePath($0) } ?? settings.root.path.appending(".weightfs").appending("mount.log")
+      let log =
+        logFile.map { FilePath($0) } ?? settings.root.path.appending(".weightfs").appending("mount.log")
       throw ExitCode(BackgroundProcess.start(arguments: CommandLine.arguments, log: log))
     }
     let ready = ReadySignal(descriptor: readyDescriptor)
@@ -130,7 +136,8 @@ struct Mount: AsyncParsableCommand {
       metrics: assembly.metrics,
       log: assembly.log,
       label: label,
-      onReady: { ready.succeed() })
+      onReady: { ready.succeed() }
+    )
     let signals = [SIGINT, SIGTERM, SIGHUP].map { number in
       signal(number, SIG_IGN)
       let source = DispatchSource.makeSignalSource(signal: number, queue: .global())
@@ -139,7 +146,9 @@ struct Mount: AsyncParsableCommand {
       return source
     }
     assembly.log.info("mounted", metadata: ["at": "\(mountPoint)", "root": "\(settings.root.path)"])
-    let result = try await BlockingExecutor(label: "weightfs.session").run { () throws(ContentError) in mounted.run() }
+    let result = try await BlockingExecutor(label: "weightfs.session").run { () throws(ContentError) in
+      mounted.run()
+    }
     withExtendedLifetime(signals) {}
     guard result == 0 || result == -ENODEV else {
       throw ContentError(.disk, mountPoint, "the mount ended: \(Errno(rawValue: -result))")

@@ -23,7 +23,12 @@ enum MountPoints {
       let fields = String(cString: line).split(separator: " ")
       guard fields.count > 6, let dash = fields.firstIndex(of: "-"), dash + 2 < fields.count else { continue }
       found.append(
-        MountPoint(path: unescape(fields[4]), kind: String(fields[dash + 1]), source: unescape(fields[dash + 2])))
+        MountPoint(
+          path: unescape(fields[4]),
+          kind: String(fields[dash + 1]),
+          source: unescape(fields[dash + 2])
+        )
+      )
     }
     return found
   }

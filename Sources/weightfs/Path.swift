@@ -6,14 +6,15 @@ import LocalRegistry
 import MountDaemon
 import OCI
 
-/// `weightfs path`
+/// `weightfs path`.
 struct Path: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Print the path of the file that an engine should open.",
     discussion: """
       The GGUF, the first shard of a split one, or the folder of a safetensors model, below the mount point of a \
       mounted tree (or --mountpoint).
-      """)
+      """
+  )
 
   @Argument(help: "A reference.")
   var reference: String
@@ -40,13 +41,15 @@ struct Path: AsyncParsableCommand {
         throw ContentError(
           .notFound,
           "\(reference)",
-          mmproj ? "the artifact has no projector" : "the artifact has no model file")
+          mmproj ? "the artifact has no projector" : "the artifact has no model file"
+        )
       case .ambiguous(let paths):
         throw ContentError(
           .notFound,
           "\(reference)",
           "no file is the model: \(paths.prefix(8).map(Terminal.visible).joined(separator: ", "))",
-          advice: "Open one of them by its own path")
+          advice: "Open one of them by its own path"
+        )
       case .path(let file):
         let root = mountpoint ?? MountPoints.all().last { $0.isTree }?.path ?? "/mnt/models"
         let folder = "\(root)/\(spelling(reference))"
@@ -56,7 +59,9 @@ struct Path: AsyncParsableCommand {
   }
 
   private func spelling(_ reference: Reference) -> String {
-    let name = reference.digest.map { "\(reference.repository)@\($0)" } ?? "\(reference.repository):\(reference.target)"
+    let name =
+      reference.digest.map { "\(reference.repository)@\($0)" }
+      ?? "\(reference.repository):\(reference.target)"
     return noColon ? ReferencePath.escape(name) : name
   }
 }

@@ -34,7 +34,8 @@ struct Progress {
     let seconds = Double(whole) + Double(fraction) / 1e18
     let rate = seconds > 0 ? Double(done - startBytes) / seconds : 0
     let share = total > 0 ? Int(Double(done) / Double(total) * 100) : 100
-    var line = "\(label): \(Terminal.size(done)) of \(Terminal.size(total)) (\(share)%), \(Terminal.size(Int64(rate)))/s"
+    var line =
+      "\(label): \(Terminal.size(done)) of \(Terminal.size(total)) (\(share)%), \(Terminal.size(Int64(rate)))/s"
     if done < total, rate > 0 {
       let left = Int(Double(total - done) / rate)
       line += left >= 60 ? ", \(left / 60) min \(left % 60) s left" : ", \(left) s left"

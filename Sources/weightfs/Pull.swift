@@ -6,10 +6,11 @@ import LocalRegistry
 import MountDaemon
 import OCI
 
-/// `weightfs pull`
+/// `weightfs pull`.
 struct Pull: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Fetch artifacts whole into the local registry, and verify them.")
+    abstract: "Fetch artifacts whole into the local registry, and verify them."
+  )
 
   @Argument(help: "References, such as ghcr.io/acme/gemma3:q4.")
   var references: [String]
@@ -49,13 +50,20 @@ struct Pull: AsyncParsableCommand {
     }
     var blobs: [LazyBlob] = []
     for descriptor in artifact.blobs {
-      blobs.append(try await assembly.store.open(descriptor, layout: artifact.layout, source: artifact.source))
+      blobs.append(
+        try await assembly.store.open(descriptor, layout: artifact.layout, source: artifact.source)
+      )
     }
     try await complete(blobs, label: "\(reference)", total: total, missing: missing)
     Terminal.print("\(reference)\t\(artifact.root.digest)\t\(total) bytes")
   }
 
-  private func complete(_ blobs: [LazyBlob], label: String, total: Int64, missing: Int64) async throws(ContentError) {
+  private func complete(
+    _ blobs: [LazyBlob],
+    label: String,
+    total: Int64,
+    missing: Int64
+  ) async throws(ContentError) {
     let display = Task {
       var progress = Progress(label: label, total: total, done: total - missing)
       while !Task.isCancelled {

@@ -14,7 +14,12 @@ enum Subprocess {
     var child = pid_t()
     let result = posix_spawnp(&child, words[0], nil, nil, argv, environ)
     guard result == 0 else {
-      throw ContentError(.disk, words[0], "cannot be started: \(Errno(rawValue: result))", advice: "Install fuse3")
+      throw ContentError(
+        .disk,
+        words[0],
+        "cannot be started: \(Errno(rawValue: result))",
+        advice: "Install fuse3"
+      )
     }
     var status: Int32 = 0
     while waitpid(child, &status, 0) < 0 {

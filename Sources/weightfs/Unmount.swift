@@ -3,9 +3,11 @@ import Content
 import Glibc
 import SystemPackage
 
-/// `weightfs unmount`
+/// `weightfs unmount`.
 struct Unmount: AsyncParsableCommand {
-  static let configuration = CommandConfiguration(abstract: "Unmount, and end the process that serves the mount.")
+  static let configuration = CommandConfiguration(
+    abstract: "Unmount, and end the process that serves the mount."
+  )
 
   @Argument(help: "The mount point.")
   var mountPoint: String
@@ -31,7 +33,8 @@ struct Unmount: AsyncParsableCommand {
   }
 
   private func failure(_ code: Int32) -> ContentError {
-    let advice = code == EBUSY ? "Somebody uses it: close files and leave folders below it, or use --lazy" : nil
+    let advice =
+      code == EBUSY ? "Somebody uses it: close files and leave folders below it, or use --lazy" : nil
     return ContentError(.disk, mountPoint, "\(Errno(rawValue: code))", advice: advice)
   }
 }

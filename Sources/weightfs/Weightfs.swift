@@ -12,5 +12,6 @@ struct Weightfs: AsyncParsableCommand {
     version: "0.1.0",
     subcommands: [
       Mount.self, Unmount.self, Pull.self, List.self, Inspect.self, Path.self, Cat.self, Exists.self,
-    ])
+    ]
+  )
 }

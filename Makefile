@@ -1,0 +1,86 @@
+# Everything a developer or a user runs. `make setup` installs what is missing; the other targets call it where they
+# need it.
+
+PREFIX ?= /usr/local
+DESTDIR ?=
+SWIFT ?= swift
+BUILD_FLAGS = --explicit-target-dependency-import-check error
+RELEASE_FLAGS = -c release --static-swift-stdlib -Xlinker -s --product weightfs
+
+# What building needs, what running needs, and what the tests run beside weightfs.
+BUILD_PACKAGES = libfuse3-dev libarchive-dev libcurl4-openssl-dev libssl-dev pkg-config
+RUN_PACKAGES = fuse3 ca-certificates attr
+TEST_PACKAGES = docker-registry skopeo buildah umoci rsync apache2-utils curl python3
+DEMO_PACKAGES = docker-registry skopeo curl python3 python3-venv
+
+SUDO = $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+# Installs those of a list that are not installed, and asks the network only if there are any.
+define install_packages
+@missing=""; for p in $(1); do dpkg-query -W -f '$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$p"; done; \
+if [ -n "$$missing" ]; then echo "installing:$$missing"; $(SUDO) apt-get update -qq && \
+  DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -qq --no-install-recommends $$missing >/dev/null; fi
+endef
+
+.PHONY: setup build release test lint check demo demo-llm bench install uninstall clean soak
+
+setup:
+	$(call install_packages,$(BUILD_PACKAGES) $(RUN_PACKAGES) $(TEST_PACKAGES))
+
+build:
+	$(SWIFT) build $(BUILD_FLAGS)
+
+release:
+	$(SWIFT) build $(RELEASE_FLAGS)
+
+# `swift test` exits 0 when it finds no test, so the count is checked; its own summary stands last.
+test:
+	@mkdir -p .build
+	@set -o pipefail 2>/dev/null; $(SWIFT) build --build-tests $(BUILD_FLAGS) && \
+	{ $(SWIFT) test --disable-xctest --skip-build 2>&1; echo "$$?" > .build/test-status; } | tee .build/test-log; \
+	summary=$$(grep -E 'Test run with [0-9]+ tests?' .build/test-log | tail -n 1); \
+	count=$$(printf '%s' "$$summary" | sed -E 's/.*with ([0-9]+) tests?.*/\1/'); \
+	[ "$$(cat .build/test-status)" = 0 ] || { echo "$$summary"; exit 1; }; \
+	[ "$${count:-0}" -ge 100 ] || { echo "only $${count:-0} tests ran"; exit 1; }; \
+	echo "$$summary"
+
+lint:
+	$(SWIFT) format lint --strict -r -p Sources Tests Package.swift
+
+check: setup lint build test
+
+demo:
+	$(call install_packages,$(BUILD_PACKAGES) $(RUN_PACKAGES) $(DEMO_PACKAGES))
+	$(SWIFT) build $(BUILD_FLAGS) --product weightfs
+	Tests/demo/demo.sh "$$($(SWIFT) build --show-bin-path)/weightfs"
+
+demo-llm:
+	$(call install_packages,$(BUILD_PACKAGES) $(RUN_PACKAGES) $(DEMO_PACKAGES))
+	$(SWIFT) build $(BUILD_FLAGS) --product weightfs
+	Tests/demo/demo-llm.sh "$$($(SWIFT) build --show-bin-path)/weightfs"
+
+# First figures: interleaved runs against curl and the native file. Takes some minutes.
+bench:
+	$(call install_packages,$(BUILD_PACKAGES) $(RUN_PACKAGES) $(DEMO_PACKAGES))
+	$(SWIFT) build -c release --product weightfs
+	python3 Benchmarks/baseline.py "$$($(SWIFT) build -c release --show-bin-path)/weightfs"
+
+# The slow proof of crash safety: more kills than the tests make.
+soak:
+	WEIGHTFS_KILLS=200 $(SWIFT) test --disable-xctest --filter CrashTests
+
+install: release
+	install -D -m 0755 "$$($(SWIFT) build $(RELEASE_FLAGS) --show-bin-path)/weightfs" "$(DESTDIR)$(PREFIX)/bin/weightfs"
+	install -D -m 0644 docs/man/weightfs.1 "$(DESTDIR)$(PREFIX)/share/man/man1/weightfs.1"
+	install -D -m 0755 mount-helpers/mount.weightfs "$(DESTDIR)$(PREFIX)/sbin/mount.weightfs"
+	@# mount(8) looks for helpers in /sbin alone.
+	@if [ -z "$(DESTDIR)" ] && [ "$$(id -u)" = 0 ] && [ ! "$(PREFIX)/sbin" -ef /sbin ]; then \
+	  ln -sf "$(PREFIX)/sbin/mount.weightfs" /sbin/mount.weightfs; fi
+
+uninstall:
+	rm -f "$(DESTDIR)$(PREFIX)/bin/weightfs" "$(DESTDIR)$(PREFIX)/share/man/man1/weightfs.1" \
+	  "$(DESTDIR)$(PREFIX)/sbin/mount.weightfs"
+	@if [ -z "$(DESTDIR)" ] && [ "$$(readlink /sbin/mount.weightfs 2>/dev/null)" = "$(PREFIX)/sbin/mount.weightfs" ]; then \
+	  rm -f /sbin/mount.weightfs; fi
+
+clean:
+	rm -rf .build
