@@ -81,6 +81,34 @@ let package = Package(
       ],
       swiftSettings: strict
     ),
+    // Tests. Support is theirs alone.
+    .target(name: "TestSupport", dependencies: ["OCI", "Content"], path: "Tests/Support", swiftSettings: strict),
+    tests("OCITests", ["OCI"]),
+    tests("HashingTests", ["Hashing", "OCI", "TestSupport"]),
+    tests("TelemetryTests", ["Telemetry"]),
+    tests("HTTPTests", ["HTTP", "Telemetry", "TestSupport"]),
+    tests("ContentTests", ["Content", "OCI", "TestSupport"]),
+    tests("RegistryTests", ["Registry", "HTTP", "Content", "OCI", "Telemetry", "TestSupport", log]),
+    tests("ArchiveTests", ["Archive", "TestSupport"]),
+    tests("LocalRegistryTests", ["LocalRegistry", "Content", "OCI", "Telemetry", "TestSupport", system, log]),
+    tests(
+      "FetchingTests",
+      ["Fetching", "LocalRegistry", "Content", "OCI", "Telemetry", "TestSupport", system, log]
+    ),
+    tests("ArtifactTreeTests", ["ArtifactTree", "Archive", "Content", "OCI", "TestSupport"]),
+    tests(
+      "FileSystemTests",
+      [
+        "FileSystem", "Fetching", "LocalRegistry", "ArtifactTree", "Content", "OCI", "Telemetry", "TestSupport",
+        system, log,
+      ]
+    ),
+    tests(
+      "ConformanceTests",
+      ["Registry", "LocalRegistry", "HTTP", "Content", "OCI", "Telemetry", "TestSupport", system, log]
+    ),
+    tests("MountTests", ["TestSupport", "OCI", "Content"]),
+    tests("ArchitectureTests", ["TestSupport"]),
   ],
   swiftLanguageModes: [.v6]
 )

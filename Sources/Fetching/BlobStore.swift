@@ -25,6 +25,8 @@ package final class BlobStore: Sendable {
   package let policy: FetchPolicy
   package let isOffline: Bool
   let metrics: Metrics
+  /// Hashes, which takes a core for seconds: apart from the disk's threads, so that an open does not wait behind it.
+  let hashing = BlockingExecutor(label: "weightfs.hash", threads: 2)
   package let log: Logger
   /// How often waits are looked at.
   let watchInterval: Duration = .milliseconds(100)

@@ -13,7 +13,7 @@ extension LazyBlob {
   func verify() {
     guard case .partial(let blob, let verifier) = state.withLock({ $0.phase }) else { return }
     guard verifier.request() else { return }
-    store.local.executor.start {
+    store.hashing.start {
       switch verifier.run() {
       case .incomplete: break
       case .failed(let error): self.failAll(with: error)
@@ -81,7 +81,7 @@ extension LazyBlob {
     }
     guard let file else { return }
     store.keep(self)
-    store.local.executor.start {
+    store.hashing.start {
       do throws(Errno) {
         let actual = try Self.digest(of: file, self.descriptor.digest.algorithm) { self.noteProgress() }
         if actual == self.descriptor.digest {

@@ -48,7 +48,8 @@ package actor ArtifactLoader {
     self.store = store
     self.isOffline = isOffline
     self.log = log
-    indexes = TarIndexCache(executor: local.executor)
+    // A parser waits for bytes, and those for the disk's threads: it has threads of its own.
+    indexes = TarIndexCache(executor: BlockingExecutor(label: "weightfs.parse", threads: 4))
     trees = TreeLoader(indexes: indexes)
   }
 

@@ -53,7 +53,7 @@ package final class LocalRegistry: Sendable {
       throw ContentError(.disk, "\(root.path)", error)
     }
     self.root = root
-    let executor = BlockingExecutor(label: "weightfs.disk")
+    let executor = BlockingExecutor(label: "weightfs.disk", threads: 8)
     self.executor = executor
     self.metrics = metrics
     self.log = log

@@ -45,7 +45,7 @@ package final class MountedFileSystem: Sendable {
     }
     let session = session
     // The kernel may block there until reads under way are answered: a thread of its own, which nobody waits for.
-    let executor = BlockingExecutor(label: "weightfs.invalidate")
+    let executor = BlockingExecutor(label: "weightfs.invalidate", threads: 1)
     fileSystem.onInvalidation { nodes in
       executor.start { for node in nodes { session.invalidate(node) } }
     }

@@ -146,7 +146,7 @@ struct Mount: AsyncParsableCommand {
       return source
     }
     assembly.log.info("mounted", metadata: ["at": "\(mountPoint)", "root": "\(settings.root.path)"])
-    let result = try await BlockingExecutor(label: "weightfs.session").run { () throws(ContentError) in
+    let result = try await BlockingExecutor(label: "weightfs.session", threads: 1).run { () throws(ContentError) in
       mounted.run()
     }
     withExtendedLifetime(signals) {}

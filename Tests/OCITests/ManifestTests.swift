@@ -1,0 +1,124 @@
+import OCI
+import Testing
+
+struct ManifestTests {
+  private static let digest = "sha256:" + String(repeating: "ab", count: 32)
+  private static let other = "sha256:" + String(repeating: "cd", count: 32)
+
+  private func read(_ text: String, declared: MediaType? = nil) throws -> ManifestDocument {
+    let placeholder = try #require(Digest(Self.digest))
+    return try ManifestDocument(bytes: Array(text.utf8), digest: placeholder, declared: declared)
+  }
+
+  private func manifest(_ text: String) throws -> Manifest {
+    guard case .manifest(let manifest) = try read(text).content else {
+      throw DocumentError(reason: "an index")
+    }
+    return manifest
+  }
+
+  private func layer(_ digest: String, _ more: String = "") -> String {
+    #"{"mediaType":"a/b","digest":"\#(digest)","size":3\#(more)}"#
+  }
+
+  @Test func readsAllMembersOfADescriptor() throws {
+    let text = layer(
+      Self.digest,
+      #","data":"YWJj","urls":["https://x/y"],"artifactType":"t/u","annotations":{"k":"v"},"name":"n/m""#)
+    let found = try #require(try manifest(#"{"layers":[\#(text)]}"#).layers.first)
+    #expect(found.data == Array("abc".utf8))
+    #expect(found.urls == ["https://x/y"])
+    #expect(found.artifactType?.rawValue == "t/u")
+    #expect(found.annotations == ["k": "v"])
+    #expect(found.name == "n/m")
+    #expect(found.size == 3)
+  }
+
+  @Test func neitherBlobsNorLayersHideTheOther() throws {
+    let both = try manifest(#"{"layers":[\#(layer(Self.digest))],"blobs":[\#(layer(Self.digest)),\#(layer(Self.other))]}"#)
+    #expect(both.layers.map { "\($0.digest)" } == [Self.digest, Self.other])
+    let blobsAlone = try manifest(#"{"blobs":[\#(layer(Self.other))]}"#)
+    #expect(blobsAlone.layers.count == 1)
+  }
+
+  @Test func keepsTheBytesAsTheyCame() throws {
+    let text = "{ \"layers\" :\n [ ] , \"unknown\": 1.50 }"
+    #expect(try read(text).bytes == Array(text.utf8))
+  }
+
+  @Test func takesTheTypeOfTheBodyThenTheDeclaredOne() throws {
+    let named = #"{"mediaType":"application/vnd.oci.image.manifest.v1+json","layers":[]}"#
+    #expect(try read(named, declared: .dockerManifest).descriptor.mediaType == .imageManifest)
+    let unnamed = #"{"layers":[]}"#
+    let declared = MediaType(rawValue: "application/vnd.docker.distribution.manifest.v2+json; charset=utf-8")
+    #expect(try read(unnamed, declared: declared).descriptor.mediaType == .dockerManifest)
+    #expect(try read(unnamed).descriptor.mediaType == .imageManifest)
+    #expect(try read(#"{"manifests":[]}"#).descriptor.mediaType == .imageIndex)
+  }
+
+  @Test(arguments: [
+    #"{"manifests":[],"layers":[]}"#, #"{"schemaVersion":1,"layers":[]}"#, "[]", "1", "", "{", "{}", "null",
+    #"{"layers":[{"mediaType":"a/b","digest":"sha256:zz","size":1}]}"#,
+    #"{"layers":[{"mediaType":"a/b","size":1}]}"#, #"{"layers":"x"}"#,
+    #"{"layers":[{"mediaType":"a/b","digest":"sha256:"#
+      + String(repeating: "ab", count: 32) + #"","size":-1}]}"#,
+    #"{"layers":[{"mediaType":"a/b","digest":"sha256:"#
+      + String(repeating: "ab", count: 32) + #"","size":1e40}]}"#,
+  ])
+  func refusesWhatCannotBeRead(_ text: String) {
+    #expect(throws: DocumentError.self) { try read(text) }
+  }
+
+  @Test func refusesDeepJSONWithoutRunningOutOfStack() {
+    let deep = String(repeating: "[", count: 100_000)
+    #expect(throws: DocumentError.self) { try read(#"{"layers":\#(deep)"#) }
+    let objects = String(repeating: #"{"a":"#, count: 100_000)
+    #expect(throws: DocumentError.self) { try read(objects) }
+  }
+
+  @Test func bracesInStringsAreNoDepth() throws {
+    let text = #"{"layers":[],"annotations":{"k":"\#(String(repeating: "{[", count: 500))\\\""}}"#
+    #expect(try manifest(text).layers.isEmpty)
+  }
+
+  @Test func refusesMoreThanFourMebibytes() {
+    let text = #"{"layers":[],"x":"\#(String(repeating: "a", count: 4 << 20))"}"#
+    #expect(throws: DocumentError.self) { try read(text) }
+  }
+
+  @Test func tellsImagesFromArtifacts() throws {
+    let config = #"{"mediaType":"application/vnd.oci.image.config.v1+json","digest":"\#(Self.digest)","size":2}"#
+    #expect(try manifest(#"{"config":\#(config),"layers":[]}"#).isImage)
+    #expect(try !manifest(#"{"artifactType":"a/b","config":\#(config),"layers":[]}"#).isImage)
+    #expect(try !manifest(#"{"config":{"mediaType":"x/y","digest":"\#(Self.digest)","size":2}}"#).isImage)
+  }
+}
+
+struct IndexTests {
+  private func entry(_ last: String, _ platform: Platform?, _ annotations: [String: String] = [:]) throws -> Descriptor {
+    let digest = try #require(Digest("sha256:" + String(repeating: "0", count: 63) + last))
+    var entry = Descriptor(mediaType: .imageManifest, digest: digest, size: 1, annotations: annotations)
+    entry.platform = platform
+    return entry
+  }
+
+  private let arm = Platform(architecture: "arm64", os: "linux", variant: "v8")
+  private let amd = Platform(architecture: "amd64", os: "linux")
+
+  @Test func takesTheManifestOfThePlatform() throws {
+    let index = Index(manifests: [try entry("1", arm), try entry("2", amd)])
+    #expect(index.manifest(for: amd) == index.manifests[1])
+    #expect(index.manifest(for: arm) == index.manifests[0])
+  }
+
+  @Test func prefersNoPlatformToAnotherOne() throws {
+    let index = Index(manifests: [try entry("1", arm), try entry("2", nil)])
+    #expect(index.manifest(for: amd) == index.manifests[1])
+  }
+
+  @Test func neverTakesAnAttestation() throws {
+    let attestation = try entry("1", Platform(architecture: "unknown", os: "unknown"))
+    let marked = try entry("2", nil, ["vnd.docker.reference.type": "attestation-manifest"])
+    #expect(Index(manifests: [attestation, marked]).manifest(for: amd) == nil)
+  }
+}

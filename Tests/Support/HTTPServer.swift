@@ -1,0 +1,197 @@
+import Foundation
+import Synchronization
+
+/// A small HTTP/1.1 server on loopback whose answers can be wrong in every way that a test needs.
+///
+/// It is for faults alone: what a real registry shows is tested against a real one.
+package final class HTTPServer: Sendable {
+  /// What was asked.
+  package struct Request: Sendable {
+    package let method: String
+    package let path: String
+    package let query: String
+    package let headers: [String: String]
+    package let body: [UInt8]
+    /// Which connection it came on, from 1.
+    package let connection: Int
+
+    /// A single range, clamped to a size.
+    package func range(size: Int) -> Range<Int>? {
+      guard let text = headers["range"], text.hasPrefix("bytes=") else { return nil }
+      let ends = text.dropFirst(6).split(separator: "-", omittingEmptySubsequences: false)
+      guard ends.count == 2, let first = Int(ends[0]) else { return nil }
+      let last = Int(ends[1]) ?? size - 1
+      return first < size && first <= last ? first..<min(last + 1, size) : nil
+    }
+  }
+
+  /// What is answered.
+  package struct Answer: Sendable {
+    package var status: Int
+    package var headers: [(String, String)]
+    package var body: [UInt8]
+    /// What Content-Length says; nil for the truth.
+    package var declaredLength: Int?
+    /// The connection is closed after so many bytes of the body.
+    package var cutAfter: Int?
+    /// Nothing more is sent after so many bytes, until the server stops.
+    package var stallAfter: Int?
+
+    /// Makes an answer.
+    package init(_ status: Int, headers: [(String, String)] = [], body: [UInt8] = []) {
+      self.status = status
+      self.headers = headers
+      self.body = body
+    }
+  }
+
+  private struct State {
+    var requests: [Request] = []
+    var connections = 0
+    var sockets: Set<Int32> = []
+    var isStopped = false
+  }
+
+  package let port: Int
+  private let listener: Int32
+  private let state = Mutex(State())
+  private let handler: @Sendable (Request) -> Answer
+
+  /// Starts a server on a free port.
+  package init(_ handler: @escaping @Sendable (Request) -> Answer) throws {
+    self.handler = handler
+    listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+    var address = sockaddr_in()
+    address.sin_family = sa_family_t(AF_INET)
+    address.sin_addr.s_addr = UInt32(0x7f00_0001).bigEndian
+    var length = socklen_t(MemoryLayout<sockaddr_in>.size)
+    let descriptor = listener
+    let bound = withUnsafePointer(to: &address) { pointer in
+      pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { bind(descriptor, $0, length) }
+    }
+    guard bound == 0, listen(listener, 64) == 0 else { throw POSIXError(.EADDRINUSE) }
+    _ = withUnsafeMutablePointer(to: &address) { pointer in
+      pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { getsockname(descriptor, $0, &length) }
+    }
+    port = Int(UInt16(bigEndian: address.sin_port))
+    Thread.detachNewThread { self.accept() }
+  }
+
+  /// Every request so far.
+  package var requests: [Request] { state.withLock { $0.requests } }
+
+  /// Forgets the requests so far.
+  package func forgetRequests() { state.withLock { $0.requests = [] } }
+
+  /// How many connections were made.
+  package var connectionCount: Int { state.withLock { $0.connections } }
+
+  /// Closes everything; requests under way break off.
+  package func stop() {
+    let sockets = state.withLock { state in
+      state.isStopped = true
+      return state.sockets
+    }
+    shutdown(listener, Int32(SHUT_RDWR))
+    close(listener)
+    for socket in sockets { shutdown(socket, Int32(SHUT_RDWR)) }
+  }
+
+  private func accept() {
+    while true {
+      let socket = Glibc.accept(listener, nil, nil)
+      if socket < 0 { return }
+      let number: Int? = state.withLock { state in
+        guard !state.isStopped else { return nil }
+        state.connections += 1
+        state.sockets.insert(socket)
+        return state.connections
+      }
+      guard let number else {
+        close(socket)
+        return
+      }
+      Thread.detachNewThread {
+        self.serve(socket, number)
+        _ = self.state.withLock { $0.sockets.remove(socket) }
+        close(socket)
+      }
+    }
+  }
+
+  private func serve(_ socket: Int32, _ number: Int) {
+    var buffer: [UInt8] = []
+    while let request = readRequest(socket, &buffer, number) {
+      state.withLock { $0.requests.append(request) }
+      let answer = handler(request)
+      guard send(answer, to: request, socket) else { return }
+    }
+  }
+
+  private func readRequest(_ socket: Int32, _ buffer: inout [UInt8], _ number: Int) -> Request? {
+    let end = Array("\r\n\r\n".utf8)
+    var piece = [UInt8](repeating: 0, count: 65_536)
+    while true {
+      if let mark = buffer.firstRange(of: end) {
+        let head = String(decoding: buffer[..<mark.lowerBound], as: UTF8.self)
+        var lines = head.components(separatedBy: "\r\n")
+        let words = lines.removeFirst().split(separator: " ")
+        guard words.count == 3 else { return nil }
+        var headers: [String: String] = [:]
+        for line in lines {
+          guard let colon = line.firstIndex(of: ":") else { continue }
+          headers[line[..<colon].lowercased()] = line[line.index(after: colon)...].trimmingCharacters(in: .whitespaces)
+        }
+        let length = headers["content-length"].flatMap { Int($0) } ?? 0
+        while buffer.count < mark.upperBound + length {
+          let count = recv(socket, &piece, piece.count, 0)
+          guard count > 0 else { return nil }
+          buffer += piece[..<count]
+        }
+        let body = Array(buffer[mark.upperBound..<mark.upperBound + length])
+        buffer.removeSubrange(..<(mark.upperBound + length))
+        let target = words[1].split(separator: "?", maxSplits: 1)
+        return Request(
+          method: String(words[0]),
+          path: String(target[0]),
+          query: target.count > 1 ? String(target[1]) : "",
+          headers: headers,
+          body: body,
+          connection: number)
+      }
+      let count = recv(socket, &piece, piece.count, 0)
+      guard count > 0 else { return nil }
+      buffer += piece[..<count]
+    }
+  }
+
+  private func send(_ answer: Answer, to request: Request, _ socket: Int32) -> Bool {
+    var head = "HTTP/1.1 \(answer.status) Status\r\n"
+    for (name, value) in answer.headers { head += "\(name): \(value)\r\n" }
+    head += "Content-Length: \(answer.declaredLength ?? answer.body.count)\r\n\r\n"
+    guard sendAll(socket, Array(head.utf8)) else { return false }
+    guard request.method != "HEAD" else { return true }
+    let limit = min(answer.cutAfter ?? .max, answer.stallAfter ?? .max, answer.body.count)
+    guard sendAll(socket, answer.body[..<limit]) else { return false }
+    if answer.stallAfter != nil, limit < answer.body.count {
+      // Until the peer gives up or the server stops.
+      var byte: UInt8 = 0
+      _ = recv(socket, &byte, 1, 0)
+      return false
+    }
+    return limit == answer.body.count && answer.cutAfter == nil
+  }
+
+  private func sendAll(_ socket: Int32, _ bytes: some Sequence<UInt8>) -> Bool {
+    let bytes = Array(bytes)
+    var done = 0
+    while done < bytes.count {
+      let count = bytes.withUnsafeBytes { buffer in
+        Glibc.send(socket, buffer.baseAddress.map { $0 + done }, bytes.count - done, Int32(MSG_NOSIGNAL))
+      }
+      guard count > 0 else { return false }
+      done += count
+    }
+    return true
+  }
+}

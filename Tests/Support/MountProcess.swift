@@ -1,0 +1,74 @@
+import Foundation
+
+/// A weightfs that serves a mount, as a process of its own.
+package final class MountProcess: Sendable {
+  package let mountPoint: String
+  package let root: String
+  package let log: String
+  package let process: Int32
+
+  /// The program that was built beside the tests.
+  package static var program: String {
+    let tests = URL(filePath: CommandLine.arguments[0]).resolvingSymlinksInPath()
+    return tests.deletingLastPathComponent().appending(path: "weightfs").path
+  }
+
+  /// Mounts and waits until it serves.
+  package init(
+    _ folder: TemporaryFolder,
+    name: String = "mount",
+    root: String = "root",
+    source: String? = nil,
+    _ options: [String] = [],
+    environment: [String: String] = [:]
+  ) async throws {
+    mountPoint = folder.path(name)
+    self.root = folder.path(root)
+    log = folder.path("\(name).log")
+    try FileManager.default.createDirectory(atPath: mountPoint, withIntermediateDirectories: true)
+    let words =
+      [Self.program, "mount", "--registry-root", self.root, "--log-file", log] + options
+      + [source, mountPoint].compactMap { $0 }
+    // Credentials of whoever runs the tests are none of their business.
+    let variables = ["HOME": folder.path, "XDG_RUNTIME_DIR": folder.path].merging(environment) { $1 }
+    let result = try await Command.run(["timeout", "-k", "5", "60"] + words, environment: variables)
+    guard result.status == 0 else { throw MountError(status: result.status, text: result.error) }
+    let point = mountPoint
+    let found = try await Command.shell("pgrep -f -- '--ready-descriptor' | while read p; do tr '\\0' '\\n' </proc/$p/cmdline | grep -qxF '\(point)' && echo $p; done")
+    guard let number = found.output.split(separator: "\n").first.flatMap({ Int32($0) }) else {
+      throw MountError(status: 0, text: "the process that serves \(point) is not to be found")
+    }
+    process = number
+  }
+
+  /// Why a mount failed.
+  package struct MountError: Error {
+    package let status: Int32
+    package let text: String
+  }
+
+  deinit {
+    umount2(mountPoint, Int32(MNT_DETACH))
+    kill(process, SIGKILL)
+  }
+
+  /// A path below the mount point.
+  package func path(_ name: String) -> String { "\(mountPoint)/\(name)" }
+
+  /// Kills the daemon as a crash does, and takes its dead mount away.
+  package func crash() async throws {
+    kill(process, SIGKILL)
+    let process = process
+    _ = await eventually { kill(process, 0) != 0 }
+    umount2(mountPoint, Int32(MNT_DETACH))
+  }
+
+  /// What the daemon logged.
+  package var messages: String { (try? String(contentsOfFile: log, encoding: .utf8)) ?? "" }
+
+  /// An extended attribute of a file below the mount point.
+  package func attribute(_ name: String, of path: String) async throws -> String {
+    let result = try await Command.shell("getfattr --only-values -n user.weightfs.\(name) '\(self.path(path))'", seconds: 20)
+    return result.output
+  }
+}

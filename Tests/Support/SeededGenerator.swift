@@ -1,0 +1,39 @@
+/// A random generator whose runs can be repeated (SplitMix64).
+package struct SeededGenerator: RandomNumberGenerator {
+  private var state: UInt64
+  package let seed: UInt64
+
+  /// Starts a run.
+  package init(seed: UInt64) {
+    self.seed = seed
+    state = seed
+  }
+
+  package mutating func next() -> UInt64 {
+    state &+= 0x9e37_79b9_7f4a_7c15
+    var value = state
+    value = (value ^ (value >> 30)) &* 0xbf58_476d_1ce4_e5b9
+    value = (value ^ (value >> 27)) &* 0x94d0_49bb_1331_11eb
+    return value ^ (value >> 31)
+  }
+
+  /// Bytes that do not repeat, the same for one seed.
+  package static func bytes(_ count: Int, seed: UInt64) -> [UInt8] {
+    var generator = SeededGenerator(seed: seed)
+    return [UInt8](unsafeUninitializedCapacity: count) { buffer, filled in
+      var position = 0
+      while position + 8 <= count {
+        let word = generator.next()
+        withUnsafeBytes(of: word) { source in
+          for index in 0..<8 { buffer[position + index] = source[index] }
+        }
+        position += 8
+      }
+      while position < count {
+        buffer[position] = UInt8(truncatingIfNeeded: generator.next())
+        position += 1
+      }
+      filled = count
+    }
+  }
+}
