@@ -95,6 +95,7 @@ extension LazyBlob {
     do throws(ContentError) {
       // Another process may be fetching the same blocks: theirs are waited for, and taken over if they fail.
       while true {
+        let before = blob.presentBytes
         let claimed: [Range<Int>]?
         do throws(Errno) {
           claimed = try blob.claim(flight.blocks)
@@ -106,15 +107,16 @@ extension LazyBlob {
           for run in claimed { try await bring(run, flight, blob) }
           break
         }
-        let before = blob.presentBytes
-        arrived()
+        if blob.presentBytes != before {
+          noteProgress()
+          arrived()
+        }
         if blob.missing(in: flight.blocks).isEmpty { break }
         do {
           try await Task.sleep(for: .milliseconds(10))
         } catch {
           throw ContentError(.cancelled, "\(descriptor.digest)", "cancelled")
         }
-        if blob.presentBytes != before { noteProgress() }
       }
       end(flight, blob, nil)
     } catch {

@@ -33,3 +33,15 @@ enum MountTable {
     return kind == "nfs" || kind == "nfs4"
   }
 }
+
+extension LocalRegistry {
+  /// Whether a path lies on NFS, by the text of `/proc/self/mountinfo`.
+  ///
+  /// - Parameters:
+  ///   - path: from the root.
+  ///   - table: its text.
+  /// - Returns: true if so; a root there is refused.
+  package static func isOnNetwork(_ path: String, mountTable table: String) -> Bool {
+    MountTable.isOnNetwork(path, table: table)
+  }
+}

@@ -1,0 +1,354 @@
+import Content
+import Dispatch
+import Fetching
+import Foundation
+import LocalRegistry
+import Logging
+import OCI
+import Synchronization
+import SystemPackage
+import Telemetry
+import TestSupport
+import Testing
+
+/// A repository in memory that counts what it sends and can be told to misbehave.
+private final class MemoryRepository: Repository {
+  enum Fault: Sendable {
+    case error(ContentError.Code)
+    /// Stops after so many bytes of a fetch.
+    case cut(Int)
+    /// Sends from the start whatever is asked for.
+    case ignoresRanges
+    /// Never answers until it is cancelled.
+    case stall
+  }
+
+  private struct State {
+    var fault: Fault?
+    var sent: [Int64: Int] = [:]
+    var fetches: [Range<Int64>] = []
+  }
+
+  let bytes: [UInt8]
+  let shown: [UInt8]
+  let origin = "memory"
+  private let state = Mutex(State())
+
+  /// - Parameter sent: what is sent in place of the bytes.
+  init(_ bytes: [UInt8], sent: [UInt8]? = nil) {
+    self.bytes = bytes
+    shown = sent ?? bytes
+  }
+
+  var descriptor: Descriptor {
+    Descriptor(mediaType: .empty, digest: Verification.digest(of: bytes), size: Int64(bytes.count))
+  }
+
+  var fetches: [Range<Int64>] { state.withLock { $0.fetches } }
+  /// How often the block that was sent most often was sent.
+  var mostSent: Int { state.withLock { $0.sent.values.max() ?? 0 } }
+  /// How many blocks were sent more than once.
+  var resent: Int { state.withLock { $0.sent.values.count { $0 > 1 } } }
+  var sentBytes: Int { state.withLock { $0.sent.values.reduce(0, +) * 65_536 } }
+
+  func setFault(_ fault: Fault?) { state.withLock { $0.fault = fault } }
+
+  func resolve(_ target: Reference.Target) async throws(ContentError) -> Descriptor { descriptor }
+  func tags(limit: Int) async throws(ContentError) -> [String] { [] }
+
+  func fetch(_ descriptor: Descriptor, range: Range<Int64>, into sink: any BlobSink) async throws(ContentError) {
+    let fault = state.withLock { state in
+      state.fetches.append(range)
+      return state.fault
+    }
+    var position = Int(range.lowerBound)
+    var end = Int(range.upperBound)
+    switch fault {
+    case .error(let code)?: throw ContentError(code, "blob", host: origin, "told to")
+    case .stall?:
+      while !Task.isCancelled { try? await Task.sleep(for: .milliseconds(5)) }
+      throw ContentError(.cancelled, "blob", "cancelled")
+    case .cut(let count)?: end = min(end, position + count)
+    case .ignoresRanges?: (position, end) = (0, bytes.count)
+    case nil: break
+    }
+    while position < end {
+      await Task.yield()
+      let piece = position..<min(position + 65_536 - position % 65_536, end)
+      state.withLock { $0.sent[Int64(position / 65_536), default: 0] += 1 }
+      let wantsMore = shown.withUnsafeBytes { buffer in
+        sink.receive(UnsafeRawBufferPointer(rebasing: buffer[piece]), at: Int64(piece.lowerBound))
+      }
+      guard wantsMore else { return }
+      position = piece.upperBound
+    }
+    if case .cut? = fault { throw ContentError(.unreachable, "blob", host: origin, "cut") }
+  }
+}
+
+/// Turns an answer into bytes.
+private final class AnswerResponder: ReadResponder {
+  private let continuation: Mutex<CheckedContinuation<Result<[UInt8], ContentError>, Never>?>
+
+  init(_ continuation: CheckedContinuation<Result<[UInt8], ContentError>, Never>) {
+    self.continuation = Mutex(continuation)
+  }
+
+  func answer(_ token: UInt, file descriptor: Int32, offset: Int64, count: Int) {
+    let bytes = [UInt8](unsafeUninitializedCapacity: count) { buffer, filled in
+      filled = max(0, pread(descriptor, buffer.baseAddress, count, off_t(offset)))
+    }
+    resume(.success(bytes))
+  }
+  func answer(_ token: UInt, bytes: UnsafeRawBufferPointer) { resume(.success(Array(bytes))) }
+  func answer(_ token: UInt, error: ContentError) { resume(.failure(error)) }
+
+  private func resume(_ result: Result<[UInt8], ContentError>) {
+    continuation.withLock { $0.take() }?.resume(returning: result)
+  }
+}
+
+extension LazyBlob {
+  fileprivate func bytes(_ range: Range<Int64>) async -> Result<[UInt8], ContentError> {
+    await withCheckedContinuation { continuation in
+      read(range, caller: nil, reply: ReadReply(responder: AnswerResponder(continuation), token: 0))
+    }
+  }
+
+  fileprivate func failure(_ range: Range<Int64>) async -> ContentError.Code? {
+    if case .failure(let error) = await bytes(range) { error.code } else { nil }
+  }
+}
+
+struct BlobStoreTests {
+  private let folder: TemporaryFolder
+  private let metrics = Metrics()
+
+  init() throws { folder = try TemporaryFolder() }
+
+  private func store(
+    root: String = "root",
+    _ configure: (inout FetchPolicy) -> Void = { _ in }
+  ) throws -> BlobStore {
+    var policy = FetchPolicy()
+    policy.deadline = .seconds(1)
+    policy.fill = .demand
+    policy.smallBlob = 1 << 20
+    policy.requestSize = 2 << 20
+    configure(&policy)
+    let log = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
+    let local = try LocalRegistry(
+      root: RegistryRoot(path: FilePath(folder.path(root))),
+      additionalStores: [],
+      metrics: metrics,
+      log: log)
+    return BlobStore(local: local, policy: policy, isOffline: false, metrics: metrics, log: log)
+  }
+
+  private func repository(_ megabytes: Int = 8, seed: UInt64 = 1) -> MemoryRepository {
+    MemoryRepository(SeededGenerator.bytes(megabytes << 20 | 12_345, seed: seed))
+  }
+
+  @Test func aReadBringsItsBytesAndLittleElse() async throws {
+    let source = repository(64)
+    let blob = try await store().open(source.descriptor, layout: nil, source: source)
+    #expect(try await blob.bytes(40 << 20..<(40 << 20) + 10).get() == Array(source.bytes[40 << 20..<(40 << 20) + 10]))
+    #expect(source.sentBytes == 65_536)
+    #expect(blob.status.presence == .partial)
+  }
+
+  @Test(arguments: [1, 2, 3] as [UInt64])
+  func sixteenReadersAtRandomAreAlwaysRightAndEachBlockIsFetchedOnce(_ seed: UInt64) async throws {
+    let source = repository(12, seed: seed)
+    let blob = try await store { $0.fill = .background }.open(source.descriptor, layout: nil, source: source)
+    let size = source.descriptor.size
+    await withTaskGroup(of: Void.self) { group in
+      for reader in 0..<16 as Range<UInt64> {
+        group.addTask {
+          var generator = SeededGenerator(seed: seed * 100 + reader)
+          for _ in 0..<40 {
+            let start = Int64.random(in: 0..<size, using: &generator)
+            let end = min(size, start + Int64.random(in: 1...200_000, using: &generator))
+            let found = try? await blob.bytes(start..<end).get()
+            #expect(found == Array(source.bytes[Int(start)..<Int(end)]), "seed \(seed), reader \(reader), \(start)..<\(end)")
+          }
+        }
+      }
+    }
+    try await blob.complete()
+    #expect(blob.status == BlobStatus(presence: .complete, cachedBytes: size, verified: .blob))
+    #expect(source.mostSent == 1)
+  }
+
+  @Test func backwardsReadsAreRight() async throws {
+    let source = repository(3)
+    let blob = try await store().open(source.descriptor, layout: nil, source: source)
+    var end = source.descriptor.size
+    while end > 0 {
+      let start = max(0, end - 50_000)
+      #expect(try await blob.bytes(start..<end).get() == Array(source.bytes[Int(start)..<Int(end)]))
+      end = start
+    }
+    #expect(source.mostSent == 1)
+    #expect(await eventually { blob.status.presence == .complete })
+  }
+
+  @Test func backgroundFillCompletesAfterTheFirstRead() async throws {
+    let source = repository()
+    let store = try store { $0.fill = .background }
+    let blob = try await store.open(source.descriptor, layout: nil, source: source)
+    _ = await blob.bytes(5 << 20..<(5 << 20) + 1)
+    #expect(await eventually { blob.status.verified == .blob })
+    #expect(metrics.committedBlobs.value == 1)
+    let path = folder.path("root/.weightfs/blobs/sha256/\(source.descriptor.digest.hex)")
+    #expect(Array(try Data(contentsOf: URL(filePath: path))) == source.bytes)
+  }
+
+  @Test func smallBlobsAreVerifiedBeforeTheFirstByte() async throws {
+    let source = repository(0)
+    let blob = try await store().open(source.descriptor, layout: nil, source: source)
+    #expect(try await blob.bytes(0..<1).get() == [source.bytes[0]])
+    #expect(blob.status.verified == .blob)
+    let lie = SeededGenerator.bytes(12_345, seed: 99)
+    let bad = MemoryRepository(SeededGenerator.bytes(12_345, seed: 98), sent: lie)
+    let other = try await store().open(bad.descriptor, layout: nil, source: bad)
+    #expect(await other.failure(0..<1) == .corrupt)
+  }
+
+  @Test func strictServesNothingUnverified() async throws {
+    var wrong = SeededGenerator.bytes(4 << 20, seed: 4)
+    let right = wrong
+    wrong[3 << 20] ^= 1
+    let source = MemoryRepository(right, sent: wrong)
+    let blob = try await store { $0.verify = .strict }.open(source.descriptor, layout: nil, source: source)
+    #expect(await blob.failure(0..<1) == .corrupt, "the wrong byte is far behind, but nothing is served")
+    let good = MemoryRepository(right)
+    let fresh = try store(root: "other") { $0.verify = .strict }
+    let verified = try await fresh.open(good.descriptor, layout: nil, source: good)
+    #expect(try await verified.bytes(7..<9).get() == Array(right[7..<9]))
+  }
+
+  @Test func aWrongBlobIsNeverCommittedAndRefusedForAWhile() async throws {
+    let right = SeededGenerator.bytes(4 << 20, seed: 4)
+    var wrong = right
+    wrong[100] ^= 1
+    let source = MemoryRepository(right, sent: wrong)
+    let store = try store { $0.fill = .background }
+    let watcher = BadBlobWatcher()
+    store.delegate = watcher
+    let blob = try await store.open(source.descriptor, layout: nil, source: source)
+    _ = await blob.bytes(2 << 20..<(2 << 20) + 1)
+    #expect(await eventually { blob.badness != nil })
+    #expect(await blob.failure(0..<1) == .corrupt)
+    #expect(metrics.badBlobs.value == 1)
+    #expect(watcher.calls.withLock { $0 }.first == "bad \(source.descriptor.digest)")
+    #expect(await eventually { watcher.calls.withLock { $0.count } == 2 })
+    let fetches = source.fetches.count
+    await #expect(throws: ContentError.self) { try await store.open(source.descriptor, layout: nil, source: source) }
+    #expect(source.fetches.count == fetches, "it is not fetched again in a loop")
+    #expect(!folder.has("root/.weightfs/blobs/sha256/\(source.descriptor.digest.hex)"))
+    #expect(!folder.has("root/.weightfs/partial/sha256/\(source.descriptor.digest.hex)"))
+  }
+
+  @Test func aSourceThatFailsFailsTheReadAndTheNextOneGoesOn() async throws {
+    let source = repository()
+    let blob = try await store().open(source.descriptor, layout: nil, source: source)
+    _ = await blob.bytes(0..<1)
+    source.setFault(.error(.unreachable))
+    #expect(await blob.failure(4 << 20..<(4 << 20) + 1) == .unreachable)
+    source.setFault(nil)
+    #expect(try await blob.bytes(4 << 20..<(4 << 20) + 1).get() == [source.bytes[4 << 20]])
+    #expect(source.mostSent == 1)
+  }
+
+  @Test func whatCameBeforeACutIsKept() async throws {
+    let source = repository()
+    let blob = try await store().open(source.descriptor, layout: nil, source: source)
+    source.setFault(.cut(300_000))
+    _ = await blob.bytes(0..<1_000_000)
+    source.setFault(nil)
+    #expect(try await blob.bytes(0..<1_000_000).get() == Array(source.bytes[0..<1_000_000]))
+    // The cut block alone came twice.
+    #expect(source.resent <= 1)
+  }
+
+  @Test func aStalledSourceEndsByTheDeadline() async throws {
+    let source = repository()
+    source.setFault(.stall)
+    let blob = try await store().open(source.descriptor, layout: nil, source: source)
+    let start = ContinuousClock.now
+    #expect(await blob.failure(0..<1) == .timedOut)
+    #expect(ContinuousClock.now - start < .seconds(10))
+  }
+
+  @Test func aSourceWithoutRangesIsStreamedOnceAndKept() async throws {
+    let source = repository()
+    source.setFault(.ignoresRanges)
+    let blob = try await store { $0.fill = .background }.open(source.descriptor, layout: nil, source: source)
+    #expect(try await blob.bytes(6 << 20..<(6 << 20) + 9).get() == Array(source.bytes[6 << 20..<(6 << 20) + 9]))
+    #expect(await eventually { blob.status.presence == .complete })
+    #expect(source.fetches.count == 1)
+    #expect(source.mostSent == 1)
+  }
+
+  @Test func twoProcessesFetchEachBlockOnce() async throws {
+    let source = repository(16)
+    // Two stores over one root share nothing but the disk, as two processes do.
+    let first = try await store { $0.fill = .background }.open(source.descriptor, layout: nil, source: source)
+    let second = try await store { $0.fill = .background }.open(source.descriptor, layout: nil, source: source)
+    async let one: Void = first.complete()
+    async let two: Void = second.complete()
+    _ = try await (one, two)
+    #expect(source.mostSent == 1)
+    #expect(first.status.verified == .blob)
+    #expect(second.status.verified == .blob)
+  }
+
+  @Test func anEmptyBlobIsComplete() async throws {
+    let source = MemoryRepository([])
+    let blob = try await store().open(source.descriptor, layout: nil, source: source)
+    try await blob.complete()
+    #expect(blob.status.presence == .complete)
+  }
+
+  @Test func aFileThatWeightfsDidNotWriteIsServedThenVerifiedOnce() async throws {
+    let bytes = SeededGenerator.bytes(2 << 20, seed: 3)
+    try LayoutMaker.write(folder, "layout", layers: [LayoutMaker.file("x", bytes)])
+    let store = try store()
+    let layout = OCIDirectory(path: FilePath(folder.path("layout")), executor: store.local.executor)
+    let descriptor = Descriptor(mediaType: .empty, digest: Verification.digest(of: bytes), size: Int64(bytes.count))
+    let blob = try await store.open(descriptor, layout: layout, source: nil)
+    #expect(try await blob.bytes(5..<9).get() == Array(bytes[5..<9]))
+    #expect(await eventually { blob.status.verified == .blob })
+    // The result is kept: another store knows it without hashing.
+    #expect(await (try self.store()).status(descriptor, layout: layout).verified == .blob)
+  }
+
+  @Test func aForeignFileThatIsWrongTurnsBad() async throws {
+    let bytes = SeededGenerator.bytes(2 << 20, seed: 3)
+    try LayoutMaker.write(folder, "layout", layers: [LayoutMaker.file("x", bytes)])
+    let digest = Verification.digest(of: bytes)
+    var wrong = bytes
+    wrong[5] ^= 1
+    try folder.write(wrong, to: "layout/blobs/sha256/\(digest.hex)")
+    let store = try store { $0.verify = .strict }
+    let layout = OCIDirectory(path: FilePath(folder.path("layout")), executor: store.local.executor)
+    let descriptor = Descriptor(mediaType: .empty, digest: digest, size: Int64(bytes.count))
+    let blob = try await store.open(descriptor, layout: layout, source: nil)
+    #expect(await blob.failure(0..<1) == .corrupt)
+  }
+
+  @Test func withoutASourceAMissingBlobIsAClearError() async throws {
+    let descriptor = repository().descriptor
+    let blob = try await store().open(descriptor, layout: nil, source: nil)
+    #expect(await blob.failure(0..<1) == .notFound)
+  }
+}
+
+/// Notes what a store tells, in order.
+private final class BadBlobWatcher: BlobStoreDelegate {
+  let calls = Mutex<[String]>([])
+
+  func blobTurnedBad(_ digest: Digest) { calls.withLock { $0.append("bad \(digest)") } }
+  func pagesAreWrong(_ digest: Digest) { calls.withLock { $0.append("pages \(digest)") } }
+}

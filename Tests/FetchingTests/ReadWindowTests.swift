@@ -1,0 +1,145 @@
+import Fetching
+import LocalRegistry
+import TestSupport
+import Testing
+
+struct ReadWindowTests {
+  private let size: Int64 = 1 << 30
+
+  /// Replays reads and counts the requests and bytes that a fetcher would send for them.
+  private func replay(_ reads: [Range<Int64>]) -> (requests: Int, bytes: Int64) {
+    var window = ReadWindow(blobSize: size)
+    var map = BlockMap(size: size)
+    var requests = 0
+    for read in reads {
+      let missing = map.missing(in: map.blocks(touching: window.advance(read)))
+      requests += missing.count
+      for run in missing { map.insert(run) }
+    }
+    return (requests, map.presentBytes)
+  }
+
+  @Test func theFirstReadAbsorbsTheKernelsReadahead() {
+    var window = ReadWindow(blobSize: size)
+    #expect(window.advance(0..<4096) == 0..<ReadWindow.first)
+    // The kernel's own readahead lies within it.
+    #expect(window.advance(0..<131_072).upperBound == ReadWindow.first)
+  }
+
+  @Test func sequentialReadsNeedFewGrowingRequests() {
+    let reads = stride(from: Int64(0), to: 256 << 20, by: 131_072).map { $0..<$0 + 131_072 }
+    let (requests, bytes) = replay(reads)
+    #expect(requests < 30)
+    #expect(bytes <= (256 << 20) + ReadWindow.largest)
+  }
+
+  @Test func aFarSeekFetchesJustWhatWasAskedFor() {
+    var window = ReadWindow(blobSize: size)
+    _ = window.advance(0..<4096)
+    let read: Range<Int64> = (500 << 20)..<(500 << 20) + 4096
+    let ahead = window.advance(read)
+    #expect(ahead == read)
+  }
+
+  @Test(arguments: 1...5 as ClosedRange<UInt64>)
+  func readsAtRandomFetchLittle(_ seed: UInt64) {
+    var generator = SeededGenerator(seed: seed)
+    let reads = (0..<100).map { _ in
+      let start = Int64.random(in: 1..<(size / 4096), using: &generator) * 4096
+      return start..<start + 4096
+    }
+    let (_, bytes) = replay(reads)
+    #expect(bytes <= 16 << 20, "seed \(seed)")
+  }
+
+  @Test func twoStreamsInOneFileKeepTheirWindows() {
+    var reads: [Range<Int64>] = []
+    for step in 0..<512 as Range<Int64> {
+      reads.append(step * 131_072..<(step + 1) * 131_072)
+      reads.append((512 << 20) + step * 131_072..<(512 << 20) + (step + 1) * 131_072)
+    }
+    #expect(replay(reads).requests < 40)
+  }
+
+  @Test func smallStepsBackKeepTheWindow() {
+    var window = ReadWindow(blobSize: size)
+    for start in stride(from: Int64(0), to: 8 << 20, by: 131_072) { _ = window.advance(start..<start + 131_072) }
+    let before = window.advance(8 << 20..<(8 << 20) + 4096).upperBound
+    #expect(window.advance((8 << 20) - 500_000..<(8 << 20) - 400_000).upperBound == before)
+  }
+
+  @Test func theWindowEndsWithTheBlob() {
+    var window = ReadWindow(blobSize: 100_000)
+    #expect(window.advance(0..<10) == 0..<100_000)
+    #expect(window.advance(99_999..<100_000).upperBound == 100_000)
+  }
+}
+
+struct FetchTableTests {
+  @Test(arguments: 1...50 as ClosedRange<UInt64>)
+  func noBlockIsBroughtTwiceAndNobodyIsForgotten(_ seed: UInt64) {
+    var generator = SeededGenerator(seed: seed)
+    var table = FetchTable()
+    var map = BlockMap(size: 64 * BlockMap.blockSize)
+    var flights: [UInt64: [Range<Int>]] = [:]
+    var waiting: Set<UInt64> = []
+    var answered: Set<UInt64> = []
+    var next: UInt64 = 1
+    func land(_ flight: UInt64, partly: Bool) {
+      for run in flights[flight] ?? [] {
+        let end = partly ? run.lowerBound + run.count / 2 : run.upperBound
+        map.insert(run.lowerBound..<end)
+      }
+    }
+    for _ in 0..<200 {
+      switch Int.random(in: 0..<3, using: &generator) {
+      case 0:
+        let first = Int64.random(in: 0..<60, using: &generator) * BlockMap.blockSize
+        let range = first..<first + Int64.random(in: 1..<4 * BlockMap.blockSize, using: &generator)
+        table.enqueue(.init(identifier: next, range: range))
+        waiting.insert(next)
+        next += 1
+        for run in table.uncovered(map.missing(in: map.blocks(touching: range))) {
+          for (other, runs) in flights {
+            #expect(!runs.contains { $0.overlaps(run) }, "seed \(seed): \(run) is under way in \(other)")
+          }
+          table.begin(next, .demand, run)
+          flights[next] = [run]
+          next += 1
+        }
+      case 1:
+        guard let flight = flights.keys.sorted().randomElement(using: &generator) else { continue }
+        land(flight, partly: Bool.random(using: &generator))
+        let runs = table.end(flight)
+        #expect(runs == flights[flight], "seed \(seed)")
+        flights[flight] = nil
+        // What a flight did not bring is started again for who waits.
+        for waiter in table.waiters {
+          guard let range = waiter.range else { continue }
+          for run in table.uncovered(map.missing(in: map.blocks(touching: range))) {
+            table.begin(next, .demand, run)
+            flights[next] = [run]
+            next += 1
+          }
+        }
+      default: break
+      }
+      let copy = map
+      for waiter in table.takeReady({ waiter in waiter.range.map { copy.contains($0) } ?? false }) {
+        #expect(answered.insert(waiter.identifier).inserted, "seed \(seed): answered twice")
+        waiting.remove(waiter.identifier)
+      }
+    }
+    while let flight = flights.keys.min() {
+      land(flight, partly: false)
+      _ = table.end(flight)
+      flights[flight] = nil
+    }
+    let copy = map
+    for waiter in table.takeReady({ waiter in waiter.range.map { copy.contains($0) } ?? false }) {
+      waiting.remove(waiter.identifier)
+    }
+    #expect(waiting.isEmpty, "seed \(seed): \(waiting) wait for ever")
+    #expect(table.isIdle, "seed \(seed)")
+  }
+}

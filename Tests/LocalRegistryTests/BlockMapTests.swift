@@ -1,0 +1,42 @@
+import LocalRegistry
+import TestSupport
+import Testing
+
+struct BlockMapTests {
+  @Test(arguments: [0, 1, 65_535, 65_536, 65_537, (1 << 20) + 5, 10 << 20])
+  func agreesWithAModel(_ size: Int) {
+    for seed in 1...20 as ClosedRange<UInt64> {
+      var generator = SeededGenerator(seed: seed)
+      var map = BlockMap(size: Int64(size))
+      var model = [Bool](repeating: false, count: (size + 65_535) / 65_536)
+      #expect(map.blockCount == model.count)
+      for _ in 0..<50 where !model.isEmpty {
+        let first = Int.random(in: 0..<model.count, using: &generator)
+        let end = Int.random(in: first...min(model.count, first + 8), using: &generator)
+        if Bool.random(using: &generator) {
+          map.insert(first..<end)
+          for block in first..<end { model[block] = true }
+        } else {
+          map.remove(first..<end)
+          for block in first..<end { model[block] = false }
+        }
+        #expect(map.presentCount == model.count { $0 }, "seed \(seed)")
+        #expect(map.isComplete == model.allSatisfy { $0 }, "seed \(seed)")
+        let missing = map.missing(in: 0..<model.count).flatMap { Array($0) }
+        #expect(missing == model.indices.filter { !model[$0] }, "seed \(seed)")
+        #expect(map.firstMissing(from: first) == model[first...].firstIndex(of: false), "seed \(seed)")
+        let bytes = model.indices.filter { model[$0] }.reduce(0) { $0 + min(65_536, size - $1 * 65_536) }
+        #expect(map.presentBytes == Int64(bytes), "seed \(seed)")
+      }
+    }
+  }
+
+  @Test func aRangeLiesInItsBlocks() {
+    let map = BlockMap(size: 200_000)
+    #expect(map.blocks(touching: 0..<1) == 0..<1)
+    #expect(map.blocks(touching: 65_535..<65_537) == 0..<2)
+    #expect(map.blocks(touching: 199_999..<200_000) == 3..<4)
+    #expect(map.blocks(touching: 5..<5).isEmpty)
+    #expect(map.bytes(of: 3..<4) == 196_608..<200_000)
+  }
+}
