@@ -1,0 +1,372 @@
+import ArtifactTree
+import Content
+import Fetching
+import FileSystem
+import LocalRegistry
+import Logging
+import OCI
+import Synchronization
+import SystemPackage
+import Telemetry
+import TestSupport
+import Testing
+
+/// Registries in memory that count what they are asked.
+private final class MemoryRegistries: RepositoryProvider {
+  struct State {
+    var documents: [Digest: (bytes: [UInt8], type: MediaType)] = [:]
+    var blobs: [Digest: [UInt8]] = [:]
+    var tags: [RepositoryName: [String: Descriptor]] = [:]
+    var requests: [String] = []
+    /// What unknown names are answered with.
+    var unknown = ContentError.Code.notFound
+    /// Every request fails with this.
+    var failure: ContentError.Code?
+  }
+
+  let state = Mutex(State())
+
+  var requests: [String] { state.withLock { $0.requests } }
+  func forget() { state.withLock { $0.requests = [] } }
+
+  func add(_ reference: String, files: [String: [UInt8]]) throws {
+    let reference = try Reference(parsing: reference)
+    let layers = files.sorted { $0.key < $1.key }.map { name, bytes in
+      let digest = Verification.digest(of: bytes)
+      state.withLock { $0.blobs[digest] = bytes }
+      return Descriptor(
+        mediaType: MediaType(rawValue: "a/b"),
+        digest: digest,
+        size: Int64(bytes.count),
+        annotations: ["org.opencontainers.image.title": name])
+    }
+    let bytes = try JSONDocument.encode(Manifest(artifactType: MediaType(rawValue: "a/b"), config: nil, layers: layers))
+    let digest = Verification.digest(of: bytes)
+    let descriptor = Descriptor(mediaType: .imageManifest, digest: digest, size: Int64(bytes.count))
+    state.withLock { state in
+      state.documents[digest] = (bytes, .imageManifest)
+      state.tags[reference.repository, default: [:]][reference.tag ?? ""] = descriptor
+    }
+  }
+
+  func repository(_ name: RepositoryName) -> any Repository { MemoryRepository(registries: self, name: name) }
+
+  func catalog(of registry: String, limit: Int) async throws(ContentError) -> [String] {
+    try ask("catalog \(registry)")
+    return state.withLock { $0.tags.keys.filter { $0.registry == registry }.map(\.path).sorted() }
+  }
+
+  func ask(_ request: String) throws(ContentError) {
+    let failure = state.withLock { state in
+      state.requests.append(request)
+      return state.failure
+    }
+    if let failure { throw ContentError(failure, request, "told to") }
+  }
+}
+
+private struct MemoryRepository: Repository {
+  let registries: MemoryRegistries
+  let name: RepositoryName
+  var origin: String { name.registry }
+
+  func resolve(_ target: Reference.Target) async throws(ContentError) -> Descriptor {
+    try registries.ask("HEAD \(name) \(target)")
+    let found: Descriptor? = registries.state.withLock { state in
+      switch target {
+      case .tag(let tag): return state.tags[name]?[tag]
+      case .digest(let digest): return state.tags[name]?.values.first { $0.digest == digest }
+      }
+    }
+    guard let found else { throw ContentError(registries.state.withLock { $0.unknown }, "\(name)", "unknown") }
+    return found
+  }
+
+  func fetch(_ descriptor: Descriptor, range: Range<Int64>, into sink: any BlobSink) async throws(ContentError) {
+    try registries.ask("GET \(name) \(descriptor.digest)")
+    let bytes = registries.state.withLock { $0.documents[descriptor.digest]?.bytes ?? $0.blobs[descriptor.digest] }
+    guard let bytes else { throw ContentError(.notFound, "\(descriptor.digest)", "none") }
+    _ = bytes.withUnsafeBytes { buffer in
+      sink.receive(UnsafeRawBufferPointer(rebasing: buffer[Int(range.lowerBound)..<Int(range.upperBound)]), at: range.lowerBound)
+    }
+  }
+
+  func tags(limit: Int) async throws(ContentError) -> [String] {
+    try registries.ask("TAGS \(name)")
+    let found = registries.state.withLock { $0.tags[name]?.keys.sorted() }
+    guard let found else { throw ContentError(registries.state.withLock { $0.unknown }, "\(name)", "unknown") }
+    return Array(found.prefix(limit))
+  }
+}
+
+struct NamespaceTests {
+  private let folder: TemporaryFolder
+  private let remote = MemoryRegistries()
+  private let metrics = Metrics()
+
+  init() throws { folder = try TemporaryFolder() }
+
+  private func make(_ configure: (inout FileSystemOptions) -> Void = { _ in }, stores: [String] = []) throws -> FileSystem {
+    var options = FileSystemOptions()
+    configure(&options)
+    let log = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
+    let local = try LocalRegistry(
+      root: RegistryRoot(path: FilePath(folder.path("root"))),
+      additionalStores: stores.map { FilePath(folder.path($0)) },
+      metrics: metrics,
+      log: log)
+    let store = BlobStore(local: local, policy: FetchPolicy(), isOffline: options.isOffline, metrics: metrics, log: log)
+    let resolver = ReferenceResolver(local: local, remote: remote, options: options, metrics: metrics, log: log)
+    let loader = ArtifactLoader(local: local, remote: remote, store: store, isOffline: options.isOffline, log: log)
+    return FileSystem(
+      root: .tree,
+      local: local,
+      remote: remote,
+      store: store,
+      resolver: resolver,
+      loader: loader,
+      options: options,
+      metrics: metrics,
+      log: log)
+  }
+
+  /// Walks a path as the kernel does.
+  private func walk(_ fileSystem: FileSystem, _ path: String) async -> Result<Entry, FileSystemError> {
+    var node = FileSystem.rootIdentifier
+    var last: Entry?
+    for name in path.split(separator: "/") {
+      switch await fileSystem.lookUp(Array(name.utf8), in: node).value {
+      case .failure(let error): return .failure(error)
+      case .success(let entry):
+        guard entry.node != 0 else { return .failure(FileSystemError(.noSuchFileOrDirectory)) }
+        node = entry.node
+        last = entry
+      }
+    }
+    return last.map { .success($0) } ?? .failure(FileSystemError(.invalidArgument))
+  }
+
+  private func errno(_ fileSystem: FileSystem, _ path: String) async -> Errno? {
+    if case .failure(let error) = await walk(fileSystem, path) { error.errno } else { nil }
+  }
+
+  private func list(_ fileSystem: FileSystem, _ path: String) async throws -> [String] {
+    let node = path.isEmpty ? FileSystem.rootIdentifier : try await walk(fileSystem, path).get().node
+    let handle = try await fileSystem.openDirectory(node).value.get()
+    defer { fileSystem.closeDirectory(handle) }
+    return fileSystem.entries(handle, from: 2).map { String(decoding: $0.name, as: UTF8.self) }
+  }
+
+  @Test func everySpellingLeadsToTheSameFile() async throws {
+    try remote.add("localhost:5000/acme/gemma3:q4", files: ["model.gguf": [1, 2, 3]])
+    let fileSystem = try make()
+    let digest = try #require(remote.state.withLock { $0.tags.values.first?["q4"]?.digest })
+    var nodes: Set<UInt64> = []
+    var folders: Set<UInt64> = []
+    for spelling in [
+      "localhost:5000/acme/gemma3/q4", "localhost:5000/acme/gemma3:q4", "localhost:5000/acme/gemma3/\(digest)",
+      "localhost:5000/acme/gemma3@\(digest)", "localhost__5000/acme/gemma3__q4",
+      "localhost__5000/acme/gemma3/__sha256__\(digest.hex)", "localhost__5000/acme/gemma3__sha256__\(digest.hex)",
+    ] {
+      let entry = try await walk(fileSystem, "\(spelling)/model.gguf").get()
+      nodes.insert(entry.node)
+      folders.insert(try await walk(fileSystem, spelling).get().node)
+    }
+    #expect(nodes.count == 1, "one file node serves all")
+    #expect(folders.count == 7, "no two names share a folder's node")
+  }
+
+  @Test func impossibleNamesCostNoRequest() async throws {
+    let fileSystem = try make()
+    for path in [".git", ".Trash-0", "HEAD", "ghcr.io/.git", "ghcr.io/Upper", "ghcr.io/a b", "ghcr.io/x:", "ghcr.io/@", "localhost:1/a:b:c"] {
+      #expect(await errno(fileSystem, path) == .noSuchFileOrDirectory, "\(path)")
+    }
+    #expect(remote.requests.isEmpty)
+  }
+
+  @Test func anUnknownModelIsNotFoundWithBoundedRequests() async throws {
+    let fileSystem = try make()
+    #expect(await errno(fileSystem, "ghcr.io/typo/q4/model.gguf") == .noSuchFileOrDirectory)
+    #expect(remote.requests.count <= 5)
+    let before = remote.requests.count
+    #expect(await errno(fileSystem, "ghcr.io/typo/q4/model.gguf") == .noSuchFileOrDirectory)
+    #expect(remote.requests.count == before, "negative answers are remembered")
+  }
+
+  @Test func aRegistryThatRefusesWhatDoesNotExistHidesNothingBelowIt() async throws {
+    try remote.add("ghcr.io/acme/gemma3:q4", files: ["model.gguf": [1]])
+    remote.state.withLock { $0.unknown = .unauthorized }
+    let fileSystem = try make()
+    #expect(await errno(fileSystem, "ghcr.io/acme/gemma3/q4/model.gguf") == nil)
+    #expect(await errno(fileSystem, "ghcr.io/acme/gemma3/q5") == .noSuchFileOrDirectory)
+    // A reference that can be nothing else tells the refusal.
+    #expect(await errno(fileSystem, "ghcr.io/acme/gemma3:q5") == .permissionDenied)
+  }
+
+  @Test func aTagWinsOverARepositoryOfTheSameName() async throws {
+    try remote.add("ghcr.io/acme/a:b", files: ["tag": [1]])
+    try remote.add("ghcr.io/acme/a/b:c", files: ["repository": [1]])
+    let fileSystem = try make()
+    #expect(await errno(fileSystem, "ghcr.io/acme/a/b/tag") == nil)
+    #expect(await errno(fileSystem, "ghcr.io/acme/a/b/c") == .noSuchFileOrDirectory)
+    // The spelling that is never ambiguous reaches the repository.
+    #expect(await errno(fileSystem, "ghcr.io/acme/a/b:c/repository") == nil)
+  }
+
+  @Test func namespacesEndAtTheirDepthAndBelowRepositories() async throws {
+    try remote.add("ghcr.io/acme/known:t", files: ["x": [1]])
+    let fileSystem = try make()
+    #expect(await errno(fileSystem, "ghcr.io/a/b/c") == nil)
+    #expect(await errno(fileSystem, "ghcr.io/a/b/c/d") == .noSuchFileOrDirectory)
+    #expect(await errno(fileSystem, "ghcr.io/acme/known/sub") == .noSuchFileOrDirectory)
+    #expect(await errno(fileSystem, "ghcr.io/a/config.json") == .noSuchFileOrDirectory)
+    let configured = try make { $0.namespaces = ["ghcr.io/acme/known/sub"] }
+    #expect(await errno(configured, "ghcr.io/acme/known/sub") == nil)
+  }
+
+  @Test func dockerHubsOfficialImagesHaveTheirShortName() async throws {
+    try remote.add("docker.io/library/model:1", files: ["x": [1]])
+    let fileSystem = try make()
+    #expect(await errno(fileSystem, "docker.io/model:1/x") == nil)
+    #expect(await errno(fileSystem, "docker.io/library/model/1/x") == nil)
+  }
+
+  @Test func listingATagResolvesNothing() async throws {
+    for number in 0..<50 { try remote.add("ghcr.io/acme/m:v\(number)", files: ["x": [UInt8(number)]]) }
+    let fileSystem = try make()
+    let names = try await list(fileSystem, "ghcr.io/acme/m")
+    #expect(names.count == 50)
+    remote.forget()
+    for name in names { #expect(await errno(fileSystem, "ghcr.io/acme/m/\(name)") == nil) }
+    #expect(remote.requests.isEmpty, "a listed tag is resolved when somebody looks into it")
+    #expect(try await list(fileSystem, "ghcr.io/acme/m/v7") == ["x"])
+    #expect(remote.requests.count == 2)
+  }
+
+  @Test func listingsShowWhatTheOptionSays() async throws {
+    try remote.add("ghcr.io/acme/m:v1", files: ["x": [1]])
+    try remote.add("ghcr.io/acme/m:sha256-\(String(repeating: "0", count: 64))", files: ["x": [2]])
+    #expect(try await list(try make { $0.listing = .local }, "ghcr.io/acme/m").isEmpty)
+    #expect(try await list(try make(), "ghcr.io/acme/m") == ["v1"])
+    #expect(try await list(try make(), "ghcr.io").isEmpty)
+    let catalog = try make { $0.listing = .catalog }
+    #expect(try await list(catalog, "ghcr.io") == ["acme"])
+    #expect(try await list(catalog, "ghcr.io/acme") == ["m"])
+  }
+
+  @Test func aMovedTagShowsItsNewTreeAndOldFoldersKeepTheirs() async throws {
+    try remote.add("ghcr.io/acme/m:t", files: ["old": [1]])
+    let fileSystem = try make { $0.timeToLive = .zero }
+    let before = try await walk(fileSystem, "ghcr.io/acme/m/t").get()
+    #expect(try await list(fileSystem, "ghcr.io/acme/m/t") == ["old"])
+    try remote.add("ghcr.io/acme/m:t", files: ["new": [2]])
+    let after = try await walk(fileSystem, "ghcr.io/acme/m/t").get()
+    #expect(after.node != before.node)
+    #expect(try await list(fileSystem, "ghcr.io/acme/m/t") == ["new"])
+    let handle = try await fileSystem.openDirectory(before.node).value.get()
+    #expect(fileSystem.entries(handle, from: 2).map { String(decoding: $0.name, as: UTF8.self) } == ["old"])
+  }
+
+  @Test func aTagThatDidNotMoveKeepsItsNode() async throws {
+    try remote.add("ghcr.io/acme/m:t", files: ["x": [1]])
+    let fileSystem = try make { $0.timeToLive = .zero }
+    let before = try await walk(fileSystem, "ghcr.io/acme/m/t").get()
+    _ = try await list(fileSystem, "ghcr.io/acme/m/t")
+    #expect(try await walk(fileSystem, "ghcr.io/acme/m/t").get().node == before.node)
+  }
+
+  @Test func aRegistryThatDoesNotAnswerLeavesTheLastResolution() async throws {
+    try remote.add("ghcr.io/acme/m:t", files: ["x": [1]])
+    let fileSystem = try make { $0.timeToLive = .zero }
+    _ = try await list(fileSystem, "ghcr.io/acme/m/t")
+    remote.state.withLock { $0.failure = .unreachable }
+    #expect(await errno(fileSystem, "ghcr.io/acme/m:t/x") == nil)
+    #expect(metrics.staleResolutions.value > 0)
+    #expect(await errno(fileSystem, "ghcr.io/acme/other:t") == .ioError)
+  }
+
+  @Test func offlineAnswersFromTheLocalRegistryAlone() async throws {
+    try remote.add("ghcr.io/acme/m:t", files: ["x": [1]])
+    _ = try await list(try make(), "ghcr.io/acme/m/t")
+    remote.forget()
+    let offline = try make { $0.isOffline = true }
+    #expect(try await list(offline, "ghcr.io/acme/m/t") == ["x"])
+    #expect(try await list(offline, "") == ["ghcr.io"])
+    #expect(try await list(offline, "ghcr.io/acme") == ["m"])
+    #expect(await errno(offline, "ghcr.io/acme/m:other") == .networkUnreachable)
+    #expect(await errno(offline, "ghcr.io/acme/other") == .noSuchFileOrDirectory)
+    #expect(remote.requests.isEmpty)
+  }
+
+  @Test func whatSomebodyPutThereIsFinal() async throws {
+    try remote.add("ghcr.io/acme/m:t", files: ["remote": [1]])
+    try LayoutMaker.write(folder, "root/ghcr.io/acme/m/__t", layers: [LayoutMaker.file("local", [2])])
+    let fileSystem = try make { $0.timeToLive = .zero }
+    #expect(try await list(fileSystem, "ghcr.io/acme/m/t") == ["local"])
+    #expect(!remote.requests.contains { $0.hasPrefix("HEAD ghcr.io/acme/m t") })
+  }
+
+  @Test func additionalStoresAreSeenInTheTree() async throws {
+    try LayoutMaker.write(folder, "store", layers: [LayoutMaker.file("x", [2])], reference: "quay.io/a/b:t")
+    let fileSystem = try make({ $0.isOffline = true }, stores: ["store"])
+    #expect(try await list(fileSystem, "quay.io/a/b/t") == ["x"])
+  }
+
+  @Test func attributesFollowTheOptions() async throws {
+    try remote.add("ghcr.io/acme/m:t", files: ["x": [1, 2, 3]])
+    let fileSystem = try make {
+      $0.userIdentifier = 7
+      $0.groupIdentifier = 8
+      $0.umask = 0o007
+    }
+    let file = try await walk(fileSystem, "ghcr.io/acme/m/t/x").get().attributes
+    #expect(file.mode == 0o440)
+    #expect((file.userIdentifier, file.groupIdentifier, file.size, file.blocks, file.linkCount) == (7, 8, 3, 1, 1))
+    #expect(try await walk(fileSystem, "ghcr.io/acme").get().attributes.mode == 0o550)
+  }
+
+  @Test func extendedAttributesTellTheStateAndOthersCostNothing() async throws {
+    try remote.add("ghcr.io/acme/m:t", files: ["x": [1, 2, 3]])
+    let fileSystem = try make()
+    let tag = try await walk(fileSystem, "ghcr.io/acme/m/t").get().node
+    remote.forget()
+    #expect(fileSystem.attributeNames(of: tag).count == 4)
+    for name in ["security.selinux", "system.posix_acl_access", "user.weightfs.nothing"] {
+      guard case .failure(let error) = await fileSystem.attribute(name, of: tag).value else {
+        Issue.record("\(name)")
+        continue
+      }
+      #expect(error.errno == .noData)
+    }
+    #expect(remote.requests.isEmpty)
+    let reference = try await fileSystem.attribute("user.weightfs.reference", of: tag).value.get()
+    #expect(String(decoding: reference, as: UTF8.self) == "ghcr.io/acme/m:t")
+    let file = try await walk(fileSystem, "ghcr.io/acme/m/t/x").get().node
+    let state = try await fileSystem.attribute("user.weightfs.state", of: file).value.get()
+    #expect(String(decoding: state, as: UTF8.self) == "remote")
+  }
+
+  @Test func forgottenNodesGo() async throws {
+    try remote.add("ghcr.io/acme/m:t", files: ["x": [1]])
+    let fileSystem = try make()
+    var nodes: [UInt64] = []
+    var node = FileSystem.rootIdentifier
+    for name in ["ghcr.io", "acme", "m", "t", "x"] {
+      node = try await fileSystem.lookUp(Array(name.utf8), in: node).value.get().node
+      nodes.append(node)
+    }
+    #expect(fileSystem.nodeCount == 6)
+    for node in nodes.reversed() { fileSystem.forget(node, 1) }
+    #expect(fileSystem.nodeCount == 1)
+  }
+
+  @Test func manyWhoAskAtOnceCostOneRequest() async throws {
+    try remote.add("ghcr.io/acme/m:t", files: ["x": [1]])
+    let fileSystem = try make()
+    await withTaskGroup(of: Void.self) { group in
+      for _ in 0..<32 { group.addTask { _ = await self.walk(fileSystem, "ghcr.io/acme/m/t/x") } }
+    }
+    #expect(remote.requests.count { $0.hasPrefix("HEAD ghcr.io/acme/m t") } == 1)
+    #expect(remote.requests.count { $0.hasPrefix("GET") } == 1)
+  }
+}
