@@ -101,8 +101,7 @@ extension FileSystem {
       case .namespace:
         let entry = enter(name, in: node, .prefix(prefix.appending(text, isKnownRepository: false)))
         return Found(entry, isUnconfirmed: true)
-      case .artifact(let reference):
-        let resolution = await resolver.remembered(reference)
+      case .artifact(let reference, let resolution):
         return Found(enter(reference, resolution, name, in: node))
       }
     }

@@ -5,8 +5,9 @@ package import OCI
 /// What a name below a registry stands for: an artifact, a repository, a namespace, or nothing (design 1).
 package actor PathClassifier {
   /// The answer.
-  package enum Class: Sendable, Hashable {
-    case artifact(Reference)
+  package enum Class: Sendable {
+    /// With what it stands for, where it was resolved and not only listed.
+    case artifact(Reference, ReferenceResolver.Resolution?)
     /// A repository; below it, names that nobody confirms are nothing.
     case repository
     /// Something above repositories, which nobody need confirm.
@@ -71,7 +72,8 @@ package actor PathClassifier {
     mayBeTag: Bool
   ) async throws(ContentError) -> Class {
     if mayBeTag, let repository = prefix.repository, isListed(name, in: repository) {
-      return .artifact(Reference(repository: repository, target: .tag(name)))
+      let reference = Reference(repository: repository, target: .tag(name))
+      return .artifact(reference, await resolver.remembered(reference))
     }
     let key = Key(registry: prefix.registry, components: prefix.components, name: name)
     if let known = memory[key], known.expires > ContinuousClock.now { return known.answer }
@@ -93,14 +95,13 @@ package actor PathClassifier {
     let result = await task.value
     pending[key] = nil
     let answer = try result.get()
-    let isPositive = answer == .repository || { if case .artifact = answer { true } else { false } }()
     if memory.count >= Self.limit { memory = [:] }
+    switch answer {
     // A tag's own answer is remembered by the resolver, by its time to live.
-    if case .artifact = answer { return answer }
-    memory[key] = Memory(
-      answer: answer,
-      expires: .now + (isPositive ? options.timeToLive : options.negativeTimeToLive)
-    )
+    case .artifact: break
+    case .repository: memory[key] = Memory(answer: answer, expires: .now + options.timeToLive)
+    case .namespace, .absent: memory[key] = Memory(answer: answer, expires: .now + options.negativeTimeToLive)
+    }
     return answer
   }
 
@@ -136,7 +137,7 @@ package actor PathClassifier {
       isKnown: known.components.contains(name)
     )
     let (tagResult, repositoryResult) = await (tag, repository)
-    if case .success(let reference?) = tagResult { return .artifact(reference) }
+    if case .success(let answer?) = tagResult { return answer }
     if case .success(let answer?) = repositoryResult { return answer }
     // Both unknown. A registry that did not answer at all is no proof of absence.
     if case .failure(let error) = tagResult { throw error }
@@ -158,18 +159,17 @@ package actor PathClassifier {
     in prefix: Prefix,
     mayBeTag: Bool,
     isKnown: Bool
-  ) async -> Result<Reference?, ContentError> {
+  ) async -> Result<Class?, ContentError> {
     guard mayBeTag, let repository = prefix.repository else { return .success(nil) }
     let reference = Reference(repository: repository, target: .tag(name))
     do throws(ContentError) {
-      _ = try await resolver.resolve(reference)
-      return .success(reference)
+      return .success(.artifact(reference, try await resolver.resolve(reference)))
     } catch {
       switch error.code {
       // While a name is being classified these all mean "not known here": registries answer 401 and 403 for what
       // does not exist.
       case .notFound, .unauthorized, .offline, .invalid: return .success(nil)
-      default: return isKnown ? .success(reference) : .failure(error)
+      default: return isKnown ? .success(.artifact(reference, nil)) : .failure(error)
       }
     }
   }
