@@ -6,6 +6,9 @@ package struct TarIndex: Sendable {
   /// The most members that are taken from one tar; a model has thousands at most.
   package static let maximumMembers = 1_000_000
 
+  // Names and targets of links, all together.
+  private static let maximumNameBytes = 64 << 20
+
   /// In the order of the tar.
   package let members: [TarMember]
 
@@ -31,6 +34,7 @@ package struct TarIndex: Sendable {
     archive_read_set_seek_callback(archive, seekTo)
     guard archive_read_open1(archive) == ARCHIVE_OK else { throw Self.error(archive, cursor) }
     var members: [TarMember] = []
+    var nameBytes = 0
     var entry: OpaquePointer?
     while true {
       let result = archive_read_next_header(archive, &entry)
@@ -51,6 +55,10 @@ package struct TarIndex: Sendable {
               + "the archive ends before them"
           )
         }
+      }
+      nameBytes += member.nameBytes
+      guard nameBytes <= Self.maximumNameBytes else {
+        throw ArchiveError(reason: "its names have more than \(Self.maximumNameBytes) bytes")
       }
       members.append(member)
     }

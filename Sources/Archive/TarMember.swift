@@ -24,6 +24,13 @@ package struct TarMember: Sendable, Hashable {
   /// Holes are cut out of its data, so it is not one range.
   package let isSparse: Bool
 
+  var nameBytes: Int {
+    switch kind {
+    case .symbolicLink(let target), .hardLink(let target): name.count + target.count
+    case .file, .directory, .other: name.count
+    }
+  }
+
   /// Makes a member.
   ///
   /// - Parameters:

@@ -36,8 +36,11 @@ package actor TarIndexCache {
       pending[layer.digest] = task
     }
     let result = await task.value
-    pending[layer.digest] = nil
+    let isCurrent = pending[layer.digest] == task
+    if isCurrent { pending[layer.digest] = nil }
     let index = try result.get()
+    // Removed meanwhile: what was read of the layer may be wrong.
+    guard isCurrent || known[layer.digest] != nil else { return index }
     if known.updateValue(index, forKey: layer.digest) == nil { order.append(layer.digest) }
     if order.count > Self.limit { known[order.removeFirst()] = nil }
     return index
@@ -48,6 +51,7 @@ package actor TarIndexCache {
   /// - Parameter digest: of the layer.
   package func remove(_ digest: Digest) {
     known[digest] = nil
+    pending[digest] = nil
     order.removeAll { $0 == digest }
   }
 

@@ -88,7 +88,7 @@ struct TreeBuilder {
   private mutating func add(_ kind: Kind, at path: [EntryName], _ attributes: Attributes, layer: Int) -> Bool
   {
     guard let name = path.last, let parent = folder(path.dropLast(), layer: layer) else { return false }
-    guard case .directory(var children) = nodes[parent].kind else { return false }
+    guard var children = takeChildren(of: parent) else { return false }
     nodes.append(Node(name: name, parent: parent, kind: kind, attributes: attributes, layer: layer))
     children[name] = nodes.count - 1
     nodes[parent].kind = .directory(children)
@@ -101,8 +101,8 @@ struct TreeBuilder {
   private mutating func folder(_ path: ArraySlice<EntryName>, layer: Int) -> Int? {
     var current = 0
     for name in path {
-      guard case .directory(var children) = nodes[current].kind else { return nil }
-      if let child = children[name] {
+      guard case .directory(let known) = nodes[current].kind else { return nil }
+      if let child = known[name] {
         if case .directory = nodes[child].kind {
           // It holds something of this layer, so a whiteout of a lower one does not take it.
           nodes[child].layer = layer
@@ -115,18 +115,28 @@ struct TreeBuilder {
       nodes.append(
         Node(name: name, parent: current, kind: .directory([:]), attributes: attributes, layer: layer)
       )
-      children[name] = nodes.count - 1
-      nodes[current].kind = .directory(children)
+      put(nodes.count - 1, as: name, in: current)
       current = nodes.count - 1
     }
     return current
   }
 
-  private mutating func detach(_ node: Int) {
-    let parent = nodes[node].parent
-    guard case .directory(var children) = nodes[parent].kind, let name = nodes[node].name else { return }
-    children[name] = nil
+  private mutating func put(_ node: Int?, as name: EntryName, in parent: Int) {
+    guard var children = takeChildren(of: parent) else { return }
+    children[name] = node
     nodes[parent].kind = .directory(children)
+  }
+
+  /// The children of a folder, out of their place, so that changing them copies nothing.
+  private mutating func takeChildren(of parent: Int) -> [EntryName: Int]? {
+    guard case .directory(let children) = nodes[parent].kind else { return nil }
+    nodes[parent].kind = .directory([:])
+    return children
+  }
+
+  private mutating func detach(_ node: Int) {
+    guard let name = nodes[node].name else { return }
+    put(nil, as: name, in: nodes[node].parent)
   }
 
   private func find(_ path: [EntryName]) -> Int? {

@@ -2,6 +2,7 @@
 #include "CFUSE.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -25,18 +26,36 @@ int cfuse_session_loop(struct fuse_session *session, unsigned max_threads) {
   return result;
 }
 
-// Large enough for every READ: the kernel asks for at most 256 pages.
-#define BUFFER_SIZE (1 << 20)
+// Each thread that answers reads keeps a buffer; a key's destructor frees it when the thread ends.
+static pthread_key_t buffer_key;
+static pthread_once_t buffer_once = PTHREAD_ONCE_INIT;
+static size_t buffer_size;
 
-static _Thread_local char *buffer = NULL;
+static void make_buffer_key(void) {
+  // Large enough for every READ: the kernel asks for at most 256 pages.
+  buffer_size = 256 * (size_t)sysconf(_SC_PAGESIZE);
+  pthread_key_create(&buffer_key, free);
+}
+
+static char *thread_buffer(void) {
+  pthread_once(&buffer_once, make_buffer_key);
+  void *buffer = pthread_getspecific(buffer_key);
+  if (buffer != NULL) return buffer;
+  if (posix_memalign(&buffer, 4096, buffer_size) != 0) return NULL;
+  if (pthread_setspecific(buffer_key, buffer) != 0) {
+    free(buffer);
+    return NULL;
+  }
+  return buffer;
+}
 
 void cfuse_reply_file(fuse_req_t request, int descriptor, int64_t offset, size_t count) {
-  if (buffer == NULL && posix_memalign((void **)&buffer, 4096, BUFFER_SIZE) != 0) {
-    buffer = NULL;
+  char *buffer = thread_buffer();
+  if (buffer == NULL) {
     fuse_reply_err(request, ENOMEM);
     return;
   }
-  if (count > BUFFER_SIZE) count = BUFFER_SIZE;
+  if (count > buffer_size) count = buffer_size;
   size_t done = 0;
   while (done < count) {
     ssize_t got = pread(descriptor, buffer + done, count - done, (off_t)offset + (off_t)done);

@@ -41,6 +41,23 @@ extension BlobFetcher {
     return bytes
   }
 
+  /// Fetches a range into memory. The bytes are not verified.
+  ///
+  /// - Parameters:
+  ///   - descriptor: of the content.
+  ///   - range: bytes within it, as few as memory allows.
+  /// - Returns: exactly as many bytes as asked for.
+  /// - Throws: `ContentError`.
+  package func bytes(of descriptor: Descriptor, range: Range<Int64>) async throws(ContentError) -> [UInt8] {
+    let sink = MemorySink(start: range.lowerBound, limit: range.count)
+    try await fetch(descriptor, range: range, into: sink)
+    let bytes = sink.take()
+    guard bytes.count == range.count else {
+      throw ContentError(.unreachable, "\(descriptor.digest)", "\(bytes.count) of \(range.count) bytes came")
+    }
+    return bytes
+  }
+
   /// Fetches, verifies and reads a manifest or an index.
   ///
   /// - Parameter descriptor: of the document, at most 4 MiB.
@@ -75,7 +92,7 @@ extension BlobFetcher {
         guard let next = index.manifest(for: platform) else {
           throw ContentError(.notFound, "\(current.digest)", "the index lists no manifest that can be used")
         }
-        current = next
+        current = next.asManifest
       }
     }
     throw ContentError(.invalid, "\(descriptor.digest)", "indexes lie more than 4 deep in each other")

@@ -37,6 +37,8 @@ package struct ContentError: Error, Sendable {
   package let reason: String
   /// What to do next, one line.
   package let advice: String?
+  /// The local disk has no room: bytes may be served without being kept.
+  package let isDiskFull: Bool
 
   /// Makes an error.
   ///
@@ -46,13 +48,21 @@ package struct ContentError: Error, Sendable {
   ///   - host: who was asked.
   ///   - reason: what happened, one line without secrets.
   ///   - advice: what to do next.
-  package init(_ code: Code, _ subject: String, host: String? = nil, _ reason: String, advice: String? = nil)
-  {
+  ///   - isDiskFull: whether it is for want of room on the disk.
+  package init(
+    _ code: Code,
+    _ subject: String,
+    host: String? = nil,
+    _ reason: String,
+    advice: String? = nil,
+    isDiskFull: Bool = false
+  ) {
     self.code = code
     self.subject = String(subject.prefix(600))
     self.host = host
     self.reason = String(reason.prefix(600))
     self.advice = advice
+    self.isDiskFull = isDiskFull
   }
 }
 

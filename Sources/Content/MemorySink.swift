@@ -2,20 +2,31 @@ import Synchronization
 
 /// Collects a small blob in memory, in order.
 final class MemorySink: BlobSink {
+  private let start: Int64
   private let limit: Int
   private let bytes = Mutex<[UInt8]>([])
 
-  /// - Parameter limit: bytes; one more ends the fetch.
-  init(limit: Int) { self.limit = limit }
+  /// - Parameters:
+  ///   - start: of the range in the blob.
+  ///   - limit: bytes; one more ends the fetch.
+  init(start: Int64 = 0, limit: Int) {
+    self.start = start
+    self.limit = limit
+  }
 
   func receive(_ piece: UnsafeRawBufferPointer, at offset: Int64) -> Bool {
     bytes.withLock { bytes in
-      guard offset <= bytes.count else { return false }
-      // A source that starts anew sends what is there already.
-      let skip = bytes.count - Int(offset)
-      guard skip < piece.count else { return true }
-      guard bytes.count + piece.count - skip <= limit else { return false }
-      bytes.append(contentsOf: piece[skip...])
+      let position = start + Int64(bytes.count)
+      // A source that starts anew, or before the range, sends what is there already or not wanted.
+      guard offset <= position else { return false }
+      let skip = position - offset
+      guard skip < Int64(piece.count) else { return true }
+      guard bytes.count + piece.count - Int(skip) <= limit else {
+        // Bytes behind the range, or behind a size that lied: they end the fetch.
+        bytes.append(contentsOf: piece[Int(skip)...].prefix(limit - bytes.count))
+        return false
+      }
+      bytes.append(contentsOf: piece[Int(skip)...])
       return true
     }
   }

@@ -70,6 +70,14 @@ package struct ReadReply: ~Copyable, Sendable {
     responder.answer(token, bytes: bytes)
   }
 
+  /// Answers with bytes that are kept until the call returns.
+  ///
+  /// - Parameter bytes: all of the answer.
+  package consuming func bytes(_ bytes: [UInt8]) {
+    isAnswered = true
+    bytes.withUnsafeBytes { responder.answer(token, bytes: $0) }
+  }
+
   /// Answers with an error.
   ///
   /// - Parameter error: what happened.

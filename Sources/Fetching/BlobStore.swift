@@ -27,6 +27,8 @@ package final class BlobStore: Sendable {
   let metrics: Metrics
   /// Hashes, which takes a core for seconds: apart from the disk's threads, so that an open does not wait behind it.
   let hashing = BlockingExecutor(label: "weightfs.hash", threads: 2)
+  /// Hashes files that weightfs did not write: nobody who fetches waits behind them.
+  let foreign = BlockingExecutor(label: "weightfs.check", threads: 1)
   package let log: Logger
   /// How often waits are looked at.
   let watchInterval: Duration = .milliseconds(100)
@@ -36,6 +38,8 @@ package final class BlobStore: Sendable {
     var until: ContinuousClock.Instant
     var delay: Duration
     var error: ContentError
+    /// Whose bytes they were.
+    var origins: Set<String>
   }
 
   private struct Weak: Sendable {
@@ -47,6 +51,8 @@ package final class BlobStore: Sendable {
     /// Blobs with something under way live without a reader.
     var kept: [Digest: LazyBlob] = [:]
     var refusals: [Digest: Refusal] = [:]
+    /// Files of layouts and stores whose bytes were found wrong.
+    var badFiles: Set<FileIdentity> = []
     weak var delegate: (any BlobStoreDelegate)?
   }
 
@@ -85,16 +91,29 @@ package final class BlobStore: Sendable {
     layout: (any LocalRepository)?,
     source: (any Repository)?
   ) async throws(ContentError) -> LazyBlob {
-    if let error = refusal(of: descriptor.digest) { throw error }
+    guard descriptor.size <= Self.largestBlob else {
+      throw ContentError(
+        .invalid,
+        "\(descriptor.digest)",
+        "a blob of \(descriptor.size) bytes is not believed"
+      )
+    }
+    if let error = refusal(of: descriptor.digest, source?.origin ?? layout?.origin) { throw error }
     let blob: LazyBlob
-    if let known = known(descriptor) {
+    let (known, rejected) = try known(descriptor)
+    if let known {
       blob = known
     } else {
+      let canFetch = source != nil
       let phase = try await local.executor.run { () throws(ContentError) in
-        try self.phase(descriptor, layout)
+        try self.phase(descriptor, layout, canFetch: canFetch)
       }
       blob = state.withLock { state in
-        if let other = state.blobs[descriptor.digest]?.blob, other.badness == nil { return other }
+        if let other = state.blobs[descriptor.digest]?.blob, other !== rejected,
+          other.descriptor.size == descriptor.size
+        {
+          return other
+        }
         let made = LazyBlob(descriptor, phase: phase, store: self)
         state.blobs[descriptor.digest] = Weak(blob: made)
         return made
@@ -102,44 +121,83 @@ package final class BlobStore: Sendable {
     }
     if let source { blob.addSource(source) }
     blob.checkForeign()
-    blob.verify()
+    blob.verifyIfWhole()
     return blob
   }
 
-  private func known(_ descriptor: Descriptor) -> LazyBlob? {
-    let blob = state.withLock { $0.blobs[descriptor.digest]?.blob }
-    guard let blob, blob.badness == nil, blob.descriptor.size == descriptor.size else { return nil }
-    // A file that was removed or replaced by another process is not served under its name again.
-    if let file = blob.completeFile, !file.isInPlace { return nil }
-    return blob
+  // 4 TiB: some ten times the largest model; the map of a partial blob has a byte for each 64 KiB.
+  private static let largestBlob: Int64 = 4 << 40
+
+  /// The object of a digest, and one that may not be used again: bad, or its file removed or replaced.
+  private func known(
+    _ descriptor: Descriptor
+  ) throws(ContentError) -> (usable: LazyBlob?, rejected: LazyBlob?) {
+    guard let blob = state.withLock({ $0.blobs[descriptor.digest]?.blob }) else { return (nil, nil) }
+    if blob.badness != nil { return (nil, blob) }
+    guard blob.descriptor.size == descriptor.size else {
+      throw ContentError(
+        .corrupt,
+        "\(descriptor.digest)",
+        "one manifest says the blob has \(descriptor.size) bytes, another \(blob.descriptor.size)"
+      )
+    }
+    if let file = blob.completeFile, !file.isInPlace { return (nil, blob) }
+    return (blob, nil)
   }
 
   private func phase(
     _ descriptor: Descriptor,
-    _ layout: (any LocalRepository)?
+    _ layout: (any LocalRepository)?,
+    canFetch: Bool
   ) throws(ContentError) -> LazyBlob.Phase {
-    if let file = try local.pool.complete(descriptor) { return .complete(file, isVerified: true) }
-    if let layout, let file = try layout.blob(descriptor.digest) {
-      guard file.size == descriptor.size else {
-        throw ContentError(
-          .corrupt,
-          "\(descriptor.digest)",
-          host: layout.origin,
-          "the blob has \(file.size) bytes, the manifest says \(descriptor.size)",
-          advice: "Repair or remove the layout"
-        )
-      }
-      let isVerified = VerificationRecords(root: local.root).covers(file, descriptor.digest)
-      return .complete(file, isVerified: isVerified)
+    switch try local.pool.complete(descriptor) {
+    case .file(let file, let isVerified):
+      if isVerified || !isKnownBad(file) { return .complete(file, isVerified: isVerified) }
+    case .setAside:
+      // The layouts of this root have links to the same damaged file.
+      if let own = layout as? OCIDirectory { local.remove(descriptor.digest, from: own) }
+    case .none: break
     }
+    if let layout, let phase = try foreignPhase(descriptor, layout, canFetch: canFetch) { return phase }
     let partial = try local.pool.partial(descriptor)
     // Another process may have committed it between the two looks.
-    if let file = try local.pool.complete(descriptor) {
-      local.pool.discard(partial)
-      return .complete(file, isVerified: true)
+    if case .file(let file, let isVerified) = try local.pool.complete(descriptor) {
+      if !partial.isComplete { local.pool.discard(partial) }
+      return .complete(file, isVerified: isVerified)
     }
     return .partial(partial, BlobVerifier(blob: partial))
   }
+
+  /// A file of a layout; nil where it has none, or one that is wrong and can be had elsewhere.
+  private func foreignPhase(
+    _ descriptor: Descriptor,
+    _ layout: any LocalRepository,
+    canFetch: Bool
+  ) throws(ContentError) -> LazyBlob.Phase? {
+    guard let file = try layout.blob(descriptor.digest) else { return nil }
+    let isOwn = (layout as? OCIDirectory).map { local.owns($0) } ?? false
+    if file.size != descriptor.size || isKnownBad(file) {
+      guard !canFetch else {
+        if isOwn, let own = layout as? OCIDirectory { local.remove(descriptor.digest, from: own) }
+        return nil
+      }
+      throw ContentError(
+        .corrupt,
+        "\(descriptor.digest)",
+        host: layout.origin,
+        file.size != descriptor.size
+          ? "the blob has \(file.size) bytes, the manifest says \(descriptor.size)"
+          : "the blob's bytes are wrong",
+        advice: "Repair or remove the layout"
+      )
+    }
+    let isVerified = VerificationRecords(root: local.root).covers(file, descriptor.digest)
+    return .complete(file, isVerified: isVerified)
+  }
+
+  private func isKnownBad(_ file: BlobFile) -> Bool { state.withLock { $0.badFiles.contains(file.identity) } }
+
+  func noteBadFile(_ identity: FileIdentity) { _ = state.withLock { $0.badFiles.insert(identity) } }
 
   /// What is here of a blob, without opening it.
   ///
@@ -189,18 +247,20 @@ package final class BlobStore: Sendable {
 
   // MARK: Bad blobs
 
-  func refuse(_ digest: Digest, _ error: ContentError) {
+  func refuse(_ digest: Digest, _ origins: Set<String>, _ error: ContentError) {
     state.withLock { state in
       let before = state.refusals[digest]?.delay
       let delay = before.map { min($0 * 2, .seconds(3600)) } ?? policy.firstRefusal
-      state.refusals[digest] = Refusal(until: ContinuousClock.now + delay, delay: delay, error: error)
+      state.refusals[digest] = Refusal(until: ContinuousClock.now + delay, delay: delay, error: error, origins: origins)
       state.blobs[digest] = nil
     }
   }
 
-  private func refusal(of digest: Digest) -> ContentError? {
+  private func refusal(of digest: Digest, _ origin: String?) -> ContentError? {
     state.withLock { state in
-      guard let refusal = state.refusals[digest], refusal.until > ContinuousClock.now else { return nil }
+      guard let refusal = state.refusals[digest], refusal.until > ContinuousClock.now,
+        origin.map({ refusal.origins.contains($0) }) ?? true
+      else { return nil }
       return refusal.error
     }
   }

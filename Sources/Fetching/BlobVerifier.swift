@@ -15,6 +15,10 @@ final class BlobVerifier: Sendable {
     var front = 0
     /// Chunks whose digest stands in the map file.
     var recorded: Set<Int> = []
+    /// Chunks that became whole behind a gap.
+    var scattered: Set<Int> = []
+    /// What came out, once.
+    var digest: Digest?
     var isRunning = false
     /// Something arrived while it ran.
     var isAsked = false
@@ -39,8 +43,12 @@ final class BlobVerifier: Sendable {
   }
 
   /// Whether the caller is to start a run; one at a time.
-  func request() -> Bool {
+  ///
+  /// - Parameter chunks: that became whole.
+  /// - Returns: true if so.
+  func request(_ chunks: [Int]) -> Bool {
     state.withLock { state in
+      state.scattered.formUnion(chunks)
       if state.isRunning {
         state.isAsked = true
         return false
@@ -53,14 +61,19 @@ final class BlobVerifier: Sendable {
   /// Hashes all that can be hashed.
   ///
   /// Blocks.
-  func run() -> Outcome {
+  func run(_ progress: () -> Void) -> Outcome {
     let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: Int(BlockMap.chunkSize), alignment: 4096)
     defer { buffer.deallocate() }
     while true {
       do throws(Errno) {
-        if let digest = try hashFront(buffer) { return .finished(digest) }
+        if let digest = try hashFront(buffer, progress) {
+          state.withLock { $0.isRunning = false }
+          return .finished(digest)
+        }
         try recordScattered(buffer)
       } catch {
+        // What was hashed is lost with the error: the next run begins at the front.
+        put(HashStream(blob.descriptor.digest.algorithm), at: 0)
         state.withLock { $0.isRunning = false }
         return .failed(ContentError(.disk, "\(blob.path)", "\(error)"))
       }
@@ -75,17 +88,23 @@ final class BlobVerifier: Sendable {
 
   private var chunkCount: Int { Int((size + BlockMap.chunkSize - 1) / BlockMap.chunkSize) }
 
-  private func hashFront(_ buffer: UnsafeMutableRawBufferPointer) throws(Errno) -> Digest? {
+  private func hashFront(
+    _ buffer: UnsafeMutableRawBufferPointer,
+    _ progress: () -> Void
+  ) throws(Errno) -> Digest? {
+    if let digest = state.withLock({ $0.digest }) { return digest }
     var chunk = state.withLock { $0.front }
     guard var whole = state.withLock({ $0.whole.take() }) else { return nil }
     while chunk < chunkCount, blob.contains(chunk: chunk) {
       let bytes = try read(chunk, buffer)
       whole.update(bytes)
-      if !state.withLock({ $0.recorded.contains(chunk) }) { try record(chunk, bytes) }
+      if !state.withLock({ $0.recorded.contains(chunk) }) { record(chunk, bytes) }
       chunk += 1
+      progress()
     }
     let digest = chunk == chunkCount ? whole.finish() : nil
     put(whole, at: chunk)
+    if let digest { state.withLock { $0.digest = digest } }
     return digest
   }
 
@@ -99,11 +118,13 @@ final class BlobVerifier: Sendable {
 
   /// Chunks behind a gap: their digests let them outlive a reboot.
   private func recordScattered(_ buffer: UnsafeMutableRawBufferPointer) throws(Errno) {
-    let (front, recorded) = state.withLock { ($0.front, $0.recorded) }
-    guard front < chunkCount else { return }
-    for chunk in front..<chunkCount where !recorded.contains(chunk) && blob.contains(chunk: chunk) {
+    let chunks = state.withLock { state in
+      defer { state.scattered = [] }
+      return state.scattered.filter { $0 >= state.front && !state.recorded.contains($0) }.sorted()
+    }
+    for chunk in chunks where blob.contains(chunk: chunk) {
       if try blob.digest(ofChunk: chunk) == nil {
-        try record(chunk, try read(chunk, buffer))
+        record(chunk, try read(chunk, buffer))
       } else {
         _ = state.withLock { $0.recorded.insert(chunk) }
       }
@@ -120,8 +141,9 @@ final class BlobVerifier: Sendable {
     return UnsafeRawBufferPointer(part)
   }
 
-  private func record(_ chunk: Int, _ bytes: UnsafeRawBufferPointer) throws(Errno) {
-    try blob.record(HashStream.digest(of: bytes), ofChunk: chunk)
+  /// A digest that cannot be recorded costs the chunk at the next reboot, and nothing before.
+  private func record(_ chunk: Int, _ bytes: UnsafeRawBufferPointer) {
+    guard (try? blob.record(HashStream.digest(of: bytes), ofChunk: chunk)) != nil else { return }
     _ = state.withLock { $0.recorded.insert(chunk) }
   }
 }

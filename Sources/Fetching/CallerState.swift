@@ -10,7 +10,10 @@ package enum CallerState {
   /// - Parameter thread: its number in this process' namespace.
   /// - Returns: true if so.
   package static func isBeingKilled(_ thread: Int32) -> Bool {
-    guard let file = fopen("/proc/\(thread)/status", "re") else { return true }
+    guard let file = fopen("/proc/\(thread)/status", "re") else {
+      // Gone; where /proc does not show other users' processes, nothing is known of it.
+      return errno == ENOENT && kill(thread, 0) != 0 && errno == ESRCH
+    }
     defer { fclose(file) }
     var line: UnsafeMutablePointer<CChar>?
     var capacity = 0

@@ -5,12 +5,16 @@ import Synchronization
 final class Condition: Sendable {
   private struct State {
     var isWidened = false
+    var hasDeclined = false
     var failure: ContentError?
   }
 
   private let state = Mutex(State())
 
   var isWidened: Bool { state.withLock { $0.isWidened } }
+  /// The stream was ended because nobody wanted more of it.
+  var hasDeclined: Bool { state.withLock { $0.hasDeclined } }
+  func decline() { state.withLock { $0.hasDeclined = true } }
   var failure: ContentError? { state.withLock { $0.failure } }
 
   /// True the first time.

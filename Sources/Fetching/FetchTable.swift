@@ -84,6 +84,15 @@ package struct FetchTable: Sendable {
     flights.removeValue(forKey: flight)?.blocks ?? []
   }
 
+  /// Takes a run out of a flight: somebody else brings it.
+  ///
+  /// - Parameters:
+  ///   - run: as it was added.
+  ///   - flight: its identifier.
+  package mutating func giveBack(_ run: Range<Int>, of flight: UInt64) {
+    flights[flight]?.blocks.removeAll { $0 == run }
+  }
+
   /// The runs a flight is to bring.
   ///
   /// - Parameter flight: its identifier.

@@ -26,10 +26,6 @@ extension LazyBlob {
   package func complete() async throws(ContentError) {
     let result: Result<Void, ContentError> = await withCheckedContinuation { continuation in
       let waiter = CompletionResponder(continuation)
-      state.withLock { state in
-        state.wantsWhole = true
-        state.isFillPaused = false
-      }
       waitForWhole(ReadReply(responder: waiter, token: 0))
     }
     try result.get()
@@ -38,6 +34,8 @@ extension LazyBlob {
   private func waitForWhole(_ reply: consuming ReadReply) {
     let box = ReadReplyBox(reply)
     state.withLock { state in
+      state.wantsWhole = true
+      state.isFillPaused = false
       let identifier = state.nextIdentifier
       state.nextIdentifier += 1
       state.pending[identifier] = Pending(reply: box, range: 0..<0, since: ContinuousClock.now, caller: nil)
@@ -46,8 +44,10 @@ extension LazyBlob {
     store.keep(self)
     startWatch()
     answerReady()
+    checkForeign()
     verify()
     fill()
+    store.releaseIfIdle(self)
   }
 
   /// Starts the next part of what nobody waits for, if it is wanted and nobody's request is under way.
@@ -58,13 +58,13 @@ extension LazyBlob {
       guard state.table.flightCount(.background) == 0 else { return nil }
       // A reader's bytes go first; one who waits for the whole has none of its own.
       guard state.table.flightCount(.demand) == 0 || state.wantsWhole else { return nil }
-      let blocks = BlockMap(size: descriptor.size).blockCount
+      let blocks = BlockMap.blockCount(size: descriptor.size)
       return state.table.uncovered(blob.missing(in: 0..<blocks)).first
     }
     guard let run else { return }
     let limit = Int(store.policy.requestSize / BlockMap.blockSize)
-    let map = BlockMap(size: descriptor.size)
-    start(map.bytes(of: run.lowerBound..<min(run.upperBound, run.lowerBound + limit)), .background)
+    let part = run.lowerBound..<min(run.upperBound, run.lowerBound + limit)
+    start(BlockMap.bytes(of: part, size: descriptor.size), .background)
   }
 
   /// Starts flights for what is missing of a range and under way nowhere.
@@ -72,7 +72,7 @@ extension LazyBlob {
     let limit = Int(store.policy.requestSize / BlockMap.blockSize)
     let (blob, flights): (PartialBlob?, [Flight]) = state.withLock { state in
       guard case .partial(let blob, _) = state.phase else { return (nil, []) }
-      let blocks = BlockMap(size: descriptor.size).blocks(touching: range)
+      let blocks = BlockMap.blocks(touching: range, size: descriptor.size)
       var flights: [Flight] = []
       for run in state.table.uncovered(blob.missing(in: blocks)) {
         for first in stride(from: run.lowerBound, to: run.upperBound, by: limit) {
@@ -103,13 +103,14 @@ extension LazyBlob {
           throw ContentError(.disk, "\(blob.path)", "\(error)")
         }
         if let claimed {
-          arrived()
+          if blob.presentBytes != before { noteProgress() }
+          arrived(flight.blocks)
           for run in claimed { try await bring(run, flight, blob) }
           break
         }
         if blob.presentBytes != before {
           noteProgress()
-          arrived()
+          arrived(flight.blocks)
         }
         if blob.missing(in: flight.blocks).isEmpty { break }
         do {
@@ -125,7 +126,7 @@ extension LazyBlob {
   }
 
   private func bring(_ run: Range<Int>, _ flight: Flight, _ blob: PartialBlob) async throws(ContentError) {
-    let range = BlockMap(size: descriptor.size).bytes(of: run)
+    let range = BlockMap.bytes(of: run, size: descriptor.size)
     let sources = state.withLock { $0.sources }
     guard !sources.isEmpty else {
       throw ContentError(
@@ -148,7 +149,8 @@ extension LazyBlob {
       do throws(ContentError) {
         try await source.fetch(descriptor, range: range, into: sink)
         if let error = sink.failure { throw error }
-        if blob.missing(in: run).isEmpty { return }
+        // A stream that was ended because nobody waits for more has done its work.
+        if sink.hasDeclined || blob.missing(in: run).isEmpty { return }
         throw ContentError(
           .unreachable,
           "\(descriptor.digest)",
@@ -164,20 +166,22 @@ extension LazyBlob {
   }
 
   private func end(_ flight: Flight, _ blob: PartialBlob, _ error: ContentError?) {
-    let runs = state.withLock { state in
-      let runs = state.table.end(flight.identifier)
-      if error != nil { state.isFillPaused = true }
-      return runs
-    }
+    // Claims go before the table lets go: another flight must not claim what this one is about to release.
+    let runs = state.withLock { $0.table.blocks(of: flight.identifier) }
     for run in runs { blob.release(run) }
+    state.withLock { state in
+      _ = state.table.end(flight.identifier)
+      if error != nil { state.isFillPaused = true }
+    }
     if let error {
       store.log.warning(
         "bytes of a blob could not be fetched",
         metadata: ["blob": "\(descriptor.digest)", "blocks": "\(flight.blocks)", "reason": "\(error)"]
       )
+      if error.isDiskFull { serveWithoutKeeping(runs, error) }
       fail(runs, with: error)
     }
-    arrived()
+    arrived(flight.blocks)
     // Somebody may wait for blocks that this flight gave up while it went on with others.
     restart()
     fill()
@@ -194,35 +198,51 @@ extension LazyBlob {
     state.withLock { $0.lastProgress = ContinuousClock.now }
   }
 
-  /// After blocks came: answers who waited, hashes what can be hashed.
-  func arrived() {
+  /// After blocks came: answers who waited, hashes the chunks that became whole.
+  func arrived(_ blocks: Range<Int>) {
     answerReady()
-    verify()
+    guard case .partial(let blob, _) = state.withLock({ $0.phase }), !blocks.isEmpty else { return }
+    let blocksOfChunk = Int(BlockMap.chunkSize / BlockMap.blockSize)
+    let chunks = (blocks.lowerBound / blocksOfChunk)...((blocks.upperBound - 1) / blocksOfChunk)
+    let whole = chunks.filter { blob.contains(chunk: $0) }
+    if !whole.isEmpty { verify(whole) }
   }
 
   /// A source that knows no ranges sends the blob from its start: takes every block that nobody else brings.
   func widen(_ flight: UInt64, _ purpose: FetchTable.Purpose, _ blob: PartialBlob) {
-    let runs: [Range<Int>] = state.withLock { state in
-      let blocks = BlockMap(size: descriptor.size).blockCount
-      let runs = state.table.uncovered(blob.missing(in: 0..<blocks))
-      for run in runs { state.table.begin(flight, purpose, run) }
-      return runs
+    let blocks = BlockMap.blockCount(size: descriptor.size)
+    let runs = state.withLock { $0.table.uncovered(blob.missing(in: 0..<blocks)) }
+    let limit = Int(store.policy.requestSize / BlockMap.blockSize)
+    for run in runs {
+      for first in stride(from: run.lowerBound, to: run.upperBound, by: limit) {
+        widen(flight, purpose, blob, first..<min(first + limit, run.upperBound))
+      }
     }
-    for run in runs { _ = try? blob.claim(run) }
   }
 
-  /// Whether a flight that was widened should go on: it brings what somebody waits for, or what is to be filled.
-  func wantsMore(_ flight: UInt64, _ blob: PartialBlob) -> Bool {
-    state.withLock { state in
-      let own = state.table.blocks(of: flight).flatMap { blob.missing(in: $0) }
-      guard !own.isEmpty else { return false }
+  /// Takes a run, or the parts of it that no other process fetches.
+  private func widen(_ flight: UInt64, _ purpose: FetchTable.Purpose, _ blob: PartialBlob, _ run: Range<Int>)
+  {
+    let isFree = state.withLock { state in
+      let isFree = state.table.uncovered([run]) == [run]
+      if isFree { state.table.begin(flight, purpose, run) }
+      return isFree
+    }
+    guard isFree else { return }
+    guard (try? blob.claim(run)) == nil else { return }
+    state.withLock { $0.table.giveBack(run, of: flight) }
+    guard run.count > 1 else { return }
+    let middle = run.lowerBound + run.count / 2
+    widen(flight, purpose, blob, run.lowerBound..<middle)
+    widen(flight, purpose, blob, middle..<run.upperBound)
+  }
+
+  /// Whether a flight that was widened should go on: somebody waits for bytes, or the blob is to be filled.
+  func wantsMore(_ blob: PartialBlob) -> Bool {
+    guard !blob.isComplete else { return false }
+    return state.withLock { state in
       if state.wantsWhole || store.policy.fill == .background { return true }
-      let map = BlockMap(size: descriptor.size)
-      return state.table.waiters.contains { waiter in
-        guard let range = waiter.range else { return true }
-        let blocks = map.blocks(touching: range)
-        return own.contains { $0.overlaps(blocks) }
-      }
+      return state.table.waiters.contains { waiter in waiter.range.map { !blob.contains($0) } ?? true }
     }
   }
 }
@@ -251,6 +271,7 @@ private struct FlightSink: BlobSink {
   }
 
   var failure: ContentError? { condition.failure }
+  var hasDeclined: Bool { condition.hasDeclined }
 
   func receive(_ bytes: UnsafeRawBufferPointer, at offset: Int64) -> Bool {
     let isOutside = offset < range.lowerBound || offset + Int64(bytes.count) > range.upperBound
@@ -258,11 +279,13 @@ private struct FlightSink: BlobSink {
     blob.noteProgress()
     do throws(Errno) {
       let finished = try partial.write(bytes, at: offset)
-      if !finished.isEmpty { blob.arrived() }
+      for run in finished { blob.arrived(run) }
     } catch {
-      condition.fail(ContentError(.disk, "\(partial.path)", "\(error)"))
+      condition.fail(ContentError(.disk, "\(partial.path)", "\(error)", isDiskFull: error == .noSpace))
       return false
     }
-    return condition.isWidened ? blob.wantsMore(flight, partial) : true
+    guard condition.isWidened, !blob.wantsMore(partial) else { return true }
+    condition.decline()
+    return false
   }
 }

@@ -9,22 +9,38 @@ import Telemetry
 
 /// From partial to complete, or to bad.
 extension LazyBlob {
-  /// Hashes what came, on the disk's threads.
-  func verify() {
+  /// Hashes what came, on threads of its own.
+  ///
+  /// - Parameter chunks: that became whole.
+  func verify(_ chunks: [Int] = []) {
     guard case .partial(let blob, let verifier) = state.withLock({ $0.phase }) else { return }
-    guard verifier.request() else { return }
+    guard verifier.request(chunks) else { return }
+    state.withLock { $0.isVerifying = true }
+    store.keep(self)
     store.hashing.start {
-      switch verifier.run() {
+      let outcome = verifier.run { self.noteProgress() }
+      switch outcome {
       case .incomplete: break
-      case .failed(let error): self.failAll(with: error)
+      case .failed(let error): self.failWhole(with: error)
       case .finished(let actual): self.finish(blob, actual)
       }
+      self.state.withLock { $0.isVerifying = false }
+      self.noteProgress()
+      self.store.releaseIfIdle(self)
     }
   }
 
+  /// Hashes a blob whose bytes are all there, as an earlier process left them.
+  func verifyIfWhole() {
+    guard case .partial(let blob, _) = state.withLock({ $0.phase }), blob.isComplete else { return }
+    verify()
+  }
+
   private func finish(_ blob: PartialBlob, _ actual: Digest) {
+    // Two runs may come to the end; the first one's word stands.
+    guard case .partial = state.withLock({ $0.phase }) else { return }
     guard actual == descriptor.digest else {
-      blob.discardWhole(in: store.local.pool)
+      store.local.pool.discard(blob)
       turnBad(
         ContentError(
           .corrupt,
@@ -38,25 +54,33 @@ extension LazyBlob {
     }
     do throws(ContentError) {
       try store.local.pool.commit(blob)
-      guard let file = try store.local.pool.complete(descriptor) else {
+      guard case .file(let file, true) = try store.local.pool.complete(descriptor) else {
         throw ContentError(.disk, "\(descriptor.digest)", "the committed blob is gone")
       }
       state.withLock { $0.phase = .complete(file, isVerified: true) }
       store.metrics.committedBlobs.add()
-      store.local.distribute(descriptor.digest)
       answerReady()
+      store.local.distribute(descriptor.digest)
     } catch {
       store.log.error(
-        "a blob cannot be committed",
+        "a verified blob cannot be committed; it is served as it lies",
         metadata: ["blob": "\(descriptor.digest)", "reason": "\(error)"]
       )
-      failAll(with: error)
+      guard let file = try? blob.asBlobFile() else {
+        failAll(with: error)
+        return
+      }
+      state.withLock { $0.phase = .complete(file, isVerified: true) }
+      answerReady()
     }
-    store.releaseIfIdle(self)
   }
 
   /// In the order of design 5: readers refused, nodes marked, requests answered, pages taken out.
   private func turnBad(_ error: ContentError) {
+    // Refused before it is bad, so that nobody opens it anew in between.
+    // Of several sources the first is refused; whoever tells the truth starts anew.
+    let origins = state.withLock { Set([$0.sources.first?.origin ?? error.host ?? "", error.host ?? ""]) }
+    store.refuse(descriptor.digest, origins, error)
     state.withLock { $0.phase = .bad(error) }
     store.metrics.badBlobs.add()
     store.log.error(
@@ -65,7 +89,6 @@ extension LazyBlob {
         "blob": "\(descriptor.digest)", "registry": "\(error.host ?? "-")", "reason": "\(error.reason)",
       ]
     )
-    store.refuse(descriptor.digest, error)
     store.delegate?.blobTurnedBad(descriptor.digest)
     failAll(with: error)
     store.delegate?.pagesAreWrong(descriptor.digest)
@@ -75,36 +98,43 @@ extension LazyBlob {
   /// Hashes a file that weightfs did not write, once.
   func checkForeign() {
     let file: BlobFile? = state.withLock { state in
-      guard case .complete(let file, false) = state.phase, !state.isForeignChecked else { return nil }
-      state.isForeignChecked = true
+      guard case .complete(let file, false) = state.phase, !state.isVerifying else { return nil }
+      state.isVerifying = true
       return file
     }
     guard let file else { return }
     store.keep(self)
-    store.hashing.start {
+    store.foreign.start {
       do throws(Errno) {
         let actual = try Self.digest(of: file, self.descriptor.digest.algorithm) { self.noteProgress() }
-        if actual == self.descriptor.digest {
-          // A store that cannot be noted is hashed again next time; that is all.
-          try? VerificationRecords(root: self.store.local.root).record(file, actual)
-          self.state.withLock { $0.phase = .complete(file, isVerified: true) }
-          self.answerReady()
-        } else {
-          self.turnBad(
-            ContentError(
-              .corrupt,
-              "\(self.descriptor.digest)",
-              host: file.path.string,
-              "the file's digest is \(actual)",
-              advice: "Repair or remove the layout or store that has it"
-            )
-          )
-        }
+        self.judge(file, actual)
       } catch {
-        self.failAll(with: ContentError(.disk, "\(file.path)", "\(error)"))
+        self.failWhole(with: ContentError(.disk, "\(file.path)", "\(error)"))
       }
+      self.state.withLock { $0.isVerifying = false }
       self.store.releaseIfIdle(self)
     }
+  }
+
+  private func judge(_ file: BlobFile, _ actual: Digest) {
+    if actual == descriptor.digest {
+      // What cannot be noted is hashed again next time; that is all.
+      try? store.local.pool.noteVerified(file, actual)
+      state.withLock { $0.phase = .complete(file, isVerified: true) }
+      answerReady()
+      return
+    }
+    store.noteBadFile(file.identity)
+    store.local.pool.reject(file, descriptor.digest)
+    turnBad(
+      ContentError(
+        .corrupt,
+        "\(descriptor.digest)",
+        host: file.path.string,
+        "the file's digest is \(actual)",
+        advice: "Repair or remove the layout or store that has it"
+      )
+    )
   }
 
   private static func digest(
@@ -125,8 +155,4 @@ extension LazyBlob {
     }
     return stream.finish()
   }
-}
-
-extension PartialBlob {
-  fileprivate func discardWhole(in pool: BlobPool) { pool.discard(self) }
 }

@@ -12,6 +12,8 @@ package final class LazyBlob: Sendable {
   package let descriptor: Descriptor
   let store: BlobStore
   let state: Mutex<State>
+  /// Bytes of several sources may be here: none is served before the whole is verified.
+  private let isMixed = Atomic(false)
 
   enum Phase: Sendable {
     /// Whole, in a file.
@@ -43,7 +45,8 @@ package final class LazyBlob: Sendable {
     /// Fetching ahead failed: readers alone start something now.
     var isFillPaused = false
     var isWatched = false
-    var isForeignChecked = false
+    /// Bytes are being hashed or committed: who waits for the whole is not late.
+    var isVerifying = false
   }
 
   init(_ descriptor: Descriptor, phase: Phase, store: BlobStore) {
@@ -58,10 +61,13 @@ package final class LazyBlob: Sendable {
   ///
   /// - Parameter source: a repository that has the blob.
   func addSource(_ source: any Repository) {
-    state.withLock { state in
-      guard !state.sources.contains(where: { $0.origin == source.origin }) else { return }
+    let partial: PartialBlob? = state.withLock { state in
+      guard !state.sources.contains(where: { $0.origin == source.origin }) else { return nil }
       state.sources.append(source)
+      if case .partial(let partial, _) = state.phase { return partial }
+      return nil
     }
+    if let partial, !partial.noteOrigin(source.origin) { isMixed.store(true, ordering: .relaxed) }
   }
 
   /// What is here of it.
@@ -99,6 +105,7 @@ package final class LazyBlob: Sendable {
   /// Whether bytes may be served before all of them are verified.
   var servesPartial: Bool {
     store.policy.verify == .deferred && descriptor.size > store.policy.smallBlob
+      && !isMixed.load(ordering: .relaxed)
   }
 
   private enum Answer {
@@ -122,6 +129,10 @@ package final class LazyBlob: Sendable {
     isMetadata: Bool = false,
     reply: consuming ReadReply
   ) {
+    guard range.upperBound <= descriptor.size else {
+      reply.fail(ContentError(.corrupt, "\(descriptor.digest)", "a read behind the end of the blob"))
+      return
+    }
     let fast: Answer? = state.withLock { state in
       switch state.phase {
       case .complete(let file, let isVerified):
@@ -158,6 +169,8 @@ package final class LazyBlob: Sendable {
     // What arrived between the look and the queue has no other moment to be noticed.
     answerReady()
     if isMetadata, servesPartial { start(range, .demand) } else { demand(range) }
+    checkForeign()
+    if !servesPartial { verify() }
   }
 
   /// Answers everyone whose bytes are there.
@@ -165,8 +178,10 @@ package final class LazyBlob: Sendable {
     let ready: [(Pending, Answer)] = state.withLock { state in
       switch state.phase {
       case .complete(let file, let isVerified):
-        guard isVerified || store.policy.verify != .strict else { return [] }
-        return Self.take(&state, .file(file)) { _ in true }
+        // Who waits for the whole waits for its digest too.
+        return Self.take(&state, .file(file)) { waiter in
+          isVerified || (waiter.range != nil && store.policy.verify != .strict)
+        }
       case .partial(let blob, _):
         return Self.take(&state, .partial(blob)) { waiter in waiter.range.map { blob.contains($0) } ?? false }
       case .bad(let error):
@@ -202,13 +217,23 @@ package final class LazyBlob: Sendable {
   func fail(_ runs: [Range<Int>], with error: ContentError) {
     let failed: [Pending] = state.withLock { state in
       guard case .partial(let blob, _) = state.phase else { return [] }
-      let map = BlockMap(size: descriptor.size)
+      let lost = runs.flatMap { blob.missing(in: $0) }
       let waiters = state.table.takeReady { waiter in
         guard let range = waiter.range else { return true }
-        let blocks = map.blocks(touching: range)
-        return !blob.contains(range) && runs.contains { $0.overlaps(blocks) }
+        let blocks = BlockMap.blocks(touching: range, size: descriptor.size)
+        return lost.contains { $0.overlaps(blocks) }
       }
       return waiters.compactMap { state.pending.removeValue(forKey: $0.identifier) }
+    }
+    for pending in failed { pending.reply.fail(error) }
+  }
+
+  /// Fails everyone who waits for the whole blob, verified.
+  func failWhole(with error: ContentError) {
+    let failed: [Pending] = state.withLock { state in
+      state.table.takeReady { $0.range == nil }.compactMap {
+        state.pending.removeValue(forKey: $0.identifier)
+      }
     }
     for pending in failed { pending.reply.fail(error) }
   }
@@ -245,15 +270,18 @@ package final class LazyBlob: Sendable {
   @discardableResult
   func sweep(now: ContinuousClock.Instant) -> Bool {
     let deadline = store.policy.deadline
+    // Asked without the lock: the transfer thread must not wait for /proc.
+    let callers = state.withLock { state in
+      Set(state.pending.values.filter { now - $0.since > .milliseconds(200) }.compactMap(\.caller))
+    }
+    let dying = callers.filter { $0 > 0 && CallerState.isBeingKilled($0) }
     let (late, killed, isOver): ([Pending], [Pending], Bool) = state.withLock { state in
       var late: [Pending] = []
       var killed: [Pending] = []
       for (identifier, pending) in state.pending {
-        if let caller = pending.caller, caller > 0, now - pending.since > .milliseconds(200),
-          CallerState.isBeingKilled(caller)
-        {
+        if let caller = pending.caller, dying.contains(caller) {
           killed.append(pending)
-        } else if now - max(pending.since, state.lastProgress) > deadline {
+        } else if now - max(pending.since, state.lastProgress) > deadline, !state.isVerifying {
           late.append(pending)
         } else {
           continue
@@ -292,6 +320,11 @@ final class ReadReplyBox: Sendable {
   func file(_ descriptor: Int32, offset: Int64, count: Int) {
     guard let reply = take() else { return }
     reply.file(descriptor, offset: offset, count: count)
+  }
+
+  func bytes(_ bytes: [UInt8]) {
+    guard let reply = take() else { return }
+    reply.bytes(bytes)
   }
 
   func fail(_ error: ContentError) {

@@ -21,6 +21,8 @@ package actor ArtifactLoader {
   private let log: Logger
   private var known: [Key: LoadedArtifact] = [:]
   private var order: [Key] = []
+  /// Grows with each blob that turned out wrong.
+  private var generation = 0
   private var pending: [Key: Task<Result<LoadedArtifact, ContentError>, Never>] = [:]
 
   // Open folders hold their artifacts themselves; this many more are kept for those who come back.
@@ -65,6 +67,7 @@ package actor ArtifactLoader {
     _ resolution: ReferenceResolver.Resolution
   ) async throws(ContentError) -> LoadedArtifact {
     let key = Key(reference: reference, digest: resolution.descriptor.digest)
+    let before = generation
     if let artifact = known[key] { return artifact }
     let task: Task<Result<LoadedArtifact, ContentError>, Never>
     if let running = pending[key] {
@@ -80,8 +83,10 @@ package actor ArtifactLoader {
       pending[key] = task
     }
     let result = await task.value
-    pending[key] = nil
+    if pending[key] == task { pending[key] = nil }
     let artifact = try result.get()
+    // What was read before a blob of it turned out wrong is read anew.
+    guard generation == before else { return try await load(reference, resolution) }
     if known.updateValue(artifact, forKey: key) == nil { order.append(key) }
     if order.count > Self.limit { known[order.removeFirst()] = nil }
     return artifact
@@ -91,6 +96,8 @@ package actor ArtifactLoader {
   ///
   /// - Parameter digest: of the blob.
   package func forget(_ digest: Digest) async {
+    generation += 1
+    pending = [:]
     await indexes.remove(digest)
     let affected = known.filter { $0.value.manifest.layers.contains { $0.digest == digest } }.map(\.key)
     for key in affected { known[key] = nil }
@@ -241,7 +248,7 @@ package actor ArtifactLoader {
         guard let next = index.manifest(for: .current) else {
           throw ContentError(.notFound, "\(current.digest)", "the index lists no manifest that can be used")
         }
-        current = next
+        current = next.asManifest
       }
     }
     throw ContentError(.invalid, "\(root.digest)", "indexes lie more than 4 deep in each other")

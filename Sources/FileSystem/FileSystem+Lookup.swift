@@ -58,7 +58,9 @@ extension FileSystem {
         if let found, !found.isUnconfirmed { return .success(found.entry) }
         // The on-disk spelling of a real artifact goes before a namespace that nobody confirms.
         for decoding in decodings {
-          if let other = try await self.lookUp(decoding, name, in: node, prefix) {
+          // It is only one way to read the name: a refusal is no answer to another.
+          if let other = try await self.attempt(decoding, name, in: node, prefix) {
+            if let found { self.forget(found.entry.node, 1) }
             return .success(other.entry)
           }
         }
@@ -66,6 +68,20 @@ extension FileSystem {
       } catch {
         return self.failed(error)
       }
+    }
+  }
+
+  private func attempt(
+    _ decoding: NameRules.Name,
+    _ name: EntryName,
+    in node: Node,
+    _ prefix: Prefix
+  ) async throws(ContentError) -> Found? {
+    do throws(ContentError) {
+      return try await lookUp(decoding, name, in: node, prefix)
+    } catch {
+      if error.code == .unauthorized || error.code == .invalid { return nil }
+      throw error
     }
   }
 
@@ -149,11 +165,14 @@ extension FileSystem {
   }
 
   private func entry(_ node: Node, _ entryTimeout: Duration) -> Entry {
-    Entry(
+    // The time of an artifact is known once its manifest was read.
+    var isKnown = true
+    if case .artifact(let slot) = node.kind, slot.bound == nil { isKnown = false }
+    return Entry(
       node: node.identifier,
       attributes: attributes(of: node),
       entryTimeout: entryTimeout,
-      attributeTimeout: Self.longTimeout
+      attributeTimeout: isKnown ? Self.longTimeout : .zero
     )
   }
 
@@ -230,6 +249,8 @@ extension FileSystem {
     if let name = EntryName(node.path.split(separator: "/").last.map { Array($0.utf8) } ?? []) {
       state.withLock { state in
         state.nodes.alias(node, .artifact(parent: node.parent, name: name, digest: artifact.root.digest))
+        // From now on it is this manifest's: the next listing that does not resolve makes a node of its own.
+        state.nodes.remove(.artifact(parent: node.parent, name: name, digest: nil), of: node)
       }
     }
     return artifact
@@ -271,6 +292,7 @@ extension FileSystem {
   static func fileKey(_ node: FileTree.Node, _ content: FileContent) -> FileNode.Key {
     FileNode.Key(
       digest: content.blob.digest,
+      blobSize: content.blob.size,
       offset: content.extents.first?.blobOffset ?? 0,
       size: content.size,
       mode: node.mode,

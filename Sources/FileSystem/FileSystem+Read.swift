@@ -43,10 +43,17 @@ extension FileSystem {
 
   private func openBlob(_ file: FileNode) async throws(ContentError) -> LazyBlob {
     var opened: LazyBlob?
+    var failure: ContentError?
     for home in file.homes {
-      opened = try await store.open(file.content.blob, layout: home.layout, source: home.source)
+      do throws(ContentError) {
+        opened = try await store.open(file.content.blob, layout: home.layout, source: home.source)
+      } catch {
+        // Another place may have it right.
+        failure = failure ?? error
+      }
     }
     if let opened { return opened }
+    if let failure { throw failure }
     return try await store.open(file.content.blob, layout: nil, source: nil)
   }
 
@@ -69,7 +76,7 @@ extension FileSystem {
       reply.fail(ContentError(.stale, "", "a read of a file that is not open"))
       return
     }
-    let end = min(offset + Int64(count), file.content.size)
+    let end = offset < file.content.size ? min(file.content.size, offset + Int64(count)) : offset
     // Every file is one run of its blob: sparse members are left out of trees.
     guard offset >= 0, offset < end, let extent = file.content.extents.first else {
       reply.bytes(UnsafeRawBufferPointer(start: nil, count: 0))

@@ -214,6 +214,11 @@ extension FileSystem: BlobStoreDelegate {
         file.isBad = true
         state.nodes.retire(node)
       }
+      // Trees whose offsets were read from it are made anew.
+      for node in state.nodes.folders(of: digest) {
+        if case .artifact(let slot) = node.kind { slot.unbind() }
+        state.nodes.retire(node)
+      }
     }
     let loader = loader
     Task { await loader.forget(digest) }

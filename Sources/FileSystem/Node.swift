@@ -53,6 +53,9 @@ final class ArtifactSlot: Sendable {
 
   var bound: LoadedArtifact? { artifact.withLock { $0 } }
 
+  /// Lets go of a tree that was made from wrong bytes.
+  func unbind() { if reference != nil { artifact.withLock { $0 = nil } } }
+
   /// Binds the folder, unless it is bound: what is open keeps its tree.
   func bind(_ loaded: LoadedArtifact) -> LoadedArtifact {
     artifact.withLock { artifact in
@@ -67,6 +70,8 @@ final class ArtifactSlot: Sendable {
 final class FileNode: Sendable {
   struct Key: Hashable, Sendable {
     let digest: Digest
+    /// What the manifest says of the blob: a size that lies must not be shared.
+    let blobSize: Int64
     let offset: Int64
     let size: Int64
     let mode: UInt32

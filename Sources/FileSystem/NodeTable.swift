@@ -59,6 +59,25 @@ struct NodeTable {
     identifiers[key] = node.identifier
   }
 
+  /// Takes a key of a node away.
+  mutating func remove(_ key: Key, of node: Node) {
+    guard identifiers[key] == node.identifier else { return }
+    identifiers[key] = nil
+    slots[node.identifier]?.keys.removeAll { $0 == key }
+  }
+
+  /// The nodes of folders and links whose tree was made from a blob.
+  func folders(of digest: Digest) -> [Node] {
+    func isMade(from artifact: LoadedArtifact) -> Bool { artifact.manifest.layers.contains { $0.digest == digest } }
+    return slots.values.compactMap { slot in
+      switch slot.node.kind {
+      case .folder(let artifact, _), .link(let artifact, _): isMade(from: artifact) ? slot.node : nil
+      case .artifact(let artifactSlot): artifactSlot.bound.map(isMade) ?? false ? slot.node : nil
+      case .root, .registry, .prefix, .file: nil
+      }
+    }
+  }
+
   /// Makes the next look-up of the same key make another node.
   ///
   /// The old one lives until it is forgotten.

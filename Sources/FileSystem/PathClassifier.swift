@@ -93,7 +93,7 @@ package actor PathClassifier {
       pending[key] = task
     }
     let result = await task.value
-    pending[key] = nil
+    if pending[key] == task { pending[key] = nil }
     let answer = try result.get()
     if memory.count >= Self.limit { memory = [:] }
     switch answer {
@@ -136,11 +136,12 @@ package actor PathClassifier {
       mayBeComponent: mayBeComponent,
       isKnown: known.components.contains(name)
     )
-    let (tagResult, repositoryResult) = await (tag, repository)
+    let tagResult = await tag
     if case .success(let answer?) = tagResult { return answer }
-    if case .success(let answer?) = repositoryResult { return answer }
-    // Both unknown. A registry that did not answer at all is no proof of absence.
+    // A tag wins, so whether there is one must be known: no answer is no proof of absence.
     if case .failure(let error) = tagResult { throw error }
+    let repositoryResult = await repository
+    if case .success(let answer?) = repositoryResult { return answer }
     if case .failure(let error) = repositoryResult { throw error }
     guard mayBeComponent else { return .absent }
     if options.namespaces.contains(
@@ -184,7 +185,8 @@ package actor PathClassifier {
     let path = (prefix.components + [name]).joined(separator: "/")
     if isKnown {
       let inner = await local.children(registry: prefix.registry, components: prefix.components + [name])
-      return .success(inner.targets.isEmpty ? .namespace : .repository)
+      if !inner.targets.isEmpty { return .success(.repository) }
+      if options.isOffline { return .success(.namespace) }
     }
     guard !options.isOffline, let repository = RepositoryName(registry: prefix.registry, path: path) else {
       return .success(nil)
@@ -194,8 +196,8 @@ package actor PathClassifier {
       return .success(.repository)
     } catch {
       switch error.code {
-      case .notFound, .unauthorized, .invalid: return .success(nil)
-      default: return .failure(error)
+      case .notFound, .unauthorized, .invalid: return .success(isKnown ? .namespace : nil)
+      default: return isKnown ? .success(.namespace) : .failure(error)
       }
     }
   }

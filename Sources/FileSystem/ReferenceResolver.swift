@@ -128,7 +128,7 @@ package actor ReferenceResolver {
       let same = found?.descriptor.digest == descriptor.digest ? found : nil
       return Resolution(descriptor: descriptor, local: same, expires: expires)
     } catch {
-      guard let found, error.code == .unreachable || error.code == .timedOut else { throw error }
+      guard let found, [.unreachable, .timedOut, .invalid, .corrupt].contains(error.code) else { throw error }
       metrics.staleResolutions.add()
       log.warning(
         "a registry does not answer: the last known resolution stays in force",

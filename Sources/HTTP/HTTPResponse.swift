@@ -68,6 +68,8 @@ package struct HTTPError: Error, Sendable, CustomStringConvertible {
     /// A body that ends before its length, a broken response.
     case broken
     case redirect
+    /// More bytes than the caller takes.
+    case tooLong
   }
 
   package let code: Code

@@ -30,6 +30,10 @@ package enum RedirectPolicy {
     guard !(request.url.scheme == "https" && url.scheme == "http") else {
       throw HTTPError(.redirect, "\(request.url) redirects from https to plain http (\(url)): refused")
     }
+    // The body of a POST may be a refresh token.
+    guard request.method != .post || url.hasSameOrigin(as: request.url) || status == 303 else {
+      throw HTTPError(.redirect, "\(request.url) redirects a POST to another host (\(url)): refused")
+    }
     var next = request
     next.url = url
     if !url.hasSameOrigin(as: request.url) { next.authorization = nil }

@@ -68,7 +68,7 @@ final class Transfer {
     if isRedirect {
       // What a redirect says beside its Location is read so that the connection can serve again, within reason.
       redirectBytes += bytes.count
-      return redirectBytes <= 64 << 10
+      return redirectBytes <= 1 << 20
     }
     received += UInt64(bytes.count)
     guard deliverHead() else { return false }

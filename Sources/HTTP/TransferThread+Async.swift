@@ -71,7 +71,7 @@ private final class Collector: ResponseReceiver {
       if state.isTooLong {
         let place = state.response.map { "\($0.url)" } ?? ""
         return (
-          state.continuation, .failure(HTTPError(.broken, "\(place): the body has more than \(limit) bytes"))
+          state.continuation, .failure(HTTPError(.tooLong, "\(place): the body has more than \(limit) bytes"))
         )
       }
       if let error { return (state.continuation, .failure(error)) }

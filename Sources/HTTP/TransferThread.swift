@@ -146,7 +146,11 @@ package final class TransferThread: Sendable {
     configure(transfer)
     active[identifier] = transfer
     metrics.httpRequests.add()
-    curl_multi_add_handle(multi.pointer, transfer.handle)
+    guard curl_multi_add_handle(multi.pointer, transfer.handle) == CURLM_OK else {
+      active[identifier] = nil
+      receiver.finish(HTTPError(.broken, "libcurl cannot start another transfer"))
+      return
+    }
   }
 
   private func configure(_ transfer: Transfer) {
@@ -171,6 +175,8 @@ package final class TransferThread: Sendable {
       max(1, (request.stallTimeout.milliseconds + 999) / 1000)
     )
     if let total = request.totalTimeout { _ = ccurl_set_long(handle, CURLOPT_TIMEOUT_MS, total.milliseconds) }
+    // This machine is not asked for through a proxy: plain HTTP is allowed because it does not leave the machine.
+    if request.url.isLoopback { _ = ccurl_set_string(handle, CURLOPT_NOPROXY, "*") }
     certificates.apply(to: handle)
     // Bytes are counted and hashed as the registry keeps them.
     transfer.addHeader("Accept-Encoding", "identity")
@@ -217,7 +223,7 @@ package final class TransferThread: Sendable {
   }
 
   private func finish(_ transfer: Transfer, _ code: CURLcode, _ active: inout [UInt64: Transfer]) {
-    if transfer.isRedirect, code == CURLE_OK || code == CURLE_WRITE_ERROR {
+    if transfer.isRedirect, code == CURLE_OK {
       var location: UnsafeMutableRawPointer?
       _ = ccurl_get_pointer(transfer.handle, CURLINFO_REDIRECT_URL, &location)
       if let location {

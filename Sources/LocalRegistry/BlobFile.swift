@@ -86,6 +86,9 @@ package struct FileIdentity: Sendable, Hashable {
   package let modified: Int64
   package let isRegular: Bool
 
+  /// Whether both are one file, whatever was written to it.
+  func isSameFile(as other: FileIdentity) -> Bool { device == other.device && inode == other.inode }
+
   /// Asks the file system.
   ///
   /// - Parameter descriptor: of an open file.

@@ -38,24 +38,43 @@ package final class BlobPool: Sendable {
     return identifier.count == 16 ? identifier : (0..<16).map { _ in UInt8.random(in: 0...255) }
   }
 
+  /// What the pool has under a digest.
+  package enum Complete: Sendable {
+    case none
+    case file(BlobFile, isVerified: Bool)
+    /// The file was written since its commit, by another program through a hard link, and is out of the way now.
+    case setAside
+  }
+
   /// Opens a complete blob.
   ///
-  /// One whose file was written since its commit is set aside: other programs write through hard links.
-  ///
   /// - Parameter descriptor: of the blob.
-  /// - Returns: nil where it is not complete here.
-  /// - Throws: `ContentError`.
-  package func complete(_ descriptor: Descriptor) throws(ContentError) -> BlobFile? {
-    let path = root.blob(descriptor.digest)
+  /// - Returns: a file without a record of its commit is not verified.
+  /// - Throws: `ContentError`; `corrupt` where the descriptor's size is a lie.
+  package func complete(_ descriptor: Descriptor) throws(ContentError) -> Complete {
+    let digest = descriptor.digest
+    let path = root.blob(digest)
+    let record: VerificationRecords.PoolRecord
+    let file: BlobFile
     do throws(Errno) {
-      guard let file = try BlobFile.open(path) else { return nil }
-      let record = VerificationRecords(root: root)
-      if file.size == descriptor.size, record.covers(file, descriptor.digest) { return file }
-      try setAside(descriptor.digest)
-      return nil
+      guard let found = try BlobFile.open(path) else { return .none }
+      file = found
+      record = VerificationRecords(root: root).poolRecord(found.identity, digest)
+      if record == .different || (record == .none && file.size != descriptor.size) {
+        try setAside(digest)
+        return .setAside
+      }
     } catch {
       throw ContentError(.disk, "\(path)", error)
     }
+    guard file.size == descriptor.size else {
+      throw ContentError(
+        .corrupt,
+        "\(digest)",
+        "the blob has \(file.size) bytes, the manifest says \(descriptor.size)"
+      )
+    }
+    return .file(file, isVerified: record == .same)
   }
 
   /// Whether a blob is complete here, by its size alone.
@@ -72,14 +91,18 @@ package final class BlobPool: Sendable {
   /// - Returns: what was asked for.
   /// - Throws: `ContentError`.
   package func partial(_ descriptor: Descriptor) throws(ContentError) -> PartialBlob {
-    if let blob = open.withLock({ $0[descriptor.digest]?.blob }) { return blob }
+    if let blob = open.withLock({ $0[descriptor.digest]?.blob }), blob.descriptor.size == descriptor.size {
+      return blob
+    }
     let path = root.partial(descriptor.digest)
     do throws(Errno) {
-      let lock = try FileLock(waitingFor: root.locks.appending("partial-\(descriptor.digest.hex)"))
+      let lock = try namesLock(descriptor.digest)
       defer { withExtendedLifetime(lock) {} }
       let blob = try PartialBlob.open(descriptor, path: path, bootIdentifier: bootIdentifier)
       return open.withLock { open in
-        if let other = open[descriptor.digest]?.blob { return other }
+        if let other = open[descriptor.digest]?.blob, other.descriptor.size == descriptor.size {
+          return other
+        }
         open[descriptor.digest] = WeakPartial(blob: blob)
         return blob
       }
@@ -106,31 +129,63 @@ package final class BlobPool: Sendable {
     return blocks.presentBytes
   }
 
-  /// Puts a complete and verified partial blob under its digest: to the disk, linked, the folder to the disk.
+  /// Held while a partial blob's names are made, linked or removed: they are the same in every process.
+  private func namesLock(_ digest: Digest) throws(Errno) -> FileLock {
+    try FileLock(waitingFor: root.locks.appending("partial-\(digest.hex)"))
+  }
+
+  /// Puts a complete and verified partial blob under its digest: to the disk, recorded, linked, the folder to the disk.
   ///
   /// - Parameter blob: whose digest was just found right.
   /// - Throws: `ContentError`.
   package func commit(_ blob: PartialBlob) throws(ContentError) {
     let digest = blob.descriptor.digest
-    let final = root.blob(digest)
     do throws(Errno) {
       try Disk.synchronize(blob.file)
-      guard fchmod(blob.file.rawValue, 0o444) == 0 else { throw Errno(rawValue: errno) }
-      do throws(Errno) {
-        try Disk.link(blob.path, to: final)
-      } catch .fileExists {
-        // Another process committed the same file, or the same bytes.
-      } catch .noSuchFileOrDirectory where Disk.exists(final) {
-        // The same, and it removed the partial name already.
-      }
-      if let file = try BlobFile.open(final) { try VerificationRecords(root: root).record(file, digest) }
+      let lock = try namesLock(digest)
+      defer { withExtendedLifetime(lock) {} }
+      try makeRoom(for: blob)
+      if !Disk.exists(root.blob(digest)) { try name(blob) }
       try Disk.synchronizeFolder(root.blobs(digest.algorithm))
-      try Disk.remove(blob.path)
-      try Disk.remove(blob.mapPath)
+      try removeNames(blob)
     } catch {
-      throw ContentError(.disk, "\(final)", error)
+      throw ContentError(.disk, "\(root.blob(digest))", error)
     }
     open.withLock { $0[digest] = nil }
+  }
+
+  /// Moves a file away that lies under the digest and is not known to be right.
+  private func makeRoom(for blob: PartialBlob) throws(Errno) {
+    let digest = blob.descriptor.digest
+    guard let there = try? FileIdentity(at: root.blob(digest)) else { return }
+    let own = try FileIdentity(of: blob.file)
+    if there.isSameFile(as: own) { return }
+    // Another process was first; what it committed is as good, unless somebody wrote to it since.
+    if VerificationRecords(root: root).poolRecord(there, digest) != .same { try setAside(digest) }
+  }
+
+  /// Records and links a verified blob, in this order: no name is ever without its record.
+  private func name(_ blob: PartialBlob) throws(Errno) {
+    let digest = blob.descriptor.digest
+    try VerificationRecords(root: root).recordPool(try FileIdentity(of: blob.file), digest)
+    var isLinked = true
+    do throws(Errno) {
+      // By descriptor: the name may be another's by now.
+      try Disk.link(blob.file, to: root.blob(digest))
+    } catch {
+      guard error == .notPermitted || error == .notSupported else { throw error }
+      isLinked = false
+    }
+    if !isLinked { try Disk.rename(blob.path, to: root.blob(digest)) }
+    guard fchmod(blob.file.rawValue, 0o444) == 0 else { throw Errno(rawValue: errno) }
+  }
+
+  /// Takes the names of a partial blob away, if they are still its own.
+  private func removeNames(_ blob: PartialBlob) throws(Errno) {
+    let own = try FileIdentity(of: blob.file)
+    guard let named = try? FileIdentity(at: blob.path), named.isSameFile(as: own) else { return }
+    try Disk.remove(blob.path)
+    try Disk.remove(blob.mapPath)
   }
 
   /// Throws a partial blob away whose bytes turned out wrong.
@@ -139,9 +194,42 @@ package final class BlobPool: Sendable {
   ///
   /// - Parameter blob: the bad one.
   package func discard(_ blob: PartialBlob) {
-    try? Disk.remove(blob.path)
-    try? Disk.remove(blob.mapPath)
-    open.withLock { $0[blob.descriptor.digest] = nil }
+    let digest = blob.descriptor.digest
+    if let lock = try? namesLock(digest) {
+      try? removeNames(blob)
+      withExtendedLifetime(lock) {}
+    }
+    open.withLock { open in
+      if open[digest]?.blob === blob { open[digest] = nil }
+    }
+  }
+
+  /// Notes that a file that weightfs did not write, or has no record of, holds a blob.
+  ///
+  /// - Parameters:
+  ///   - file: whose bytes were hashed.
+  ///   - digest: that came out.
+  /// - Throws: `ContentError`.
+  package func noteVerified(_ file: BlobFile, _ digest: Digest) throws(ContentError) {
+    let records = VerificationRecords(root: root)
+    do throws(Errno) {
+      if file.path == root.blob(digest) {
+        try records.recordPool(file.identity, digest)
+      } else {
+        try records.record(file, digest)
+      }
+    } catch {
+      throw ContentError(.disk, "\(root.verified)", error)
+    }
+  }
+
+  /// Moves a file out of the way if it is the pool's and its bytes are not what its name says.
+  ///
+  /// - Parameters:
+  ///   - file: whose bytes were hashed.
+  ///   - digest: of its name.
+  package func reject(_ file: BlobFile, _ digest: Digest) {
+    if file.path == root.blob(digest) { try? setAside(digest) }
   }
 
   /// Stores a small blob that is in memory and verified.
@@ -154,11 +242,9 @@ package final class BlobPool: Sendable {
     let path = root.blob(digest)
     if (try? FileIdentity(at: path))?.size == Int64(bytes.count) { return }
     try Disk.replace(path, with: bytes, permissions: [.ownerRead, .groupRead, .otherRead])
-    do throws(Errno) {
-      if let file = try BlobFile.open(path) { try VerificationRecords(root: root).record(file, digest) }
-    } catch {
-      throw ContentError(.disk, "\(path)", error)
-    }
+    guard let identity = try? FileIdentity(at: path) else { return }
+    // A blob without a record is hashed again; that is all.
+    try? VerificationRecords(root: root).recordPool(identity, digest)
   }
 
   /// Puts a complete blob into a layout: a reflink where the file system has them, else a hard link, else a copy.
@@ -197,7 +283,7 @@ package final class BlobPool: Sendable {
   private static let clone: UInt = 0x4004_9409
 
   private func reflink(_ file: BlobFile, to target: FilePath) throws(Errno) -> Bool {
-    let temporary = FilePath("\(target).\(getpid()).clone")
+    let temporary = FilePath("\(target).\(UInt64.random(in: 0 ... .max)).clone")
     let output = try Disk.open(
       temporary,
       .writeOnly,
@@ -214,25 +300,30 @@ package final class BlobPool: Sendable {
   }
 
   private func copy(_ file: BlobFile, to target: FilePath) throws(Errno) {
-    let temporary = FilePath("\(target).\(getpid()).copy")
+    let temporary = FilePath("\(target).\(UInt64.random(in: 0 ... .max)).copy")
     let output = try Disk.open(
       temporary,
       .writeOnly,
-      options: [.create, .truncate, .closeOnExec],
+      options: [.create, .exclusiveCreate, .closeOnExec],
       permissions: [.ownerReadWrite, .groupRead, .otherRead]
     )
     defer { try? output.close() }
-    let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 20, alignment: 4096)
-    defer { buffer.deallocate() }
-    var position: Int64 = 0
-    while position < file.size {
-      let count = try Disk.read(file.descriptor, into: buffer, at: position)
-      guard count > 0 else { throw Errno.ioError }
-      try Disk.write(output, UnsafeRawBufferPointer(rebasing: buffer[..<count]), at: position)
-      position += Int64(count)
+    do throws(Errno) {
+      let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 20, alignment: 4096)
+      defer { buffer.deallocate() }
+      var position: Int64 = 0
+      while position < file.size {
+        let count = try Disk.read(file.descriptor, into: buffer, at: position)
+        guard count > 0 else { throw Errno.ioError }
+        try Disk.write(output, UnsafeRawBufferPointer(rebasing: buffer[..<count]), at: position)
+        position += Int64(count)
+      }
+      try Disk.synchronize(output)
+      try Disk.rename(temporary, to: target)
+    } catch {
+      try? Disk.remove(temporary)
+      throw error
     }
-    try Disk.synchronize(output)
-    try Disk.rename(temporary, to: target)
   }
 
   /// Moves a blob that is not what its name says out of the way; nothing of it is served again.

@@ -61,10 +61,18 @@ package struct BlockMap: Sendable, Equatable {
   ///
   /// - Parameter range: bytes within the blob.
   /// - Returns: what was asked for.
-  package func blocks(touching range: Range<Int64>) -> Range<Int> {
+  package func blocks(touching range: Range<Int64>) -> Range<Int> { Self.blocks(touching: range, size: size) }
+
+  /// The blocks that a range of bytes of a blob lies in.
+  ///
+  /// - Parameters:
+  ///   - range: bytes within the blob.
+  ///   - size: of the blob.
+  /// - Returns: their numbers.
+  package static func blocks(touching range: Range<Int64>, size: Int64) -> Range<Int> {
     guard !range.isEmpty else { return 0..<0 }
-    let first = Int(range.lowerBound / Self.blockSize)
-    let end = Int((min(range.upperBound, size) + Self.blockSize - 1) / Self.blockSize)
+    let first = Int(range.lowerBound / blockSize)
+    let end = Int((min(range.upperBound, size) + blockSize - 1) / blockSize)
     return first..<max(first, end)
   }
 
@@ -72,9 +80,23 @@ package struct BlockMap: Sendable, Equatable {
   ///
   /// - Parameter blocks: their numbers.
   /// - Returns: what was asked for.
-  package func bytes(of blocks: Range<Int>) -> Range<Int64> {
-    Int64(blocks.lowerBound) * Self.blockSize..<min(Int64(blocks.upperBound) * Self.blockSize, size)
+  package func bytes(of blocks: Range<Int>) -> Range<Int64> { Self.bytes(of: blocks, size: size) }
+
+  /// The bytes of some blocks of a blob.
+  ///
+  /// - Parameters:
+  ///   - blocks: their numbers.
+  ///   - size: of the blob.
+  /// - Returns: within the blob.
+  package static func bytes(of blocks: Range<Int>, size: Int64) -> Range<Int64> {
+    Int64(blocks.lowerBound) * blockSize..<min(Int64(blocks.upperBound) * blockSize, size)
   }
+
+  /// How many blocks a blob has.
+  ///
+  /// - Parameter size: of the blob.
+  /// - Returns: the last one may be shorter.
+  package static func blockCount(size: Int64) -> Int { Int((size + blockSize - 1) / blockSize) }
 
   /// The bytes of a chunk.
   ///

@@ -109,6 +109,13 @@ enum Disk {
     guard result == 0 else { throw Errno(rawValue: errno) }
   }
 
+  /// Gives an open file a name, whatever names it has.
+  static func link(_ file: FileDescriptor, to: FilePath) throws(Errno) {
+    let source = "/proc/self/fd/\(file.rawValue)"
+    let result = to.withPlatformString { linkat(AT_FDCWD, source, AT_FDCWD, $0, AT_SYMLINK_FOLLOW) }
+    guard result == 0 else { throw Errno(rawValue: errno) }
+  }
+
   /// The names in a folder, without `.` and `..`, sorted; none where it does not exist.
   static func names(in path: FilePath) throws(Errno) -> [String] {
     guard let folder = path.withPlatformString({ opendir($0) }) else {
@@ -213,6 +220,6 @@ extension ContentError {
       case .permissionDenied: "Check the owner and mode of the path, or choose another with --registry-root"
       default: nil
       }
-    self.init(code, subject, "\(error)", advice: advice)
+    self.init(code, subject, "\(error)", advice: advice, isDiskFull: error == .noSpace)
   }
 }

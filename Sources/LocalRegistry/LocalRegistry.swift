@@ -88,7 +88,7 @@ package final class LocalRegistry: Sendable {
         return LocalArtifact(
           descriptor: entry,
           repository: repository,
-          wasFetched: record?.digest == entry.digest,
+          wasFetched: record?.digest == entry.digest || record?.previous == entry.digest,
           isAdditional: false
         )
       }
@@ -198,10 +198,10 @@ package final class LocalRegistry: Sendable {
         defer { withExtendedLifetime(lock) {} }
         let before = OriginRecord.read(self.root, reference)
         let isThere = OCIDirectory.exists(at: place)
+        try self.noteOrigin(reference, descriptor, previous: before?.digest)
         if !isThere || before?.digest != descriptor.digest {
           try self.write(place, reference, descriptor, documents, blobs)
         }
-        try self.noteOrigin(reference, descriptor)
       } catch {
         throw ContentError(.disk, "\(place)", error)
       }
@@ -231,11 +231,16 @@ package final class LocalRegistry: Sendable {
     }
   }
 
-  private func noteOrigin(_ reference: Reference, _ descriptor: Descriptor) throws(Errno) {
+  private func noteOrigin(
+    _ reference: Reference,
+    _ descriptor: Descriptor,
+    previous: Digest?
+  ) throws(Errno) {
     do throws(ContentError) {
       let record = OriginRecord(
         reference: reference,
         descriptor: descriptor,
+        previous: previous,
         resolved: Int64(Glibc.time(nil))
       )
       try record.write(root, reference)
@@ -277,6 +282,24 @@ package final class LocalRegistry: Sendable {
       try self.pool.store(bytes, digest: digest)
       self.distribute(digest)
     }
+  }
+
+  /// Whether a layout lies in this root, so that its blobs are links to the pool's and may be replaced.
+  ///
+  /// - Parameter layout: an oci-dir.
+  /// - Returns: true if so.
+  package func owns(_ layout: OCIDirectory) -> Bool { layout.path.starts(with: root.path) }
+
+  /// Takes a damaged blob out of a layout of this root.
+  ///
+  /// - Parameters:
+  ///   - digest: of the blob.
+  ///   - layout: where it lies.
+  package func remove(_ digest: Digest, from layout: OCIDirectory) {
+    guard owns(layout) else { return }
+    try? Disk.remove(
+      layout.path.appending("blobs").appending(digest.algorithm.rawValue).appending(digest.hex)
+    )
   }
 
   /// Puts a blob that was just committed into the layouts that want it.

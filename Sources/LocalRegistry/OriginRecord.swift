@@ -10,6 +10,8 @@ package struct OriginRecord: Sendable, Codable, Equatable {
   package let digest: Digest
   package let mediaType: MediaType
   package let size: Int64
+  /// What it stood for before: the index on disk may still say so after a crash between the two writes.
+  package let previous: Digest?
   /// Seconds since 1970 when the registry last said so.
   package let resolved: Int64
 
@@ -18,8 +20,10 @@ package struct OriginRecord: Sendable, Codable, Equatable {
   /// - Parameters:
   ///   - reference: what was resolved.
   ///   - descriptor: what it stands for.
+  ///   - previous: what it stood for before.
   ///   - resolved: when, seconds since 1970.
-  init(reference: Reference, descriptor: Descriptor, resolved: Int64) {
+  init(reference: Reference, descriptor: Descriptor, previous: Digest?, resolved: Int64) {
+    self.previous = previous
     self.reference = "\(reference)"
     digest = descriptor.digest
     mediaType = descriptor.mediaType

@@ -65,14 +65,57 @@ package final class PartialBlob: Sendable {
     bootIdentifier: [UInt8]
   ) throws(Errno) -> PartialBlob {
     let mapPath = FilePath(path.string + ".chunks")
+    if let found = try existing(descriptor, path, mapPath, bootIdentifier) { return found }
+    // What is there under these names may be somebody's who has it open: it loses its names, never its bytes.
+    try Disk.remove(path)
+    try Disk.remove(mapPath)
     let permissions: FilePermissions = [.ownerReadWrite, .groupRead, .otherRead]
-    let options: FileDescriptor.OpenOptions = [.create, .closeOnExec, .noFollow]
+    let options: FileDescriptor.OpenOptions = [.create, .exclusiveCreate, .closeOnExec]
     let file = try Disk.open(path, .readWrite, options: options, permissions: permissions)
     do throws(Errno) {
-      let mapDescriptor = try Disk.open(mapPath, .readWrite, options: options, permissions: permissions)
+      guard ftruncate(file.rawValue, off_t(descriptor.size)) == 0 else { throw Errno(rawValue: errno) }
+      let mapFile = try Disk.open(mapPath, .readWrite, options: options, permissions: permissions)
+      let map = PartialMapFile(descriptor: mapFile, size: descriptor.size)
       do throws(Errno) {
-        let map = PartialMapFile(descriptor: mapDescriptor, size: descriptor.size)
-        let blocks = try load(map, file: file, size: descriptor.size, bootIdentifier: bootIdentifier)
+        try map.reset(bootIdentifier: bootIdentifier)
+      } catch {
+        try? mapFile.close()
+        throw error
+      }
+      let blocks = BlockMap(size: descriptor.size)
+      return PartialBlob(
+        descriptor: descriptor,
+        file: file,
+        map: map,
+        blocks: blocks,
+        path: path,
+        mapPath: mapPath
+      )
+    } catch {
+      try? file.close()
+      throw error
+    }
+  }
+
+  /// The partial blob of an earlier process; nil where there is none that can be gone on with.
+  private static func existing(
+    _ descriptor: Descriptor,
+    _ path: FilePath,
+    _ mapPath: FilePath,
+    _ bootIdentifier: [UInt8]
+  ) throws(Errno) -> PartialBlob? {
+    let options: FileDescriptor.OpenOptions = [.closeOnExec, .noFollow]
+    guard let file = try? Disk.open(path, .readWrite, options: options) else { return nil }
+    guard let mapFile = try? Disk.open(mapPath, .readWrite, options: options) else {
+      try? file.close()
+      return nil
+    }
+    do throws(Errno) {
+      let map = PartialMapFile(descriptor: mapFile, size: descriptor.size)
+      if try FileIdentity(of: file).size == descriptor.size, let boot = try map.bootIdentifier() {
+        let isSameBoot = boot == bootIdentifier
+        let blocks = try load(map, file: file, size: descriptor.size, isTrusted: isSameBoot)
+        if !isSameBoot { try map.writeHeader(bootIdentifier: bootIdentifier) }
         return PartialBlob(
           descriptor: descriptor,
           file: file,
@@ -81,12 +124,13 @@ package final class PartialBlob: Sendable {
           path: path,
           mapPath: mapPath
         )
-      } catch {
-        try? mapDescriptor.close()
-        throw error
       }
+      try? file.close()
+      try? mapFile.close()
+      return nil
     } catch {
       try? file.close()
+      try? mapFile.close()
       throw error
     }
   }
@@ -95,22 +139,13 @@ package final class PartialBlob: Sendable {
     _ map: PartialMapFile,
     file: FileDescriptor,
     size: Int64,
-    bootIdentifier: [UInt8]
+    isTrusted: Bool
   ) throws(Errno) -> BlockMap {
     var blocks = BlockMap(size: size)
-    let boot = try map.bootIdentifier()
-    let length = try FileIdentity(of: file).size
-    guard let boot, length == size else {
-      try map.reset(bootIdentifier: bootIdentifier)
-      guard ftruncate(file.rawValue, 0) == 0, ftruncate(file.rawValue, off_t(size)) == 0 else {
-        throw Errno(rawValue: errno)
-      }
-      return blocks
-    }
     for (block, value) in try map.states(of: 0..<blocks.blockCount).enumerated() where value == 1 {
       blocks.insert(block..<block + 1)
     }
-    guard boot != bootIdentifier else { return blocks }
+    guard !isTrusted else { return blocks }
     let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: Int(BlockMap.chunkSize), alignment: 4096)
     defer { buffer.deallocate() }
     for chunk in 0..<blocks.chunkCount {
@@ -126,8 +161,27 @@ package final class PartialBlob: Sendable {
       try map.write(states: [UInt8](repeating: 0, count: members.count), from: members.lowerBound)
       try map.write(nil, ofChunk: chunk)
     }
-    try map.writeHeader(bootIdentifier: bootIdentifier)
     return blocks
+  }
+
+  /// The file as a whole blob, for a blob that is complete and verified but has no name under its digest.
+  ///
+  /// - Returns: with a descriptor of its own.
+  /// - Throws: `Errno`.
+  package func asBlobFile() throws(Errno) -> BlobFile {
+    let own: FileDescriptor
+    do {
+      own = try file.duplicate()
+    } catch {
+      throw Errno.tooManyOpenFiles
+    }
+    return BlobFile(
+      descriptor: own,
+      offset: 0,
+      size: descriptor.size,
+      path: path,
+      identity: try FileIdentity(of: own)
+    )
   }
 
   /// The map as this process knows it.
@@ -228,21 +282,22 @@ package final class PartialBlob: Sendable {
   package func write(_ bytes: UnsafeRawBufferPointer, at offset: Int64) throws(Errno) -> [Range<Int>] {
     let end = min(offset + Int64(bytes.count), descriptor.size)
     guard offset >= 0, offset < end else { return [] }
-    let (runs, touched): ([Range<Int>], BlockMap) = state.withLock { state in
-      let blocks = state.blocks.blocks(touching: offset..<end)
+    let size = descriptor.size
+    let runs: [Range<Int>] = state.withLock { state in
       var runs: [Range<Int>] = []
-      for block in blocks where state.claimed.contains(block) && !state.blocks.contains(block: block) {
+      for block in BlockMap.blocks(touching: offset..<end, size: size)
+      where state.claimed.contains(block) && !state.blocks.contains(block: block) {
         if let last = runs.last, last.upperBound == block {
           runs[runs.count - 1] = last.lowerBound..<block + 1
         } else {
           runs.append(block..<block + 1)
         }
       }
-      return (runs, state.blocks)
+      return runs
     }
     var finished: [Range<Int>] = []
     for run in runs {
-      let whole = touched.bytes(of: run)
+      let whole = BlockMap.bytes(of: run, size: size)
       let part = max(whole.lowerBound, offset)..<min(whole.upperBound, end)
       let slice = bytes[Int(part.lowerBound - offset)..<Int(part.upperBound - offset)]
       // Data before the map: a block that the map shows is always there for a reader of this boot.
@@ -284,6 +339,19 @@ package final class PartialBlob: Sendable {
     }
     guard let first else { return run.lowerBound..<run.lowerBound }
     return first..<end
+  }
+
+  /// Notes who the bytes come from.
+  ///
+  /// - Parameter origin: of the source that is about to be asked.
+  /// - Returns: false where bytes of another one are here already: a range of them is worth nothing until the whole
+  ///   was verified, as anybody can claim to have a digest.
+  package func noteOrigin(_ origin: String) -> Bool {
+    let name = Array(HashStream.digest(of: Array(origin.utf8)).bytes.prefix(16))
+    guard let known = try? map.origin() else { return false }
+    if known == name { return true }
+    guard presentBytes == 0 else { return false }
+    return (try? map.write(origin: name)) != nil
   }
 
   /// The recorded digest of a chunk.

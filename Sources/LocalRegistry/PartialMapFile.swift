@@ -10,6 +10,7 @@ import SystemPackage
 ///     12  4  bytes of a chunk
 ///     16  8  bytes of the blob
 ///     24  16 boot id of the kernel under which it was written
+///     40  16 who the bytes came from: the front of the SHA-256 of its name, zeros for nobody yet
 ///     64  n  one byte a block: 1 where it is there
 ///     …   33 a chunk: 1 and the SHA-256 of the chunk, or zeros
 struct PartialMapFile {
@@ -36,6 +37,11 @@ struct PartialMapFile {
     return Array(header[24..<40])
   }
 
+  /// Who the bytes came from.
+  func origin() throws(Errno) -> [UInt8] { try bytes(at: 40, count: 16) }
+
+  func write(origin: [UInt8]) throws(Errno) { try write(origin, at: 40) }
+
   /// Starts anew: nothing is there.
   func reset(bootIdentifier: [UInt8]) throws(Errno) {
     guard ftruncate(descriptor.rawValue, 0) == 0 else { throw Errno(rawValue: errno) }
@@ -46,9 +52,7 @@ struct PartialMapFile {
   }
 
   func writeHeader(bootIdentifier: [UInt8]) throws(Errno) {
-    var header = fixedPart() + bootIdentifier.prefix(16)
-    header += [UInt8](repeating: 0, count: Self.headerSize - header.count)
-    try write(header, at: 0)
+    try write(fixedPart() + bootIdentifier.prefix(16), at: 0)
   }
 
   func states(of blocks: Range<Int>) throws(Errno) -> [UInt8] {

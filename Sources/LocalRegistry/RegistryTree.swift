@@ -30,6 +30,8 @@ struct RegistryTree {
   /// The entry of a layout that a reference stands for: by name, else the only one.
   func entry(_ reference: Reference, in repository: any LocalRepository) throws(ContentError) -> Descriptor? {
     if let found = try repository.entry(reference.target) { return found }
+    // A digest is never answered with another manifest.
+    guard case .tag = reference.target else { return nil }
     let entries = try repository.index().manifests
     return entries.count == 1 ? entries.first : nil
   }

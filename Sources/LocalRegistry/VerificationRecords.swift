@@ -1,6 +1,6 @@
 import Content
 package import OCI
-package import SystemPackage
+import SystemPackage
 
 /// Which files were found to be what their digest says: by device, inode, size and time of writing, so that a file
 /// that was written since counts as unknown.
@@ -12,43 +12,71 @@ package struct VerificationRecords: Sendable {
   /// - Parameter root: of the local registry.
   package init(root: RegistryRoot) { self.root = root }
 
-  /// Whether a file is known to hold a blob.
+  /// Whether a foreign file is known to hold a blob.
   ///
   /// - Parameters:
   ///   - file: as it is open.
   ///   - digest: of the blob.
   /// - Returns: true if so.
   package func covers(_ file: BlobFile, _ digest: Digest) -> Bool {
-    guard let bytes = try? Disk.contents(of: path(file, digest), limit: 4096) else { return false }
-    return String(decoding: bytes, as: UTF8.self) == line(file)
+    read(foreignPath(file, digest)) == foreignLine(file)
   }
 
-  /// Notes that a file holds a blob.
+  /// Notes that a foreign file holds a blob.
   ///
   /// - Parameters:
   ///   - file: whose bytes were hashed.
   ///   - digest: that came out.
   /// - Throws: `Errno`.
-  package func record(_ file: BlobFile, _ digest: Digest) throws(Errno) {
+  func record(_ file: BlobFile, _ digest: Digest) throws(Errno) {
+    try write(foreignLine(file), to: foreignPath(file, digest))
+  }
+
+  /// What the record of a pool's file says.
+  enum PoolRecord {
+    case none
+    case same
+    /// The file was written since.
+    case different
+  }
+
+  /// Holds a pool's file against its commit. Neither device nor inode counts: they change when a disk is moved or
+  /// restored.
+  func poolRecord(_ identity: FileIdentity, _ digest: Digest) -> PoolRecord {
+    guard let line = read(poolPath(digest)) else { return .none }
+    return line == poolLine(identity) ? .same : .different
+  }
+
+  /// Notes what a pool's file is at its commit. Written before the file has its name, so that no name lacks it.
+  func recordPool(_ identity: FileIdentity, _ digest: Digest) throws(Errno) {
+    try write(poolLine(identity), to: poolPath(digest))
+  }
+
+  private func read(_ path: FilePath) -> String? {
+    guard let bytes = try? Disk.contents(of: path, limit: 4096) else { return nil }
+    return String(decoding: bytes, as: UTF8.self)
+  }
+
+  private func write(_ line: String, to path: FilePath) throws(Errno) {
     do throws(ContentError) {
-      try Disk.replace(
-        path(file, digest),
-        with: Array(line(file).utf8),
-        permissions: [.ownerReadWrite, .groupRead, .otherRead]
-      )
+      try Disk.replace(path, with: Array(line.utf8), permissions: [.ownerReadWrite, .groupRead, .otherRead])
     } catch {
-      throw Errno.ioError
+      throw error.isDiskFull ? Errno.noSpace : Errno.ioError
     }
   }
 
-  private func path(_ file: BlobFile, _ digest: Digest) -> FilePath {
-    // A pool's blob and a foreign file with the same digest are different files.
-    root.verified.appending(
-      "\(digest.algorithm)-\(digest.hex)-\(file.identity.device)-\(file.identity.inode)"
-    )
+  private func poolPath(_ digest: Digest) -> FilePath {
+    root.verified.appending("\(digest.algorithm)-\(digest.hex)")
   }
 
-  private func line(_ file: BlobFile) -> String {
+  private func poolLine(_ identity: FileIdentity) -> String { "\(identity.size) \(identity.modified)\n" }
+
+  private func foreignPath(_ file: BlobFile, _ digest: Digest) -> FilePath {
+    let place = "\(file.identity.device)-\(file.identity.inode)"
+    return root.verified.appending("\(digest.algorithm)-\(digest.hex)-\(place)")
+  }
+
+  private func foreignLine(_ file: BlobFile) -> String {
     "\(file.identity.size) \(file.identity.modified) \(file.offset) \(file.size)\n"
   }
 }

@@ -16,11 +16,18 @@ final class FileSystemAdapter: FUSEOperations {
   private let fileSystem: FileSystem
   private let metrics: Metrics
   private let log: Logger
-  private let waiting = WaitingRequests()
+  private let waiting: WaitingRequests
   private let responder: FUSEReadResponder
   private let onReady: @Sendable () -> Void
 
-  init(fileSystem: FileSystem, metrics: Metrics, log: Logger, onReady: @escaping @Sendable () -> Void) {
+  init(
+    fileSystem: FileSystem,
+    metrics: Metrics,
+    log: Logger,
+    deadline: Duration,
+    onReady: @escaping @Sendable () -> Void
+  ) {
+    waiting = WaitingRequests(deadline: deadline)
     self.onReady = onReady
     self.fileSystem = fileSystem
     self.metrics = metrics
@@ -31,7 +38,11 @@ final class FileSystemAdapter: FUSEOperations {
   func started() { onReady() }
 
   func lookUp(_ name: [UInt8], in parent: UInt64, _ request: consuming FUSERequest) {
-    answer(request, fileSystem.lookUp(name, in: parent)) { [self] request, result in
+    answer(
+      request,
+      fileSystem.lookUp(name, in: parent),
+      undo: { [fileSystem] in if $0.node != 0 { fileSystem.forget($0.node, 1) } }
+    ) { [self] request, result in
       switch result {
       case .success(let entry): request.entry(Self.entry(entry))
       case .failure(let error):
@@ -63,7 +74,11 @@ final class FileSystemAdapter: FUSEOperations {
       request.error(EROFS)
       return
     }
-    answer(request, fileSystem.open(node)) { [self] request, result in
+    answer(
+      request,
+      fileSystem.open(node),
+      undo: { [fileSystem] in fileSystem.close($0) }
+    ) { [self] request, result in
       switch result {
       // The bytes under a node never change, so pages of an earlier open are right.
       case .success(let handle): request.open(handle: handle, keepsCache: true)
@@ -84,7 +99,11 @@ final class FileSystemAdapter: FUSEOperations {
   }
 
   func openDirectory(_ node: UInt64, _ request: consuming FUSERequest) {
-    answer(request, fileSystem.openDirectory(node)) { [self] request, result in
+    answer(
+      request,
+      fileSystem.openDirectory(node),
+      undo: { [fileSystem] in fileSystem.closeDirectory($0) }
+    ) { [self] request, result in
       switch result {
       case .success(let handle): request.open(handle: handle, keepsCache: false)
       case .failure(let error): request.error(code(error, "opendir", fileSystem.path(of: node)))
@@ -124,7 +143,7 @@ final class FileSystemAdapter: FUSEOperations {
   }
 
   func attribute(_ name: String, of node: UInt64, size: Int, _ request: consuming FUSERequest) {
-    answer(request, fileSystem.attribute(name, of: node)) { [self] request, result in
+    answer(request, fileSystem.attribute(name, of: node), undo: { _ in }) { [self] request, result in
       switch result {
       case .success(let value): request.attribute(value, size: size)
       case .failure(let error): request.error(code(error, "getxattr \(name)", fileSystem.path(of: node)))
@@ -160,6 +179,7 @@ final class FileSystemAdapter: FUSEOperations {
   private func answer<Value: Sendable>(
     _ request: consuming FUSERequest,
     _ outcome: Outcome<Value>,
+    undo: @escaping @Sendable (Value) -> Void,
     _ reply: @escaping @Sendable (consuming FUSERequest, Result<Value, FileSystemError>) -> Void
   ) {
     switch outcome {
@@ -168,7 +188,12 @@ final class FileSystemAdapter: FUSEOperations {
       let box = RequestBox(request)
       waiting.start(box) {
         let result = await body()
-        if let request = box.take() { reply(request, result) }
+        if let request = box.take() {
+          reply(request, result)
+        } else if case .success(let value) = result {
+          // The kernel was answered early and knows nothing of it.
+          undo(value)
+        }
       }
     }
   }

@@ -21,6 +21,7 @@ package final class MountedFileSystem: Sendable {
   ///   - allowsOther: other users may look in.
   ///   - metrics: where failures are counted.
   ///   - log: for what a user should know.
+  ///   - deadline: after which a look-up, an open or a listing ends.
   ///   - label: what `mount` and `df` show as the source.
   ///   - onReady: called once the kernel has said hello.
   /// - Throws: `ContentError`.
@@ -30,6 +31,7 @@ package final class MountedFileSystem: Sendable {
     allowsOther: Bool,
     metrics: Metrics,
     log: Logger,
+    deadline: Duration,
     label: String,
     onReady: @escaping @Sendable () -> Void
   ) throws(ContentError) {
@@ -37,7 +39,7 @@ package final class MountedFileSystem: Sendable {
     let source = label.split(separator: ",", omittingEmptySubsequences: false).joined(separator: "\\,")
     var options = "ro,nosuid,nodev,default_permissions,fsname=\(source),subtype=weightfs"
     if allowsOther { options += ",allow_other" }
-    let adapter = FileSystemAdapter(fileSystem: fileSystem, metrics: metrics, log: log, onReady: onReady)
+    let adapter = FileSystemAdapter(fileSystem: fileSystem, metrics: metrics, log: log, deadline: deadline, onReady: onReady)
     do throws(FUSESession.MountError) {
       session = try FUSESession(mounting: path, options: options, operations: adapter)
     } catch {

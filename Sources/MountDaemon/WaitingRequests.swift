@@ -10,17 +10,27 @@ import Synchronization
 final class WaitingRequests: Sendable {
   private struct State {
     var next: UInt64 = 0
-    var tasks: [UInt64: (box: RequestBox, task: Task<Void, Never>?)] = [:]
+    var tasks: [UInt64: Waiting] = [:]
     var isWatched = false
   }
 
+  private struct Waiting {
+    let box: RequestBox
+    let since: ContinuousClock.Instant
+    var task: Task<Void, Never>?
+  }
+
   private let state = Mutex(State())
+  private let deadline: Duration
   private static let interval: Duration = .milliseconds(200)
+
+  /// - Parameter deadline: after which a request is answered with ETIMEDOUT, whatever it waits for.
+  init(deadline: Duration) { self.deadline = deadline }
 
   func start(_ box: RequestBox, _ body: @escaping @Sendable () async -> Void) {
     let (identifier, isFirst) = state.withLock { state in
       state.next += 1
-      state.tasks[state.next] = (box, nil)
+      state.tasks[state.next] = Waiting(box: box, since: .now)
       defer { state.isWatched = true }
       return (state.next, !state.isWatched)
     }
@@ -38,14 +48,16 @@ final class WaitingRequests: Sendable {
     Task {
       while true {
         try? await Task.sleep(for: Self.interval)
-        let (boxes, isOver) = state.withLock { state in
+        let (waiting, isOver) = state.withLock { state in
           if state.tasks.isEmpty { state.isWatched = false }
           return (state.tasks.values.map { $0 }, state.tasks.isEmpty)
         }
         if isOver { return }
-        for (box, task) in boxes where box.caller > 0 && CallerState.isBeingKilled(box.caller) {
-          box.take()?.error(EINTR)
-          task?.cancel()
+        for request in waiting {
+          let isLate = ContinuousClock.now - request.since > deadline
+          guard isLate || (request.box.caller > 0 && CallerState.isBeingKilled(request.box.caller)) else { continue }
+          request.box.take()?.error(isLate ? ETIMEDOUT : EINTR)
+          request.task?.cancel()
         }
       }
     }

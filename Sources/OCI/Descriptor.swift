@@ -34,7 +34,20 @@ package struct Descriptor: Sendable, Hashable {
   }
 }
 
+extension Descriptor {
+  /// The same as a manifest where an index does not say what its entry is, so that it is asked for as one.
+  package var asManifest: Descriptor {
+    guard !mediaType.isManifest, !mediaType.isIndex else { return self }
+    var copy = self
+    copy.mediaType = .imageManifest
+    return copy
+  }
+}
+
 extension Descriptor: Codable {
+  /// 64 TiB: a larger size is a lie, and sums of such sizes would overflow.
+  private static let largestSize: Int64 = 64 << 40
+
   private enum CodingKeys: String, CodingKey {
     case mediaType, digest, size, annotations, data, urls, artifactType, platform, name
   }
@@ -44,11 +57,11 @@ extension Descriptor: Codable {
     mediaType = try container.decodeIfPresent(MediaType.self, forKey: .mediaType) ?? MediaType(rawValue: "")
     digest = try container.decode(Digest.self, forKey: .digest)
     size = try container.decode(Int64.self, forKey: .size)
-    guard size >= 0 else {
+    guard (0...Self.largestSize).contains(size) else {
       throw DecodingError.dataCorruptedError(
         forKey: .size,
         in: container,
-        debugDescription: "the size of \(digest) is negative"
+        debugDescription: "the size of \(digest) is \(size)"
       )
     }
     annotations = try container.decodeIfPresent([String: String].self, forKey: .annotations) ?? [:]

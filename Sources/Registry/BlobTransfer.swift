@@ -20,8 +20,10 @@ struct BlobTransfer: Sendable {
     var attempt = 1
     var refusals = 0
     var authorization = await client.tokens.current(repository.tokenKey)?.header
+    // The shortcut by a remembered address is taken once; after it fails the registry is asked.
+    var usesShortcut = true
     while position < range.upperBound {
-      let direct = client.hosts.redirect(of: descriptor.digest, in: repository.name)
+      let direct = !usesShortcut ? nil : client.hosts.redirect(of: descriptor.digest, in: repository.name)
       let request = try request(from: position, direct: direct, authorization: authorization)
       let receiver = BlobReceiver(wanted: position..<range.upperBound, size: descriptor.size, sink: sink)
       let error = await send(request, to: receiver)
@@ -36,12 +38,18 @@ struct BlobTransfer: Sendable {
         return
       }
       if let lie = result.lie {
+        if direct != nil {
+          usesShortcut = false
+          client.hosts.remember(nil, of: descriptor.digest, in: repository.name)
+          continue
+        }
         throw ContentError(.corrupt, subject, host: repository.name.registry, lie)
       }
       var retryAfter: Duration?
       var problem = error.map { repository.failure($0, subject: subject) }
       if let response = result.response, !(200..<300).contains(response.status) {
-        if direct != nil {
+        if direct != nil, [401, 403, 404, 410].contains(response.status) {
+          usesShortcut = false
           // A signed address ends some time: the registry gives another. This is no attempt of its own.
           client.hosts.remember(nil, of: descriptor.digest, in: repository.name)
           continue
@@ -58,7 +66,10 @@ struct BlobTransfer: Sendable {
         retryAfter = response.retryAfter
         guard RetryPolicy.isTransient(response.status) else { throw problem ?? unexplained }
       } else if let error {
-        if direct != nil { client.hosts.remember(nil, of: descriptor.digest, in: repository.name) }
+        if direct != nil {
+          usesShortcut = false
+          client.hosts.remember(nil, of: descriptor.digest, in: repository.name)
+        }
         guard error.isTransient else { throw problem ?? unexplained }
       } else {
         problem = unexplained
@@ -94,7 +105,10 @@ struct BlobTransfer: Sendable {
     let url = direct ?? home
     var request = HTTPRequest(.get, url)
     request.stallTimeout = client.configuration.stallTimeout
-    if isDocument { request.headers.append(("Accept", descriptor.mediaType.rawValue)) }
+    if isDocument {
+      request.headers.append(("Accept", descriptor.mediaType.rawValue))
+      request.totalTimeout = client.configuration.stallTimeout * 2
+    }
     if url.hasSameOrigin(as: home) { request.authorization = authorization }
     if position > 0 || range.upperBound < descriptor.size { request.range = position..<range.upperBound }
     return request

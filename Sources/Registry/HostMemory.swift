@@ -1,3 +1,4 @@
+import Content
 import HTTP
 import OCI
 import Synchronization
@@ -12,6 +13,8 @@ final class HostMemory: Sendable {
   private struct State {
     var redirects: [Key: RequestURL] = [:]
     var withoutRanges: Set<String> = []
+    /// Hosts that did not answer just now, and until when that is taken for granted.
+    var failures: [String: (error: ContentError, until: ContinuousClock.Instant)] = [:]
   }
 
   // Some thousand blobs are open at the most; beyond that the memory starts anew.
@@ -28,6 +31,21 @@ final class HostMemory: Sendable {
       if state.redirects.count >= Self.redirectLimit { state.redirects = [:] }
       state.redirects[Key(repository: repository, digest: digest)] = url
     }
+  }
+
+  // Long enough for all look-ups of one path, short enough that a host is found again soon.
+  private static let failureMemory: Duration = .seconds(5)
+
+  /// Why a host is not asked now: it did not answer a moment ago.
+  func failure(of host: String) -> ContentError? {
+    state.withLock { state in
+      guard let failure = state.failures[host], failure.until > ContinuousClock.now else { return nil }
+      return failure.error
+    }
+  }
+
+  func noteFailure(_ error: ContentError, of host: String) {
+    state.withLock { $0.failures[host] = (error, .now + Self.failureMemory) }
   }
 
   /// Notes that a host answered 200 to a range.

@@ -22,7 +22,8 @@ extension RegistryRepository {
     let url = try address(path)
     var request = HTTPRequest(method, url)
     request.stallTimeout = client.configuration.stallTimeout
-    request.totalTimeout = client.configuration.stallTimeout * 4
+    request.totalTimeout = client.configuration.stallTimeout * 2
+    if let known = client.hosts.failure(of: name.registry) { throw known }
     if !accept.isEmpty {
       request.headers.append(("Accept", accept.map(\.rawValue).joined(separator: ", ")))
     }
@@ -53,7 +54,10 @@ extension RegistryRepository {
         try await pause(delay)
       case .failure(let error):
         guard error.isTransient, let delay = nextDelay(attempt, nil) else {
-          throw failure(error, subject: "\(name)")
+          let failed = failure(error, subject: "\(name)")
+          // Who asks the same host in the next moments need not wait for it as long.
+          if failed.code != .cancelled { client.hosts.noteFailure(failed, of: name.registry) }
+          throw failed
         }
         try await pause(delay)
       }
@@ -100,6 +104,8 @@ extension RegistryRepository {
   /// - Returns: nil where nothing can be sent that was not.
   /// - Throws: `ContentError`.
   func authorize(_ response: HTTPResponse, refused: Secret?) async throws(ContentError) -> Secret? {
+    // A redirect's target may not ask for what belongs to the registry.
+    guard response.url.hasSameOrigin(as: try address("")) else { return nil }
     let challenges = response.allHeaders("www-authenticate").flatMap { Challenge.parse($0) }
     let bearer = challenges.first { $0.scheme == "bearer" && $0.parameters["realm"] != nil }
     let basic = challenges.first { $0.scheme == "basic" }
@@ -124,14 +130,15 @@ extension RegistryRepository {
       return TokenStore.Authorization(header: Secret("Basic \(pair)"), expires: nil)
     }
     let request = try tokenRequest(challenge, credential)
-    var (response, body) = try await client.thread.send(request, limit: 1 << 20)
+    var (response, body) = try await sendPatiently(request)
     if request.method == .post, response.status == 404 || response.status == 405 {
       // Servers from before OAuth2 know GET alone (distribution docs/content/spec/auth/token.md).
       let fallback = try tokenRequest(challenge, nil)
-      (response, body) = try await client.thread.send(fallback, limit: 1 << 20)
+      (response, body) = try await sendPatiently(fallback)
     }
     guard response.status == 200 else {
-      if response.status == 401 || response.status == 403 {
+      // A name that does not exist is answered with any of these.
+      if (400..<500).contains(response.status), response.status != 429 {
         return TokenStore.Authorization(header: nil, expires: nil)
       }
       throw HTTPError(.broken, "\(request.url) answered \(response.status) to the request for a token")
@@ -142,6 +149,28 @@ extension RegistryRepository {
     // The specification's default is 60 s. A quarter is left so that a token does not end under way.
     let lifetime = Double(max(token.expires_in ?? 60, 5)) * 0.75
     return TokenStore.Authorization(header: Secret("Bearer \(text)"), expires: .now + .seconds(lifetime))
+  }
+
+  /// Sends a request to a token server, again while it fails for the moment.
+  private func sendPatiently(
+    _ request: HTTPRequest
+  ) async throws(HTTPError) -> (response: HTTPResponse, body: [UInt8]) {
+    var attempt = 1
+    while true {
+      var retryAfter: Duration?
+      do throws(HTTPError) {
+        let answer = try await client.thread.send(request, limit: 1 << 20)
+        guard RetryPolicy.isTransient(answer.response.status) else { return answer }
+        retryAfter = answer.response.retryAfter
+        guard nextDelay(attempt, retryAfter) != nil else { return answer }
+      } catch {
+        guard error.isTransient, nextDelay(attempt, nil) != nil else { throw error }
+      }
+      guard let delay = nextDelay(attempt, retryAfter), (try? await Task.sleep(for: delay)) != nil else {
+        throw HTTPError(.cancelled, "cancelled")
+      }
+      attempt += 1
+    }
   }
 
   private struct TokenAnswer: Decodable {
@@ -230,6 +259,7 @@ extension RegistryRepository {
       case .timedOut: .timedOut
       case .cancelled, .stopped: .cancelled
       case .unreachable, .tls, .broken, .redirect: .unreachable
+      case .tooLong: .invalid
       }
     return ContentError(code, subject, host: name.registry, error.reason)
   }
@@ -242,7 +272,7 @@ extension HTTPError {
   var isTransient: Bool {
     switch code {
     case .unreachable, .broken: true
-    case .timedOut, .tls, .cancelled, .stopped, .redirect: false
+    case .timedOut, .tls, .cancelled, .stopped, .redirect, .tooLong: false
     }
   }
 }

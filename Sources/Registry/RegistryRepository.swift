@@ -7,10 +7,11 @@ package struct RegistryRepository: Repository {
   let client: RegistryClient
   package let name: RepositoryName
 
-  package var origin: String { name.registry }
+  package var origin: String { "\(name)" }
 
   // The most that a page of tags or a token may have.
   static let pageLimit = 16 << 20
+  private static let pageCount = 1000
 
   /// Asks for a manifest's type, digest and size: HEAD, then GET where HEAD does not say them all.
   package func resolve(_ target: Reference.Target) async throws(ContentError) -> Descriptor {
@@ -22,8 +23,17 @@ package struct RegistryRepository: Repository {
     default: throw failure(response, subject: describe(target))
     }
     guard let text = response.header("docker-content-digest"), let digest = Digest(text),
-      let size = response.contentLength, size >= 0, let type = response.header("content-type")
+      let size = response.contentLength, size >= 0, let text = response.header("content-type"),
+      case let type = MediaType(rawValue: text).withoutParameters, type.isManifest || type.isIndex
     else { return try await resolveByGet(target) }
+    guard size <= ManifestDocument.maximumSize else {
+      throw ContentError(
+        .invalid,
+        describe(target),
+        host: name.registry,
+        "the manifest has \(size) bytes, more than 4 MiB"
+      )
+    }
     if case .digest(let expected) = target, expected != digest {
       guard expected.algorithm != digest.algorithm else {
         throw ContentError(
@@ -35,7 +45,7 @@ package struct RegistryRepository: Repository {
       }
       return try await resolveByGet(target)
     }
-    return Descriptor(mediaType: MediaType(rawValue: type).withoutParameters, digest: digest, size: size)
+    return Descriptor(mediaType: type, digest: digest, size: size)
   }
 
   package func fetch(
@@ -61,7 +71,10 @@ package struct RegistryRepository: Repository {
       } catch {
         throw ContentError(.invalid, "the tags of \(name)", host: name.registry, error.reason)
       }
-      found += (page.tags ?? []).filter { Grammar.isTag($0) }
+      let tags = (page.tags ?? []).filter { Grammar.isTag($0) }
+      found += tags
+      // A page that adds nothing is the last, whatever it links to; so is the thousandth.
+      guard !tags.isEmpty, seen.count < Self.pageCount else { break }
       path = LinkHeader.next(response.allHeaders("link")).flatMap { relative($0) }
     }
     return Array(found.prefix(limit))

@@ -11,6 +11,8 @@ actor TokenStore {
 
   private var known: [String: Authorization] = [:]
   private var pending: [String: Task<Result<Authorization, HTTPError>, Never>] = [:]
+  // Every name that is looked up below a prefix may cost a token.
+  private static let limit = 1000
   private let clock = ContinuousClock()
 
   /// The header to send first, without asking anybody.
@@ -53,9 +55,13 @@ actor TokenStore {
       pending[key] = task
     }
     let result = await task.value
-    if pending[key] == task { pending[key] = nil }
-    let authorization = try result.get()
-    known[key] = authorization
-    return authorization
+    let authorization = try? result.get()
+    // The first who resumes stores it; a late one must not put it over a newer one.
+    if pending[key] == task {
+      pending[key] = nil
+      if known.count >= Self.limit { known = [:] }
+      known[key] = authorization
+    }
+    return try result.get()
   }
 }

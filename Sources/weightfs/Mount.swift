@@ -135,6 +135,8 @@ struct Mount: AsyncParsableCommand {
       allowsOther: allowOther,
       metrics: assembly.metrics,
       log: assembly.log,
+      // Strict look-ups of tars wait for whole layers; what they wait for has a deadline on progress of its own.
+      deadline: verify == .strict ? .seconds(3600) : settings.fetching.deadline * 4,
       label: label,
       onReady: { ready.succeed() }
     )
@@ -146,7 +148,8 @@ struct Mount: AsyncParsableCommand {
       return source
     }
     assembly.log.info("mounted", metadata: ["at": "\(mountPoint)", "root": "\(settings.root.path)"])
-    let result = try await BlockingExecutor(label: "weightfs.session", threads: 1).run { () throws(ContentError) in
+    let result = try await BlockingExecutor(label: "weightfs.session", threads: 1).run {
+      () throws(ContentError) in
       mounted.run()
     }
     withExtendedLifetime(signals) {}

@@ -29,7 +29,9 @@ struct TarIndexTests {
   @Test(arguments: ["--format=gnu", "--format=pax", "--format=ustar"])
   func findsTheBytesOfEveryMember(_ format: String) async throws {
     let folder = try TemporaryFolder()
-    var files: [String: [UInt8]] = ["a": [], "b/c": SeededGenerator.bytes(700_000, seed: 1), "b/ä": [1, 2, 3]]
+    var files: [String: [UInt8]] = [
+      "a": [], "b/c": SeededGenerator.bytes(700_000, seed: 1), "b/ä": [1, 2, 3],
+    ]
     if format != "--format=ustar" { files["b/" + String(repeating: "long", count: 60)] = [9] }
     for (name, bytes) in files { try folder.write(bytes, to: "in/\(name)") }
     let bytes = try await tar(folder, format)
@@ -48,10 +50,14 @@ struct TarIndexTests {
   @Test func tellsLinksAndModes() async throws {
     let folder = try TemporaryFolder()
     try folder.write([1], to: "in/file")
-    let made = try await Command.shell("cd '\(folder.path("in"))' && ln -s file link && ln file hard && chmod 750 file")
+    let made = try await Command.shell(
+      "cd '\(folder.path("in"))' && ln -s file link && ln file hard && chmod 750 file"
+    )
     try #require(made.status == 0)
     let members = try TarIndex(reading: MemorySource(try await tar(folder, "--sort=name"))).members
-    let byName = Dictionary(uniqueKeysWithValues: members.map { (String(decoding: $0.name, as: UTF8.self), $0) })
+    let byName = Dictionary(
+      uniqueKeysWithValues: members.map { (String(decoding: $0.name, as: UTF8.self), $0) }
+    )
     #expect(byName["./link"]?.kind == .symbolicLink(target: Array("file".utf8)))
     #expect(byName["./hard"]?.kind == .file || byName["./file"]?.kind == .file)
     #expect(members.contains { if case .hardLink = $0.kind { true } else { false } })
@@ -73,7 +79,9 @@ struct TarIndexTests {
   @Test func aSparseMemberIsMarked() async throws {
     let folder = try TemporaryFolder()
     try folder.write([], to: "in/sparse")
-    let made = try await Command.shell("cd '\(folder.path("in"))' && truncate -s 10M sparse && printf x >>sparse")
+    let made = try await Command.shell(
+      "cd '\(folder.path("in"))' && truncate -s 10M sparse && printf x >>sparse"
+    )
     try #require(made.status == 0)
     let members = try TarIndex(reading: MemorySource(try await tar(folder, "-S"))).members
     #expect(members.contains { $0.isSparse })

@@ -9,17 +9,26 @@ import Testing
 private struct MemoryLayers: LayerBytes {
   var contents: [Digest: [UInt8]] = [:]
 
-  mutating func add(_ bytes: [UInt8], _ type: String = "a/b", _ annotations: [String: String] = [:]) -> Descriptor {
+  mutating func add(
+    _ bytes: [UInt8],
+    _ type: String = "a/b",
+    _ annotations: [String: String] = [:]
+  ) -> Descriptor {
     let digest = Verification.digest(of: bytes)
     contents[digest] = bytes
     return Descriptor(
       mediaType: MediaType(rawValue: type),
       digest: digest,
       size: Int64(bytes.count),
-      annotations: annotations)
+      annotations: annotations
+    )
   }
 
-  func read(_ layer: Descriptor, into buffer: UnsafeMutableRawBufferPointer, at offset: Int64) throws(ContentError) -> Int {
+  func read(
+    _ layer: Descriptor,
+    into buffer: UnsafeMutableRawBufferPointer,
+    at offset: Int64
+  ) throws(ContentError) -> Int {
     guard let bytes = contents[layer.digest] else { throw ContentError(.notFound, "\(layer.digest)", "none") }
     let count = max(0, min(buffer.count, bytes.count - Int(offset)))
     buffer.copyBytes(from: bytes[Int(offset)..<Int(offset) + count])
@@ -42,12 +51,14 @@ struct TreeLoaderTests {
     let config = Descriptor(
       mediaType: isImage ? .imageConfig : .empty,
       digest: Verification.digest(of: []),
-      size: 0)
+      size: 0
+    )
     let manifest = Manifest(
       artifactType: isImage ? nil : MediaType(rawValue: "a/b"),
       config: config,
       layers: layers,
-      annotations: annotations)
+      annotations: annotations
+    )
     let executor = BlockingExecutor(label: "test", threads: 2)
     return try await TreeLoader(indexes: TarIndexCache(executor: executor)).load(manifest, bytes: bytes)
   }
@@ -60,7 +71,11 @@ struct TreeLoaderTests {
       bytes.add([1], "a/b", [Self.filepath: "dir/one", Self.title: "x", Self.metadata: #"{"name":"y"}"#]),
       bytes.add([2], "a/b", [Self.legacy: "two", Self.title: "x"]),
       bytes.add([3], "a/b", [Self.title: "three", Self.metadata: #"{"name":"y"}"#]),
-      bytes.add([4], "a/b", [Self.metadata: #"{"name":"sub/four","mode":493,"mtime":"1970-01-01T00:00:09Z"}"#]),
+      bytes.add(
+        [4],
+        "a/b",
+        [Self.metadata: #"{"name":"sub/four","mode":493,"mtime":"1970-01-01T00:00:09Z"}"#]
+      ),
       bytes.add([5]),
       bytes.add(Array("{}".utf8), "application/vnd.oci.empty.v1+json"),
     ]
@@ -75,12 +90,18 @@ struct TreeLoaderTests {
   @Test func timesComeFromTheArtifactElseAreZero() async throws {
     var bytes = MemoryLayers()
     let layer = bytes.add([1], "a/b", [Self.title: "x"])
-    let tree = try await load([layer], bytes, annotations: ["org.opencontainers.image.created": "1970-01-01T00:01:00Z"])
+    let tree = try await load(
+      [layer],
+      bytes,
+      annotations: ["org.opencontainers.image.created": "1970-01-01T00:01:00Z"]
+    )
     #expect(tree.nodes.allSatisfy { $0.modificationTime == 60 })
     #expect(try await load([layer], bytes).nodes.allSatisfy { $0.modificationTime == 0 })
   }
 
-  @Test(arguments: ["../x", "/etc/passwd", "a//b", "a\0b", String(repeating: "n", count: 5000), "..", "a/../b"])
+  @Test(arguments: [
+    "../x", "/etc/passwd", "a//b", "a\0b", String(repeating: "n", count: 5000), "..", "a/../b",
+  ])
   func aHostileNameCostsOnlyTheName(_ name: String) async throws {
     var bytes = MemoryLayers()
     let bad = bytes.add([1], "a/b", [Self.title: name])
@@ -112,7 +133,8 @@ struct TreeLoaderTests {
   private func tar(_ script: String) async throws -> [UInt8] {
     let folder = try TemporaryFolder()
     let result = try await Command.shell(
-      "mkdir '\(folder.path("in"))' && cd '\(folder.path("in"))' && \(script) && tar --sort=name -cf ../out.tar .")
+      "mkdir '\(folder.path("in"))' && cd '\(folder.path("in"))' && \(script) && tar --sort=name -cf ../out.tar ."
+    )
     try #require(result.status == 0, "\(result.error)")
     return try folder.read("out.tar")
   }
@@ -122,8 +144,11 @@ struct TreeLoaderTests {
   @Test func membersAreRangesOfTheirLayer() async throws {
     var bytes = MemoryLayers()
     let layer = bytes.add(
-      try await tar("mkdir models && printf hello >models/a && ln -s a models/link && ln models/a models/hard"),
-      Self.tarType)
+      try await tar(
+        "mkdir models && printf hello >models/a && ln -s a models/link && ln models/a models/hard"
+      ),
+      Self.tarType
+    )
     let tree = try await load([layer], bytes, isImage: true)
     let node = try #require(tree.node(at: "models/a"))
     guard case .file(let content) = tree.nodes[node].kind else { return }
@@ -144,8 +169,18 @@ struct TreeLoaderTests {
   @Test func laterLayersReplaceAndWhiteOut() async throws {
     var bytes = MemoryLayers()
     let layers = [
-      bytes.add(try await tar("mkdir -p d/e o && echo 1 >d/e/x && echo 1 >d/keep && echo 1 >gone && echo 1 >o/old && echo 1 >same"), Self.tarType),
-      bytes.add(try await tar("mkdir -p d o && touch .wh.gone d/.wh.e && echo 2 >o/new && touch o/.wh..wh..opq && echo 22 >same"), Self.tarType),
+      bytes.add(
+        try await tar(
+          "mkdir -p d/e o && echo 1 >d/e/x && echo 1 >d/keep && echo 1 >gone && echo 1 >o/old && echo 1 >same"
+        ),
+        Self.tarType
+      ),
+      bytes.add(
+        try await tar(
+          "mkdir -p d o && touch .wh.gone d/.wh.e && echo 2 >o/new && touch o/.wh..wh..opq && echo 22 >same"
+        ),
+        Self.tarType
+      ),
     ]
     let tree = try await load(layers, bytes, isImage: true)
     #expect(paths(tree) == ["d/keep", "o/new", "same"])
@@ -205,7 +240,9 @@ struct EntryPointTests {
   }
 
   @Test func findsTheProjector() async throws {
-    #expect(EntryPoint.projector(in: try await tree(["m.gguf", "x/mmproj-f16.gguf"])) == .path("x/mmproj-f16.gguf"))
+    #expect(
+      EntryPoint.projector(in: try await tree(["m.gguf", "x/mmproj-f16.gguf"])) == .path("x/mmproj-f16.gguf")
+    )
     #expect(EntryPoint.projector(in: try await tree(["m.gguf"])) == .none)
   }
 }

@@ -9,7 +9,8 @@ struct TreePathTests {
   }
 
   @Test(arguments: [
-    "", "/etc/passwd", "../x", "a/../b", "a//b", "a/", "./a", ".", "..", "a\0b", String(repeating: "a", count: 256),
+    "", "/etc/passwd", "../x", "a/../b", "a//b", "a/", "./a", ".", "..", "a\0b",
+    String(repeating: "a", count: 256),
     String(repeating: "a/", count: 2500) + "a", String(repeating: "a/", count: 200) + "a",
   ])
   func refusesHostileAnnotations(_ path: String) {
@@ -25,12 +26,16 @@ struct TreePathTests {
 
   @Test(arguments: [
     ("c", "a/b", "c"), ("../c", "a/b", "../c"), ("../../c", "a/b", "../../c"), ("/x/y", "a/b", "../../x/y"),
-    ("/a/b/c", "a/b", "c"), ("x/../y", "a", "y"), ("s/../../z", "a/b", "../z"), ("/", "a", ".."), (".", "a", "."),
+    ("/a/b/c", "a/b", "c"), ("x/../y", "a", "y"), ("s/../../z", "a/b", "../z"), ("/", "a", ".."),
+    (".", "a", "."),
     ("/x", "", "x"),
   ])
   func linksStayInside(_ target: String, _ folder: String, _ expected: String) throws {
     let place = try TreePath.parse(member: Array(folder.utf8))
-    #expect(TreePath.linkTarget(Array(target.utf8), in: place).map { String(decoding: $0, as: UTF8.self) } == expected)
+    #expect(
+      TreePath.linkTarget(Array(target.utf8), in: place).map { String(decoding: $0, as: UTF8.self) }
+        == expected
+    )
   }
 
   @Test(arguments: ["../../../x", "/../x", "a/../../../../x", "", "a\0b"])
@@ -42,11 +47,14 @@ struct TreePathTests {
 
 struct TimestampTests {
   @Test(arguments: [
-    ("1970-01-01T00:00:00Z", 0), ("2026-11-21T10:31:00Z", 1_795_257_060), ("2026-11-21T11:31:00.123456789+01:00", 1_795_257_060),
+    ("1970-01-01T00:00:00Z", 0), ("2026-11-21T10:31:00Z", 1_795_257_060),
+    ("2026-11-21T11:31:00.123456789+01:00", 1_795_257_060),
     ("2000-02-29T23:59:59Z", 951_868_799), ("1969-12-31T23:00:00-01:00", 0),
   ])
   func readsRFC3339(_ text: String, _ seconds: Int64) { #expect(Timestamp.seconds(text) == seconds) }
 
-  @Test(arguments: ["", "yesterday", "2026-11-21", "2026-13-01T00:00:00Z", "2026-11-21T10:31:00", "2026-11-21T10:31:00+1"])
+  @Test(arguments: [
+    "", "yesterday", "2026-11-21", "2026-13-01T00:00:00Z", "2026-11-21T10:31:00", "2026-11-21T10:31:00+1",
+  ])
   func refusesOthers(_ text: String) { #expect(Timestamp.seconds(text) == nil) }
 }

@@ -15,8 +15,14 @@ private struct MemoryFetcher: BlobFetcher {
     return Descriptor(mediaType: type, digest: digest, size: Int64(bytes.count))
   }
 
-  func fetch(_ descriptor: Descriptor, range: Range<Int64>, into sink: any BlobSink) async throws(ContentError) {
-    guard let bytes = contents[descriptor.digest] else { throw ContentError(.notFound, "\(descriptor.digest)", "none") }
+  func fetch(
+    _ descriptor: Descriptor,
+    range: Range<Int64>,
+    into sink: any BlobSink
+  ) async throws(ContentError) {
+    guard let bytes = contents[descriptor.digest] else {
+      throw ContentError(.notFound, "\(descriptor.digest)", "none")
+    }
     var position = 0
     while position < min(bytes.count, cutAfter) {
       let end = min(position + 7, bytes.count, cutAfter)
@@ -51,14 +57,26 @@ struct VerifiedBytesTests {
     var wrong = good
     wrong.digest = Verification.digest(of: [1])
     fetcher.contents[wrong.digest] = Array("hellO".utf8)
-    #expect(await code { () throws(ContentError) in _ = try await fetcher.verifiedBytes(of: wrong, limit: 9) } == .corrupt)
+    #expect(
+      await code { () throws(ContentError) in _ = try await fetcher.verifiedBytes(of: wrong, limit: 9) }
+        == .corrupt
+    )
     var long = good
     long.size = 4
-    #expect(await code { () throws(ContentError) in _ = try await fetcher.verifiedBytes(of: long, limit: 9) } == .corrupt)
+    #expect(
+      await code { () throws(ContentError) in _ = try await fetcher.verifiedBytes(of: long, limit: 9) }
+        == .corrupt
+    )
     var short = good
     short.size = 6
-    #expect(await code { () throws(ContentError) in _ = try await fetcher.verifiedBytes(of: short, limit: 9) } == .corrupt)
-    #expect(await code { () throws(ContentError) in _ = try await fetcher.verifiedBytes(of: good, limit: 4) } == .invalid)
+    #expect(
+      await code { () throws(ContentError) in _ = try await fetcher.verifiedBytes(of: short, limit: 9) }
+        == .corrupt
+    )
+    #expect(
+      await code { () throws(ContentError) in _ = try await fetcher.verifiedBytes(of: good, limit: 4) }
+        == .invalid
+    )
   }
 
   @Test func contentInTheDescriptorIsTakenOnlyIfItIsRight() async throws {
@@ -66,13 +84,15 @@ struct VerifiedBytesTests {
     var descriptor = Descriptor(
       mediaType: .empty,
       digest: Verification.digest(of: Array("{}".utf8)),
-      size: 2)
+      size: 2
+    )
     descriptor.data = Array("{}".utf8)
     #expect(try await fetcher.verifiedBytes(of: descriptor, limit: 2) == Array("{}".utf8))
     descriptor.data = Array("[]".utf8)
     #expect(
       await code { () throws(ContentError) in _ = try await fetcher.verifiedBytes(of: descriptor, limit: 2) }
-        == .notFound)
+        == .notFound
+    )
   }
 
   @Test func indexesNestedAHundredDeepAreRefused() async throws {
@@ -94,7 +114,9 @@ private final class CountingResponder: ReadResponder {
   func answer(_ token: UInt, file descriptor: Int32, offset: Int64, count: Int) {
     answers.withLock { $0.append("\(token) file \(offset) \(count)") }
   }
-  func answer(_ token: UInt, bytes: UnsafeRawBufferPointer) { answers.withLock { $0.append("\(token) bytes") } }
+  func answer(_ token: UInt, bytes: UnsafeRawBufferPointer) {
+    answers.withLock { $0.append("\(token) bytes") }
+  }
   func answer(_ token: UInt, error: ContentError) { answers.withLock { $0.append("\(token) \(error.code)") } }
 }
 

@@ -56,7 +56,11 @@ private final class MemoryRepository: Repository {
   func resolve(_ target: Reference.Target) async throws(ContentError) -> Descriptor { descriptor }
   func tags(limit: Int) async throws(ContentError) -> [String] { [] }
 
-  func fetch(_ descriptor: Descriptor, range: Range<Int64>, into sink: any BlobSink) async throws(ContentError) {
+  func fetch(
+    _ descriptor: Descriptor,
+    range: Range<Int64>,
+    into sink: any BlobSink
+  ) async throws(ContentError) {
     let fault = state.withLock { state in
       state.fetches.append(range)
       return state.fault
@@ -141,7 +145,8 @@ struct BlobStoreTests {
       root: RegistryRoot(path: FilePath(folder.path(root))),
       additionalStores: [],
       metrics: metrics,
-      log: log)
+      log: log
+    )
     return BlobStore(local: local, policy: policy, isOffline: false, metrics: metrics, log: log)
   }
 
@@ -152,7 +157,10 @@ struct BlobStoreTests {
   @Test func aReadBringsItsBytesAndLittleElse() async throws {
     let source = repository(64)
     let blob = try await store().open(source.descriptor, layout: nil, source: source)
-    #expect(try await blob.bytes(40 << 20..<(40 << 20) + 10).get() == Array(source.bytes[40 << 20..<(40 << 20) + 10]))
+    #expect(
+      try await blob.bytes(40 << 20..<(40 << 20) + 10).get()
+        == Array(source.bytes[40 << 20..<(40 << 20) + 10])
+    )
     #expect(source.sentBytes == 65_536)
     #expect(blob.status.presence == .partial)
   }
@@ -170,7 +178,10 @@ struct BlobStoreTests {
             let start = Int64.random(in: 0..<size, using: &generator)
             let end = min(size, start + Int64.random(in: 1...200_000, using: &generator))
             let found = try? await blob.bytes(start..<end).get()
-            #expect(found == Array(source.bytes[Int(start)..<Int(end)]), "seed \(seed), reader \(reader), \(start)..<\(end)")
+            #expect(
+              found == Array(source.bytes[Int(start)..<Int(end)]),
+              "seed \(seed), reader \(reader), \(start)..<\(end)"
+            )
           }
         }
       }
@@ -244,7 +255,9 @@ struct BlobStoreTests {
     #expect(watcher.calls.withLock { $0 }.first == "bad \(source.descriptor.digest)")
     #expect(await eventually { watcher.calls.withLock { $0.count } == 2 })
     let fetches = source.fetches.count
-    await #expect(throws: ContentError.self) { try await store.open(source.descriptor, layout: nil, source: source) }
+    await #expect(throws: ContentError.self) {
+      try await store.open(source.descriptor, layout: nil, source: source)
+    }
     #expect(source.fetches.count == fetches, "it is not fetched again in a loop")
     #expect(!folder.has("root/.weightfs/blobs/sha256/\(source.descriptor.digest.hex)"))
     #expect(!folder.has("root/.weightfs/partial/sha256/\(source.descriptor.digest.hex)"))
@@ -285,7 +298,9 @@ struct BlobStoreTests {
     let source = repository()
     source.setFault(.ignoresRanges)
     let blob = try await store { $0.fill = .background }.open(source.descriptor, layout: nil, source: source)
-    #expect(try await blob.bytes(6 << 20..<(6 << 20) + 9).get() == Array(source.bytes[6 << 20..<(6 << 20) + 9]))
+    #expect(
+      try await blob.bytes(6 << 20..<(6 << 20) + 9).get() == Array(source.bytes[6 << 20..<(6 << 20) + 9])
+    )
     #expect(await eventually { blob.status.presence == .complete })
     #expect(source.fetches.count == 1)
     #expect(source.mostSent == 1)
@@ -295,7 +310,11 @@ struct BlobStoreTests {
     let source = repository(16)
     // Two stores over one root share nothing but the disk, as two processes do.
     let first = try await store { $0.fill = .background }.open(source.descriptor, layout: nil, source: source)
-    let second = try await store { $0.fill = .background }.open(source.descriptor, layout: nil, source: source)
+    let second = try await store { $0.fill = .background }.open(
+      source.descriptor,
+      layout: nil,
+      source: source
+    )
     async let one: Void = first.complete()
     async let two: Void = second.complete()
     _ = try await (one, two)
@@ -316,7 +335,11 @@ struct BlobStoreTests {
     try LayoutMaker.write(folder, "layout", layers: [LayoutMaker.file("x", bytes)])
     let store = try store()
     let layout = OCIDirectory(path: FilePath(folder.path("layout")), executor: store.local.executor)
-    let descriptor = Descriptor(mediaType: .empty, digest: Verification.digest(of: bytes), size: Int64(bytes.count))
+    let descriptor = Descriptor(
+      mediaType: .empty,
+      digest: Verification.digest(of: bytes),
+      size: Int64(bytes.count)
+    )
     let blob = try await store.open(descriptor, layout: layout, source: nil)
     #expect(try await blob.bytes(5..<9).get() == Array(bytes[5..<9]))
     #expect(await eventually { blob.status.verified == .blob })

@@ -63,7 +63,9 @@ struct ReadWindowTests {
 
   @Test func smallStepsBackKeepTheWindow() {
     var window = ReadWindow(blobSize: size)
-    for start in stride(from: Int64(0), to: 8 << 20, by: 131_072) { _ = window.advance(start..<start + 131_072) }
+    for start in stride(from: Int64(0), to: 8 << 20, by: 131_072) {
+      _ = window.advance(start..<start + 131_072)
+    }
     let before = window.advance(8 << 20..<(8 << 20) + 4096).upperBound
     #expect(window.advance((8 << 20) - 500_000..<(8 << 20) - 400_000).upperBound == before)
   }

@@ -38,9 +38,12 @@ private final class MemoryRegistries: RepositoryProvider {
         mediaType: MediaType(rawValue: "a/b"),
         digest: digest,
         size: Int64(bytes.count),
-        annotations: ["org.opencontainers.image.title": name])
+        annotations: ["org.opencontainers.image.title": name]
+      )
     }
-    let bytes = try JSONDocument.encode(Manifest(artifactType: MediaType(rawValue: "a/b"), config: nil, layers: layers))
+    let bytes = try JSONDocument.encode(
+      Manifest(artifactType: MediaType(rawValue: "a/b"), config: nil, layers: layers)
+    )
     let digest = Verification.digest(of: bytes)
     let descriptor = Descriptor(mediaType: .imageManifest, digest: digest, size: Int64(bytes.count))
     state.withLock { state in
@@ -78,23 +81,36 @@ private struct MemoryRepository: Repository {
       case .digest(let digest): return state.tags[name]?.values.first { $0.digest == digest }
       }
     }
-    guard let found else { throw ContentError(registries.state.withLock { $0.unknown }, "\(name)", "unknown") }
+    guard let found else {
+      throw ContentError(registries.state.withLock { $0.unknown }, "\(name)", "unknown")
+    }
     return found
   }
 
-  func fetch(_ descriptor: Descriptor, range: Range<Int64>, into sink: any BlobSink) async throws(ContentError) {
+  func fetch(
+    _ descriptor: Descriptor,
+    range: Range<Int64>,
+    into sink: any BlobSink
+  ) async throws(ContentError) {
     try registries.ask("GET \(name) \(descriptor.digest)")
-    let bytes = registries.state.withLock { $0.documents[descriptor.digest]?.bytes ?? $0.blobs[descriptor.digest] }
+    let bytes = registries.state.withLock {
+      $0.documents[descriptor.digest]?.bytes ?? $0.blobs[descriptor.digest]
+    }
     guard let bytes else { throw ContentError(.notFound, "\(descriptor.digest)", "none") }
     _ = bytes.withUnsafeBytes { buffer in
-      sink.receive(UnsafeRawBufferPointer(rebasing: buffer[Int(range.lowerBound)..<Int(range.upperBound)]), at: range.lowerBound)
+      sink.receive(
+        UnsafeRawBufferPointer(rebasing: buffer[Int(range.lowerBound)..<Int(range.upperBound)]),
+        at: range.lowerBound
+      )
     }
   }
 
   func tags(limit: Int) async throws(ContentError) -> [String] {
     try registries.ask("TAGS \(name)")
     let found = registries.state.withLock { $0.tags[name]?.keys.sorted() }
-    guard let found else { throw ContentError(registries.state.withLock { $0.unknown }, "\(name)", "unknown") }
+    guard let found else {
+      throw ContentError(registries.state.withLock { $0.unknown }, "\(name)", "unknown")
+    }
     return Array(found.prefix(limit))
   }
 }
@@ -106,7 +122,10 @@ struct NamespaceTests {
 
   init() throws { folder = try TemporaryFolder() }
 
-  private func make(_ configure: (inout FileSystemOptions) -> Void = { _ in }, stores: [String] = []) throws -> FileSystem {
+  private func make(
+    _ configure: (inout FileSystemOptions) -> Void = { _ in },
+    stores: [String] = []
+  ) throws -> FileSystem {
     var options = FileSystemOptions()
     configure(&options)
     let log = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
@@ -114,10 +133,29 @@ struct NamespaceTests {
       root: RegistryRoot(path: FilePath(folder.path("root"))),
       additionalStores: stores.map { FilePath(folder.path($0)) },
       metrics: metrics,
-      log: log)
-    let store = BlobStore(local: local, policy: FetchPolicy(), isOffline: options.isOffline, metrics: metrics, log: log)
-    let resolver = ReferenceResolver(local: local, remote: remote, options: options, metrics: metrics, log: log)
-    let loader = ArtifactLoader(local: local, remote: remote, store: store, isOffline: options.isOffline, log: log)
+      log: log
+    )
+    let store = BlobStore(
+      local: local,
+      policy: FetchPolicy(),
+      isOffline: options.isOffline,
+      metrics: metrics,
+      log: log
+    )
+    let resolver = ReferenceResolver(
+      local: local,
+      remote: remote,
+      options: options,
+      metrics: metrics,
+      log: log
+    )
+    let loader = ArtifactLoader(
+      local: local,
+      remote: remote,
+      store: store,
+      isOffline: options.isOffline,
+      log: log
+    )
     return FileSystem(
       root: .tree,
       local: local,
@@ -127,7 +165,8 @@ struct NamespaceTests {
       loader: loader,
       options: options,
       metrics: metrics,
-      log: log)
+      log: log
+    )
   }
 
   /// Walks a path as the kernel does.
@@ -164,9 +203,11 @@ struct NamespaceTests {
     var nodes: Set<UInt64> = []
     var folders: Set<UInt64> = []
     for spelling in [
-      "localhost:5000/acme/gemma3/q4", "localhost:5000/acme/gemma3:q4", "localhost:5000/acme/gemma3/\(digest)",
+      "localhost:5000/acme/gemma3/q4", "localhost:5000/acme/gemma3:q4",
+      "localhost:5000/acme/gemma3/\(digest)",
       "localhost:5000/acme/gemma3@\(digest)", "localhost__5000/acme/gemma3__q4",
-      "localhost__5000/acme/gemma3/__sha256__\(digest.hex)", "localhost__5000/acme/gemma3__sha256__\(digest.hex)",
+      "localhost__5000/acme/gemma3/__sha256__\(digest.hex)",
+      "localhost__5000/acme/gemma3__sha256__\(digest.hex)",
     ] {
       let entry = try await walk(fileSystem, "\(spelling)/model.gguf").get()
       nodes.insert(entry.node)
@@ -178,7 +219,10 @@ struct NamespaceTests {
 
   @Test func impossibleNamesCostNoRequest() async throws {
     let fileSystem = try make()
-    for path in [".git", ".Trash-0", "HEAD", "ghcr.io/.git", "ghcr.io/Upper", "ghcr.io/a b", "ghcr.io/x:", "ghcr.io/@", "localhost:1/a:b:c"] {
+    for path in [
+      ".git", ".Trash-0", "HEAD", "ghcr.io/.git", "ghcr.io/Upper", "ghcr.io/a b", "ghcr.io/x:", "ghcr.io/@",
+      "localhost:1/a:b:c",
+    ] {
       #expect(await errno(fileSystem, path) == .noSuchFileOrDirectory, "\(path)")
     }
     #expect(remote.requests.isEmpty)
@@ -321,7 +365,9 @@ struct NamespaceTests {
     }
     let file = try await walk(fileSystem, "ghcr.io/acme/m/t/x").get().attributes
     #expect(file.mode == 0o440)
-    #expect((file.userIdentifier, file.groupIdentifier, file.size, file.blocks, file.linkCount) == (7, 8, 3, 1, 1))
+    #expect(
+      (file.userIdentifier, file.groupIdentifier, file.size, file.blocks, file.linkCount) == (7, 8, 3, 1, 1)
+    )
     #expect(try await walk(fileSystem, "ghcr.io/acme").get().attributes.mode == 0o550)
   }
 

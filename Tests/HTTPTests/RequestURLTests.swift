@@ -12,7 +12,8 @@ struct RequestURLTests {
   }
 
   @Test(arguments: [
-    "", "ftp://a/b", "file:///etc/passwd", "http://", "http://u:p@a/b", "http://a b/", "http://a\r\nX: y/", "//a/b",
+    "", "ftp://a/b", "file:///etc/passwd", "http://", "http://u:p@a/b", "http://a b/", "http://a\r\nX: y/",
+    "//a/b",
     "http://a:0/", "http://a:99999/", "http://a\\b/",
   ])
   func refusesOthers(_ text: String) { #expect(RequestURL(text) == nil) }
@@ -33,14 +34,23 @@ struct RequestURLTests {
   }
 
   @Test(arguments: [
-    ("localhost", true), ("127.0.0.1", true), ("127.9.9.9", true), ("::1", true), ("127.0.0.1.evil.com", false),
+    ("localhost", true), ("127.0.0.1", true), ("127.9.9.9", true), ("::1", true),
+    ("127.0.0.1.evil.com", false),
     ("128.0.0.1", false), ("localhost.evil.com", false), ("127.1", false),
   ])
-  func knowsLoopback(_ host: String, _ expected: Bool) { #expect(RequestURL.isLoopback(host: host) == expected) }
+  func knowsLoopback(_ host: String, _ expected: Bool) {
+    #expect(RequestURL.isLoopback(host: host) == expected)
+  }
 }
 
 struct RedirectPolicyTests {
-  private func next(_ from: String, _ to: String, count: Int = 0, method: HTTPRequest.Method = .get, status: Int = 307)
+  private func next(
+    _ from: String,
+    _ to: String,
+    count: Int = 0,
+    method: HTTPRequest.Method = .get,
+    status: Int = 307
+  )
     throws -> HTTPRequest
   {
     let request = HTTPRequest(
@@ -48,7 +58,8 @@ struct RedirectPolicyTests {
       try #require(RequestURL(from)),
       authorization: Secret("Bearer x"),
       range: 5..<9,
-      body: [1])
+      body: [1]
+    )
     return try RedirectPolicy.next(after: request, status: status, location: to, count: count)
   }
 
@@ -89,6 +100,9 @@ struct HTTPResponseTests {
     #expect(try response("bytes 0-0/*").contentRange?.size == nil)
   }
 
-  @Test(arguments: ["", "bytes */100", "bytes 9-5/100", "bytes a-b/c", "bytes -5-9/100", "bytes 5-9223372036854775807/1", "x 1-2/3"])
+  @Test(arguments: [
+    "", "bytes */100", "bytes 9-5/100", "bytes a-b/c", "bytes -5-9/100", "bytes 5-9223372036854775807/1",
+    "x 1-2/3",
+  ])
   func refusesOtherRanges(_ value: String) throws { #expect(try response(value).contentRange == nil) }
 }

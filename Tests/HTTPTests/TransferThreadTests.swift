@@ -44,14 +44,19 @@ struct TransferThreadTests {
     let head = try await thread.send(HTTPRequest(.head, try url(server)), limit: 10)
     #expect(head.response.header("x-method") == "HEAD")
     #expect(head.body.isEmpty)
-    let post = try await thread.send(HTTPRequest(.post, try url(server), body: Array("hello".utf8)), limit: 10)
+    let post = try await thread.send(
+      HTTPRequest(.post, try url(server), body: Array("hello".utf8)),
+      limit: 10
+    )
     #expect(post.body == Array("hello".utf8))
   }
 
   @Test func followsRedirectsWithoutTheAuthorizationOfAnotherHost() async throws {
     let target = try HTTPServer { _ in .init(200, body: [1, 2, 3]) }
     let port = target.port
-    let server = try HTTPServer { _ in .init(307, headers: [("Location", "http://127.0.0.1:\(port)/signed?s=1")]) }
+    let server = try HTTPServer { _ in
+      .init(307, headers: [("Location", "http://127.0.0.1:\(port)/signed?s=1")])
+    }
     defer {
       target.stop()
       server.stop()

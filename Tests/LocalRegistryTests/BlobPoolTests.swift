@@ -24,7 +24,12 @@ struct BlobPoolTests {
       additionalStores: [],
       metrics: Metrics(),
       log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() },
-      bootIdentifier: [UInt8](repeating: boot, count: 16))
+      bootIdentifier: [UInt8](repeating: boot, count: 16)
+    )
+  }
+
+  private func complete(_ registry: LocalRegistry) throws -> BlobFile? {
+    if case .file(let file, true) = try registry.pool.complete(descriptor) { file } else { nil }
   }
 
   private func write(_ blob: PartialBlob, _ range: Range<Int>) throws {
@@ -107,9 +112,9 @@ struct BlobPoolTests {
     let registry = try registry()
     let blob = try registry.pool.partial(descriptor)
     try fill(blob, 0..<blob.blocks.blockCount)
-    #expect(try registry.pool.complete(descriptor) == nil)
+    #expect(try complete(registry) == nil)
     try registry.pool.commit(blob)
-    let file = try #require(try registry.pool.complete(descriptor))
+    let file = try #require(try complete(registry))
     #expect(file.size == descriptor.size)
     let attributes = try FileManager.default.attributesOfItem(atPath: file.path.string)
     #expect(attributes[.posixPermissions] as? Int == 0o444)
@@ -127,7 +132,7 @@ struct BlobPoolTests {
     let file = try FileHandle(forUpdating: URL(filePath: path))
     try file.write(contentsOf: Data([0]))
     try file.close()
-    #expect(try registry.pool.complete(descriptor) == nil)
+    #expect(try complete(registry) == nil)
     #expect(!folder.has("root/.weightfs/blobs/sha256/\(descriptor.digest.hex)"))
     #expect(folder.has("root/.weightfs/bad/sha256-\(descriptor.digest.hex)"))
   }

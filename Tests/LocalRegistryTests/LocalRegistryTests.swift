@@ -19,7 +19,8 @@ struct LocalRegistryTests {
       root: RegistryRoot(path: FilePath(folder.path("root"))),
       additionalStores: stores.map { FilePath(folder.path($0)) },
       metrics: metrics,
-      log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
+      log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
+    )
   }
 
   private func reference(_ text: String) throws -> Reference { try Reference(parsing: text) }
@@ -27,7 +28,8 @@ struct LocalRegistryTests {
   private func archive(_ layout: String, to file: String, indexLast: Bool = false) async throws {
     let order = indexLast ? "oci-layout blobs index.json" : "index.json blobs oci-layout"
     let result = try await Command.shell(
-      "mkdir -p $(dirname '\(folder.path(file))') && cd '\(folder.path(layout))' && tar -cf '\(folder.path(file))' \(order)")
+      "mkdir -p $(dirname '\(folder.path(file))') && cd '\(folder.path(layout))' && tar -cf '\(folder.path(file))' \(order)"
+    )
     try #require(result.status == 0, "\(result.error)")
   }
 
@@ -76,7 +78,12 @@ struct LocalRegistryTests {
     guard case .manifest(let manifest) = document.content else { return }
     let registry = try registry()
     let blobs = manifest.layers + [manifest.config].compactMap { $0 }
-    _ = try await registry.record(try reference("localhost:1/a/b:t"), root: entry, documents: [document], blobs: blobs)
+    _ = try await registry.record(
+      try reference("localhost:1/a/b:t"),
+      root: entry,
+      documents: [document],
+      blobs: blobs
+    )
     for blob in blobs {
       try await registry.keep(try source.read("l/blobs/sha256/\(blob.digest.hex)"), digest: blob.digest)
     }
@@ -84,7 +91,8 @@ struct LocalRegistryTests {
     #expect(found.wasFetched)
     #expect(found.descriptor.digest == entry.digest)
     let skopeo = try await Command.shell(
-      "skopeo copy -q oci:\(folder.path("root/localhost__1/a/b/__t")) dir:\(folder.path("copy"))")
+      "skopeo copy -q oci:\(folder.path("root/localhost__1/a/b/__t")) dir:\(folder.path("copy"))"
+    )
     #expect(skopeo.status == 0, "\(skopeo.error)")
     // The same digest by itself: its manifest is in the pool.
     #expect(try await registry.artifact(try reference("localhost:1/a/b@\(entry.digest)")) != nil)
@@ -108,7 +116,8 @@ struct LocalRegistryTests {
       folder,
       "podman/artifacts",
       layers: [LayoutMaker.file("x", [1])],
-      reference: "quay.io/a/b:latest")
+      reference: "quay.io/a/b:latest"
+    )
     try LayoutMaker.write(folder, "root/quay.io/a/b/__latest", layers: [LayoutMaker.file("x", [2])])
     let before = folder.files().filter { $0.hasPrefix("podman") }
     let registry = try registry(stores: ["podman"])
@@ -128,7 +137,11 @@ struct LocalRegistryTests {
   }
 
   @Test func damagedArchivesAreClearErrors() async throws {
-    try LayoutMaker.write(folder, "good", layers: [LayoutMaker.file("x", SeededGenerator.bytes(100_000, seed: 1))])
+    try LayoutMaker.write(
+      folder,
+      "good",
+      layers: [LayoutMaker.file("x", SeededGenerator.bytes(100_000, seed: 1))]
+    )
     try await archive("good", to: "good.tar")
     let bytes = try folder.read("good.tar")
     try folder.write(Array(bytes.prefix(60_000)), to: "root/ghcr.io/a/cut/__t.ommx")

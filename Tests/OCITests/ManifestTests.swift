@@ -24,7 +24,8 @@ struct ManifestTests {
   @Test func readsAllMembersOfADescriptor() throws {
     let text = layer(
       Self.digest,
-      #","data":"YWJj","urls":["https://x/y"],"artifactType":"t/u","annotations":{"k":"v"},"name":"n/m""#)
+      #","data":"YWJj","urls":["https://x/y"],"artifactType":"t/u","annotations":{"k":"v"},"name":"n/m""#
+    )
     let found = try #require(try manifest(#"{"layers":[\#(text)]}"#).layers.first)
     #expect(found.data == Array("abc".utf8))
     #expect(found.urls == ["https://x/y"])
@@ -35,7 +36,9 @@ struct ManifestTests {
   }
 
   @Test func neitherBlobsNorLayersHideTheOther() throws {
-    let both = try manifest(#"{"layers":[\#(layer(Self.digest))],"blobs":[\#(layer(Self.digest)),\#(layer(Self.other))]}"#)
+    let both = try manifest(
+      #"{"layers":[\#(layer(Self.digest))],"blobs":[\#(layer(Self.digest)),\#(layer(Self.other))]}"#
+    )
     #expect(both.layers.map { "\($0.digest)" } == [Self.digest, Self.other])
     let blobsAlone = try manifest(#"{"blobs":[\#(layer(Self.other))]}"#)
     #expect(blobsAlone.layers.count == 1)
@@ -87,7 +90,8 @@ struct ManifestTests {
   }
 
   @Test func tellsImagesFromArtifacts() throws {
-    let config = #"{"mediaType":"application/vnd.oci.image.config.v1+json","digest":"\#(Self.digest)","size":2}"#
+    let config =
+      #"{"mediaType":"application/vnd.oci.image.config.v1+json","digest":"\#(Self.digest)","size":2}"#
     #expect(try manifest(#"{"config":\#(config),"layers":[]}"#).isImage)
     #expect(try !manifest(#"{"artifactType":"a/b","config":\#(config),"layers":[]}"#).isImage)
     #expect(try !manifest(#"{"config":{"mediaType":"x/y","digest":"\#(Self.digest)","size":2}}"#).isImage)
@@ -95,7 +99,11 @@ struct ManifestTests {
 }
 
 struct IndexTests {
-  private func entry(_ last: String, _ platform: Platform?, _ annotations: [String: String] = [:]) throws -> Descriptor {
+  private func entry(
+    _ last: String,
+    _ platform: Platform?,
+    _ annotations: [String: String] = [:]
+  ) throws -> Descriptor {
     let digest = try #require(Digest("sha256:" + String(repeating: "0", count: 63) + last))
     var entry = Descriptor(mediaType: .imageManifest, digest: digest, size: 1, annotations: annotations)
     entry.platform = platform

@@ -33,7 +33,8 @@ struct ReferenceTests {
   @Test(arguments: [
     "", "/", "a//b", "../x", "/etc/passwd", "A/B", "ghcr.io/Acme/x", "ghcr.io/acme/x:", "ghcr.io/acme/x:a b",
     "ghcr.io/acme/x@sha256:abc", "ghcr.io/acme/x:" + String(repeating: "a", count: 129), "a\0b",
-    String(repeating: "a", count: 5000), "ghcr.io:99999/a/b", "ghcr.io:/a", "-a.io/b", "a.io/-b", "a.io/b___c",
+    String(repeating: "a", count: 5000), "ghcr.io:99999/a/b", "ghcr.io:/a", "-a.io/b", "a.io/-b",
+    "a.io/b___c",
     "a.io/" + String(repeating: "a", count: 300), "docker://", "http://a.io/b",
   ])
   func refusesWhatIsNoReference(_ text: String) {
@@ -57,6 +58,8 @@ struct GrammarTests {
   @Test(arguments: ["localhost", "ghcr.io", "a.b.c:5000", "127.0.0.1:1", "[::1]", "[::1]:5000", "A.io"])
   func registries(_ text: String) { #expect(Grammar.isRegistry(text)) }
 
-  @Test(arguments: ["", ".", "a..b", "-a", "a-", "a:", "a:b", "a:0", "a:65536", "a:123456", "[", "[]", "[x]:1", "a/b", "a b"])
+  @Test(arguments: [
+    "", ".", "a..b", "-a", "a-", "a:", "a:b", "a:0", "a:65536", "a:123456", "[", "[]", "[x]:1", "a/b", "a b",
+  ])
   func noRegistries(_ text: String) { #expect(!Grammar.isRegistry(text)) }
 }

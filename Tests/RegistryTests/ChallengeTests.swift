@@ -4,17 +4,21 @@ import Testing
 struct ChallengeTests {
   @Test func readsQuotedCommasAndEscapes() {
     let found = Challenge.parse(
-      #"Bearer realm="https://auth.io/token",service="a \"b\", c",scope="repository:x/y:pull,push""#)
+      #"Bearer realm="https://auth.io/token",service="a \"b\", c",scope="repository:x/y:pull,push""#
+    )
     #expect(found.count == 1)
     #expect(found.first?.scheme == "bearer")
     #expect(
       found.first?.parameters == [
         "realm": "https://auth.io/token", "service": #"a "b", c"#, "scope": "repository:x/y:pull,push",
-      ])
+      ]
+    )
   }
 
   @Test func readsSeveralChallenges() {
-    let found = Challenge.parse(#"Basic realm="a", charset="UTF-8", BEARER Realm=https://b/t , Negotiate abc=="#)
+    let found = Challenge.parse(
+      #"Basic realm="a", charset="UTF-8", BEARER Realm=https://b/t , Negotiate abc=="#
+    )
     #expect(found.map(\.scheme) == ["basic", "bearer", "negotiate"])
     #expect(found[0].parameters == ["realm": "a", "charset": "UTF-8"])
     #expect(found[1].parameters == ["realm": "https://b/t"])
@@ -24,7 +28,9 @@ struct ChallengeTests {
     #expect(Challenge.parse(#"Bearer realm="a", realm="b""#).first?.parameters["realm"] == "a")
   }
 
-  @Test(arguments: ["", ",,,", "=", "\"", "Bearer realm=\"unterminated", "Bearer =x", String(repeating: "a,", count: 20_000)])
+  @Test(arguments: [
+    "", ",,,", "=", "\"", "Bearer realm=\"unterminated", "Bearer =x", String(repeating: "a,", count: 20_000),
+  ])
   func rubbishEnds(_ text: String) { #expect(Challenge.parse(text).count <= 20_000) }
 }
 

@@ -18,7 +18,10 @@ struct CredentialFilesTests {
   private let first = "dXNlcjpmaXJzdA=="
   private let second = "dXNlcjpzZWNvbmQ="
 
-  private func password(_ environment: [String: String], _ reference: String = "ghcr.io/acme/x") throws -> String? {
+  private func password(
+    _ environment: [String: String],
+    _ reference: String = "ghcr.io/acme/x"
+  ) throws -> String? {
     let repository = try Reference(parsing: reference).repository
     switch CredentialFiles(environment: environment).credential(for: repository) {
     case .password("user", let password)?: return password.value
@@ -36,8 +39,13 @@ struct CredentialFilesTests {
     #expect(try password(environment) == "second")
     #expect(try password(environment, "quay.io/a/b") == "second")
     // An explicit file is the only one.
-    #expect(try password(["REGISTRY_AUTH_FILE": explicit, "HOME": folder.path("home")], "quay.io/a/b") == nil)
-    #expect(try password(["DOCKER_CONFIG": folder.path("home/.docker"), "XDG_RUNTIME_DIR": folder.path("run")]) == nil)
+    #expect(
+      try password(["REGISTRY_AUTH_FILE": explicit, "HOME": folder.path("home")], "quay.io/a/b") == nil
+    )
+    #expect(
+      try password(["DOCKER_CONFIG": folder.path("home/.docker"), "XDG_RUNTIME_DIR": folder.path("run")])
+        == nil
+    )
   }
 
   @Test func theLongestNameWins() throws {
@@ -48,7 +56,10 @@ struct CredentialFilesTests {
   }
 
   @Test func keysWithSchemesAndDockerHubsManyNames() throws {
-    let file = try write("auth.json", entry("https://index.docker.io/v1/", first) + "," + entry("https://a.io/v2/", second))
+    let file = try write(
+      "auth.json",
+      entry("https://index.docker.io/v1/", first) + "," + entry("https://a.io/v2/", second)
+    )
     #expect(try password(["REGISTRY_AUTH_FILE": file], "ubuntu") == "first")
     #expect(try password(["REGISTRY_AUTH_FILE": file], "a.io/b/c") == "second")
   }
@@ -59,7 +70,10 @@ struct CredentialFilesTests {
   }
 
   @Test func identityTokensAndDamagedFiles() throws {
-    let file = try folder.write(Array(#"{"auths":{"a.io":{"identitytoken":"abc"},"b.io":{},"c.io":{"auth":"%%"}}}"#.utf8), to: "t")
+    let file = try folder.write(
+      Array(#"{"auths":{"a.io":{"identitytoken":"abc"},"b.io":{},"c.io":{"auth":"%%"}}}"#.utf8),
+      to: "t"
+    )
     #expect(try password(["REGISTRY_AUTH_FILE": file], "a.io/x/y") == "token abc")
     #expect(try password(["REGISTRY_AUTH_FILE": file], "b.io/x/y") == nil)
     #expect(try password(["REGISTRY_AUTH_FILE": file], "c.io/x/y") == nil)

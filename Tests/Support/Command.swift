@@ -31,7 +31,8 @@ package enum Command {
     process.standardInput = FileHandle.nullDevice
     process.standardOutput = FileHandle(forWritingAtPath: output)
     process.standardError = FileHandle(forWritingAtPath: errors)
-    let status = try await withCheckedThrowingContinuation { (continuation: CheckedContinuation<Int32, any Error>) in
+    let status = try await withCheckedThrowingContinuation {
+      (continuation: CheckedContinuation<Int32, any Error>) in
       process.terminationHandler = { continuation.resume(returning: $0.terminationStatus) }
       do {
         try process.run()
@@ -43,6 +44,7 @@ package enum Command {
     return Result(
       status: status,
       output: String(decoding: try folder.read("output"), as: UTF8.self),
-      error: String(decoding: try folder.read("error"), as: UTF8.self))
+      error: String(decoding: try folder.read("error"), as: UTF8.self)
+    )
   }
 }

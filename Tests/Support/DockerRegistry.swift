@@ -34,7 +34,9 @@ package final class DockerRegistry: Sendable {
   private static func wait(_ folder: TemporaryFolder, _ process: Int32) async throws -> Int {
     for _ in 0..<200 {
       let log = String(decoding: try folder.read("log"), as: UTF8.self)
-      if let match = log.firstMatch(of: /listening on 127\.0\.0\.1:(\d+)/), let port = Int(match.1) { return port }
+      if let match = log.firstMatch(of: /listening on 127\.0\.0\.1:(\d+)/), let port = Int(match.1) {
+        return port
+      }
       try await Task.sleep(for: .milliseconds(50))
     }
     throw POSIXError(.ETIMEDOUT)

@@ -27,18 +27,23 @@ package final class FaultyRegistry: Sendable {
 
     func usual(_ request: HTTPServer.Request) -> HTTPServer.Answer {
       let parts = request.path.split(separator: "/").map(String.init)
-      guard parts.first == "v2", parts.count >= 4 else { return HTTPServer.Answer(parts == ["v2"] ? 200 : 404) }
+      guard parts.first == "v2", parts.count >= 4 else {
+        return HTTPServer.Answer(parts == ["v2"] ? 200 : 404)
+      }
       let kind = parts[parts.count - 2]
       let name = parts[1..<(parts.count - 2)].joined(separator: "/")
       let leaf = parts[parts.count - 1]
       switch kind {
       case "manifests":
-        guard let found = state.withLock({ $0.manifests["\(name)/\(leaf)"] }) else { return HTTPServer.Answer(404) }
+        guard let found = state.withLock({ $0.manifests["\(name)/\(leaf)"] }) else {
+          return HTTPServer.Answer(404)
+        }
         let digest = Verification.digest(of: found.bytes)
         return HTTPServer.Answer(
           200,
           headers: [("Content-Type", found.type), ("Docker-Content-Digest", "\(digest)")],
-          body: found.bytes)
+          body: found.bytes
+        )
       case "blobs":
         guard let bytes = state.withLock({ $0.blobs[leaf] }) else { return HTTPServer.Answer(404) }
         guard request.headers["range"] != nil else { return HTTPServer.Answer(200, body: bytes) }
@@ -46,7 +51,8 @@ package final class FaultyRegistry: Sendable {
         return HTTPServer.Answer(
           206,
           headers: [("Content-Range", "bytes \(range.lowerBound)-\(range.upperBound - 1)/\(bytes.count)")],
-          body: Array(bytes[range]))
+          body: Array(bytes[range])
+        )
       case "tags":
         guard let tags = state.withLock({ $0.tags[name] }) else { return HTTPServer.Answer(404) }
         let quoted = tags.map { "\"\($0)\"" }.joined(separator: ",")
@@ -87,7 +93,8 @@ package final class FaultyRegistry: Sendable {
     return Descriptor(
       mediaType: MediaType(rawValue: "application/octet-stream"),
       digest: digest,
-      size: Int64(bytes.count))
+      size: Int64(bytes.count)
+    )
   }
 
   /// Adds a document under its digest and tags.
@@ -120,7 +127,8 @@ package final class FaultyRegistry: Sendable {
     let manifest = Manifest(
       artifactType: MediaType(rawValue: "application/vnd.test.model"),
       config: config,
-      layers: layers)
+      layers: layers
+    )
     return add(document: try JSONDocument.encode(manifest), repository: repository, tags: [tag])
   }
 

@@ -140,7 +140,9 @@ package final class HTTPServer: Sendable {
         var headers: [String: String] = [:]
         for line in lines {
           guard let colon = line.firstIndex(of: ":") else { continue }
-          headers[line[..<colon].lowercased()] = line[line.index(after: colon)...].trimmingCharacters(in: .whitespaces)
+          headers[line[..<colon].lowercased()] = line[line.index(after: colon)...].trimmingCharacters(
+            in: .whitespaces
+          )
         }
         let length = headers["content-length"].flatMap { Int($0) } ?? 0
         while buffer.count < mark.upperBound + length {
@@ -157,7 +159,8 @@ package final class HTTPServer: Sendable {
           query: target.count > 1 ? String(target[1]) : "",
           headers: headers,
           body: body,
-          connection: number)
+          connection: number
+        )
       }
       let count = recv(socket, &piece, piece.count, 0)
       guard count > 0 else { return nil }

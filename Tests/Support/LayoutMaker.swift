@@ -25,7 +25,8 @@ package enum LayoutMaker {
     let manifest = Manifest(
       artifactType: artifactType.map { MediaType(rawValue: $0) },
       config: try store(config.bytes, config.type, [:]),
-      layers: descriptors)
+      layers: descriptors
+    )
     var entry = try store(try JSONDocument.encode(manifest), .imageManifest, [:])
     if let reference { entry.annotations["org.opencontainers.image.ref.name"] = reference }
     try folder.write(try JSONDocument.encode(Index(manifests: [entry])), to: "\(name)/index.json")
@@ -48,13 +49,15 @@ package enum LayoutMaker {
 
   /// The config of an image.
   package static let imageConfig: (bytes: [UInt8], type: MediaType) = (
-    Array(#"{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":[]}}"#.utf8), .imageConfig
+    Array(#"{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":[]}}"#.utf8),
+    .imageConfig
   )
 
   /// Pushes a layout with skopeo, digests kept.
   package static func push(_ layout: String, to reference: String) async throws {
     let result = try await Command.shell(
-      "skopeo copy -q --preserve-digests --dest-tls-verify=false oci:\(layout) docker://\(reference)")
+      "skopeo copy -q --preserve-digests --dest-tls-verify=false oci:\(layout) docker://\(reference)"
+    )
     guard result.status == 0 else { throw PushError(text: result.error) }
   }
 

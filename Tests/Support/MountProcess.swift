@@ -34,7 +34,9 @@ package final class MountProcess: Sendable {
     let result = try await Command.run(["timeout", "-k", "5", "60"] + words, environment: variables)
     guard result.status == 0 else { throw MountError(status: result.status, text: result.error) }
     let point = mountPoint
-    let found = try await Command.shell("pgrep -f -- '--ready-descriptor' | while read p; do tr '\\0' '\\n' </proc/$p/cmdline | grep -qxF '\(point)' && echo $p; done")
+    let found = try await Command.shell(
+      "pgrep -f -- '--ready-descriptor' | while read p; do tr '\\0' '\\n' </proc/$p/cmdline | grep -qxF '\(point)' && echo $p; done"
+    )
     guard let number = found.output.split(separator: "\n").first.flatMap({ Int32($0) }) else {
       throw MountError(status: 0, text: "the process that serves \(point) is not to be found")
     }
@@ -68,7 +70,10 @@ package final class MountProcess: Sendable {
 
   /// An extended attribute of a file below the mount point.
   package func attribute(_ name: String, of path: String) async throws -> String {
-    let result = try await Command.shell("getfattr --only-values -n user.weightfs.\(name) '\(self.path(path))'", seconds: 20)
+    let result = try await Command.shell(
+      "getfattr --only-values -n user.weightfs.\(name) '\(self.path(path))'",
+      seconds: 20
+    )
     return result.output
   }
 }

@@ -26,7 +26,9 @@ package final class TemporaryFolder: Sendable {
   }
 
   /// Reads a file.
-  package func read(_ name: String) throws -> [UInt8] { Array(try Data(contentsOf: URL(filePath: path(name)))) }
+  package func read(_ name: String) throws -> [UInt8] {
+    Array(try Data(contentsOf: URL(filePath: path(name))))
+  }
 
   /// Whether a file is there.
   package func has(_ name: String) -> Bool { FileManager.default.fileExists(atPath: path(name)) }
