@@ -113,6 +113,33 @@ package struct FileTree: Sendable {
     return found
   }
 
+  /// Finds what a path leads to, through symbolic links.
+  ///
+  /// - Parameter path: relative to the root; a slash before it means the root too.
+  /// - Returns: nil where there is nothing, or links lead in a circle.
+  package func resolve(_ path: String) -> Int? {
+    var rest = path.utf8.split(separator: UInt8(ascii: "/")).map { Array($0) }
+    var current = 0
+    var links = 0
+    while !rest.isEmpty {
+      let part = rest.removeFirst()
+      if part == Array(".".utf8) { continue }
+      if part == Array("..".utf8) {
+        current = nodes[current].parent
+        continue
+      }
+      guard let name = EntryName(part), let next = child(name, of: current) else { return nil }
+      guard case .symbolicLink(let target) = nodes[next].kind else {
+        current = next
+        continue
+      }
+      links += 1
+      guard links <= 40 else { return nil }
+      rest = target.split(separator: UInt8(ascii: "/")).map { Array($0) } + rest
+    }
+    return current
+  }
+
   /// Finds a node by path.
   ///
   /// - Parameter path: relative to the root.

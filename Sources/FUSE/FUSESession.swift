@@ -34,8 +34,8 @@ package final class FUSESession: @unchecked Sendable {
     guard fuse_session_mount(session, path) == 0 else {
       throw MountError(
         reason:
-          "\(path) cannot be mounted: see the message above; /dev/fuse is needed, and fusermount3 for users "
-          + "other than root"
+          "\(path) cannot be mounted: /dev/fuse is needed, fusermount3 for users other than root, and "
+          + "'user_allow_other' in /etc/fuse.conf for --allow-other"
       )
     }
   }

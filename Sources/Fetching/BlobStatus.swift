@@ -18,6 +18,12 @@ package struct BlobStatus: Sendable, Equatable {
   package let cachedBytes: Int64
   package let verified: Verified
 
+  /// The status of bytes whose blob is not complete.
+  static func partial(_ bytes: Int64, of count: Int64) -> BlobStatus {
+    let presence: Presence = bytes == 0 ? .remote : bytes == count ? .complete : .partial
+    return BlobStatus(presence: presence, cachedBytes: bytes, verified: .no)
+  }
+
   /// Makes a status.
   ///
   /// - Parameters:

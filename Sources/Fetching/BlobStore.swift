@@ -199,31 +199,35 @@ package final class BlobStore: Sendable {
 
   func noteBadFile(_ identity: FileIdentity) { _ = state.withLock { $0.badFiles.insert(identity) } }
 
-  /// What is here of a blob, without opening it.
+  /// What is here of a blob, or of a range of it, without opening it.
   ///
   /// - Parameters:
   ///   - descriptor: of the blob.
   ///   - layout: where it may lie apart from the pool.
-  /// - Returns: what was asked for.
+  ///   - range: of a file in it; nil for all of it.
+  /// - Returns: bytes and state of the range.
   package func status(
     _ descriptor: Descriptor,
-    layout: (any LocalRepository)?
+    layout: (any LocalRepository)?,
+    range: Range<Int64>? = nil
   ) async -> BlobStatus {
-    if let blob = state.withLock({ $0.blobs[descriptor.digest]?.blob }) { return blob.status }
+    let whole = range ?? 0..<descriptor.size
+    guard descriptor.size <= Self.largestBlob else {
+      return BlobStatus(presence: .remote, cachedBytes: 0, verified: .no)
+    }
+    if let blob = state.withLock({ $0.blobs[descriptor.digest]?.blob }), blob.descriptor.size == descriptor.size {
+      return blob.status(of: whole)
+    }
+    let count = Int64(whole.count)
     let status: BlobStatus? = try? await local.executor.run { () throws(ContentError) in
       if self.local.pool.hasComplete(descriptor) {
-        return BlobStatus(presence: .complete, cachedBytes: descriptor.size, verified: .blob)
+        return BlobStatus(presence: .complete, cachedBytes: count, verified: .blob)
       }
       if let file = try? layout?.blob(descriptor.digest), file.size == descriptor.size {
         let isVerified = VerificationRecords(root: self.local.root).covers(file, descriptor.digest)
-        return BlobStatus(
-          presence: .complete,
-          cachedBytes: descriptor.size,
-          verified: isVerified ? .blob : .no
-        )
+        return BlobStatus(presence: .complete, cachedBytes: count, verified: isVerified ? .blob : .no)
       }
-      let bytes = self.local.pool.partialBytes(descriptor)
-      return BlobStatus(presence: bytes > 0 ? .partial : .remote, cachedBytes: bytes, verified: .no)
+      return .partial(self.local.pool.partialBytes(descriptor, in: whole), of: count)
     }
     return status ?? BlobStatus(presence: .remote, cachedBytes: 0, verified: .no)
   }

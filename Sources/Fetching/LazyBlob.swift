@@ -45,6 +45,8 @@ package final class LazyBlob: Sendable {
     /// Fetching ahead failed: readers alone start something now.
     var isFillPaused = false
     var isWatched = false
+    /// When somebody last waited in vain.
+    var lastTimeout: ContinuousClock.Instant?
     /// Bytes are being hashed or committed: who waits for the whole is not late.
     var isVerifying = false
   }
@@ -72,15 +74,25 @@ package final class LazyBlob: Sendable {
 
   /// What is here of it.
   package var status: BlobStatus {
+    let whole = status(of: 0..<descriptor.size)
+    // All bytes may be here and not be verified yet: that is not complete.
+    guard whole.presence == .complete, whole.verified == .no, completeFile == nil else { return whole }
+    return BlobStatus(presence: .partial, cachedBytes: whole.cachedBytes, verified: .no)
+  }
+
+  /// What is here of a range.
+  ///
+  /// - Parameter range: bytes within the blob.
+  /// - Returns: bytes and state of the range.
+  package func status(of range: Range<Int64>) -> BlobStatus {
     state.withLock { state in
       switch state.phase {
       case .complete(_, let isVerified):
-        BlobStatus(presence: .complete, cachedBytes: descriptor.size, verified: isVerified ? .blob : .no)
+        BlobStatus(presence: .complete, cachedBytes: Int64(range.count), verified: isVerified ? .blob : .no)
       case .partial(let blob, _):
-        BlobStatus(
-          presence: blob.presentBytes == 0 ? .remote : .partial,
-          cachedBytes: blob.presentBytes,
-          verified: .no
+        .partial(
+          range.count == descriptor.size ? blob.presentBytes : blob.blocks.presentBytes(in: range),
+          of: Int64(range.count)
         )
       case .bad: BlobStatus(presence: .remote, cachedBytes: 0, verified: .no)
       }
@@ -138,7 +150,8 @@ package final class LazyBlob: Sendable {
       case .complete(let file, let isVerified):
         return isVerified || store.policy.verify != .strict ? .file(file) : nil
       case .partial(let blob, _):
-        return servesPartial && blob.contains(range) ? .partial(blob) : nil
+        if servesPartial && blob.contains(range) { return .partial(blob) }
+        return hasJustTimedOut(state) ? .failure(timeout(state.sources.first?.origin)) : nil
       case .bad(let error): return .failure(error)
       }
     }
@@ -290,24 +303,34 @@ package final class LazyBlob: Sendable {
         state.table.remove(identifier)
       }
       if state.pending.isEmpty { state.isWatched = false }
+      if !late.isEmpty { state.lastTimeout = now }
       return (late, killed, state.pending.isEmpty)
     }
     for pending in killed {
       pending.reply.fail(ContentError(.cancelled, "\(descriptor.digest)", "the reader was killed"))
     }
     let origin = state.withLock { $0.sources.first?.origin }
-    for pending in late {
-      pending.reply.fail(
-        ContentError(
-          .timedOut,
-          "\(descriptor.digest)",
-          host: origin,
-          "no byte came for \(deadline)",
-          advice: "Check the connection to the registry; the next read tries again"
-        )
-      )
-    }
+    for pending in late { pending.reply.fail(timeout(origin)) }
     return !isOver
+  }
+
+  private func timeout(_ origin: String?) -> ContentError {
+    ContentError(
+      .timedOut,
+      "\(descriptor.digest)",
+      host: origin,
+      "no byte came for \(store.policy.deadline)",
+      advice: "Check the connection to the registry; the next read tries again"
+    )
+  }
+
+  // The kernel asks again, page by page, for what failed as readahead: one wait is enough for both.
+  private static let timeoutMemory: Duration = .seconds(1)
+
+  /// Whether somebody waited in vain a moment ago, and nothing came since.
+  private func hasJustTimedOut(_ state: State) -> Bool {
+    guard let last = state.lastTimeout, state.lastProgress < last else { return false }
+    return ContinuousClock.now - last < Self.timeoutMemory
   }
 }
 

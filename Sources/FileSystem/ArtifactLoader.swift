@@ -60,11 +60,13 @@ package actor ArtifactLoader {
   /// - Parameters:
   ///   - reference: what it is called.
   ///   - resolution: what the reference stands for.
+  ///   - isRecorded: whether the local registry is to have it from now on.
   /// - Returns: what was asked for.
   /// - Throws: `ContentError`.
   package func load(
     _ reference: Reference,
-    _ resolution: ReferenceResolver.Resolution
+    _ resolution: ReferenceResolver.Resolution,
+    isRecorded: Bool = true
   ) async throws(ContentError) -> LoadedArtifact {
     let key = Key(reference: reference, digest: resolution.descriptor.digest)
     let before = generation
@@ -75,7 +77,7 @@ package actor ArtifactLoader {
     } else {
       task = Task {
         do throws(ContentError) {
-          return .success(try await self.read(reference, resolution))
+          return .success(try await self.read(reference, resolution, isRecorded: isRecorded))
         } catch {
           return .failure(error)
         }
@@ -86,7 +88,7 @@ package actor ArtifactLoader {
     if pending[key] == task { pending[key] = nil }
     let artifact = try result.get()
     // What was read before a blob of it turned out wrong is read anew.
-    guard generation == before else { return try await load(reference, resolution) }
+    guard generation == before else { return try await load(reference, resolution, isRecorded: isRecorded) }
     if known.updateValue(artifact, forKey: key) == nil { order.append(key) }
     if order.count > Self.limit { known[order.removeFirst()] = nil }
     return artifact
@@ -106,7 +108,8 @@ package actor ArtifactLoader {
 
   private func read(
     _ reference: Reference,
-    _ resolution: ReferenceResolver.Resolution
+    _ resolution: ReferenceResolver.Resolution,
+    isRecorded: Bool
   ) async throws(ContentError) -> LoadedArtifact {
     let source = isOffline ? nil : remote.repository(reference.repository)
     let layout = resolution.local?.repository
@@ -115,7 +118,7 @@ package actor ArtifactLoader {
     var home = layout
     if let local = resolution.local {
       await self.local.adopt(local, blobs: blobs)
-    } else {
+    } else if isRecorded {
       // A root that cannot take the layout is told of; the files are served all the same.
       do throws(ContentError) {
         home = try await self.local.record(
@@ -131,7 +134,7 @@ package actor ArtifactLoader {
         )
       }
     }
-    if let config = manifest.config, let source { bringConfig(config, source) }
+    if isRecorded, let config = manifest.config, let source { bringConfig(config, source) }
     return try await artifact(
       label: "\(reference)",
       reference: reference,
@@ -139,7 +142,8 @@ package actor ArtifactLoader {
       documents: documents,
       manifest: manifest,
       layout: home,
-      source: source
+      source: source,
+      isFetched: resolution.local?.wasFetched ?? true
     )
   }
 
@@ -166,11 +170,13 @@ package actor ArtifactLoader {
   /// - Parameters:
   ///   - layout: an oci-dir or an oci-archive.
   ///   - target: which entry; nil for the only one.
+  ///   - label: what the user calls it.
   /// - Returns: what was asked for.
   /// - Throws: `ContentError`.
   package func load(
     _ layout: any LocalRepository,
-    target: Reference.Target?
+    target: Reference.Target?,
+    label: String
   ) async throws(ContentError) -> LoadedArtifact {
     let root: Descriptor
     if let target {
@@ -180,7 +186,7 @@ package actor ArtifactLoader {
       guard entries.count == 1, let only = entries.first else {
         let names = entries.compactMap { $0.annotations["org.opencontainers.image.ref.name"] }
         throw ContentError(
-          .invalid,
+          .unsupported,
           layout.origin,
           "the layout has \(entries.count) entries",
           advice: entries.isEmpty ? nil : "Name one of them: \(names.prefix(5).joined(separator: ", "))"
@@ -190,13 +196,14 @@ package actor ArtifactLoader {
     }
     let (documents, manifest) = try await documents(root, layout, nil)
     return try await artifact(
-      label: layout.origin,
+      label: label,
       reference: nil,
       root: root,
       documents: documents,
       manifest: manifest,
       layout: layout,
-      source: nil
+      source: nil,
+      isFetched: false
     )
   }
 
@@ -207,7 +214,8 @@ package actor ArtifactLoader {
     documents: [ManifestDocument],
     manifest: Manifest,
     layout: (any LocalRepository)?,
-    source: (any Repository)?
+    source: (any Repository)?,
+    isFetched: Bool
   ) async throws(ContentError) -> LoadedArtifact {
     let bytes = BlockingLayerBytes(store: store, layout: layout, source: source)
     let tree = try await trees.load(manifest, bytes: bytes)
@@ -226,7 +234,8 @@ package actor ArtifactLoader {
       manifest: manifest,
       tree: tree,
       layout: layout,
-      source: source
+      source: source,
+      isFetched: isFetched
     )
   }
 

@@ -104,7 +104,11 @@ extension FileSystem {
     let (tagResult, componentResult) = await (listed, cataloged)
     var failure: ContentError?
     switch tagResult {
-    case .success(let found): tags.formUnion(found)
+    case .success(let found?):
+      // What weightfs fetched and the registry has no more is not there any more.
+      tags = tags.filter { !known.fetched.contains($0) || found.contains($0) }
+      tags.formUnion(found)
+    case .success(nil): break
     case .failure(let error): failure = error
     }
     switch componentResult {
@@ -121,15 +125,16 @@ extension FileSystem {
     return tags.union(components).sorted()
   }
 
-  private func remoteTags(_ prefix: Prefix) async -> Result<[String], ContentError> {
-    guard let repository = prefix.repository else { return .success([]) }
+  /// The tags that the registry tells; nil where it tells none for this name.
+  private func remoteTags(_ prefix: Prefix) async -> Result<[String]?, ContentError> {
+    guard let repository = prefix.repository else { return .success(nil) }
     do throws(ContentError) {
       let tags = try await remote.repository(repository).tags(limit: Self.listLimit)
         .filter { !NameRules.isReferrersTag($0) }
       await classifier.note(tags, of: repository)
       return .success(tags)
     } catch {
-      return Self.isUnknown(error) ? .success([]) : .failure(error)
+      return Self.isUnknown(error) ? .success(nil) : .failure(error)
     }
   }
 

@@ -44,7 +44,8 @@ extension FileSystem {
       case "served": return .now(.success(Array("daemon".utf8)))
       default:
         return .later {
-          let status = await self.store.status(file.content.blob, layout: file.homes.first?.layout)
+          let range = file.content.extents.first.map { $0.blobOffset..<$0.blobOffset + $0.count }
+          let status = await self.store.status(file.content.blob, layout: file.homes.first?.layout, range: range)
           let text =
             switch key {
             case "state": status.presence.rawValue
@@ -73,7 +74,7 @@ extension FileSystem {
       switch key {
       case "reference": artifact.label
       case "digest": "\(artifact.root.digest)"
-      case "media_type": (artifact.manifest.effectiveArtifactType ?? artifact.root.mediaType).rawValue
+      case "media_type": artifact.root.mediaType.rawValue
       default: artifact.origin
       }
     return Array(text.utf8)

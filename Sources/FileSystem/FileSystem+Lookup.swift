@@ -64,7 +64,7 @@ extension FileSystem {
             return .success(other.entry)
           }
         }
-        return .success(found?.entry ?? self.absent(self.options.negativeTimeToLive))
+        return .success(found?.entry ?? self.absent(self.absenceTimeout))
       } catch {
         return self.failed(error)
       }
@@ -115,7 +115,9 @@ extension FileSystem {
       case .repository:
         return Found(enter(name, in: node, .prefix(prefix.appending(text, isKnownRepository: true))))
       case .namespace:
-        let entry = enter(name, in: node, .prefix(prefix.appending(text, isKnownRepository: false)))
+        let kind = Node.Kind.prefix(prefix.appending(text, isKnownRepository: false))
+        // Nobody confirmed it: what is pushed under this name must soon be seen.
+        let entry = enter(name, in: node, kind, timeout: absenceTimeout)
         return Found(entry, isUnconfirmed: true)
       case .artifact(let reference, let resolution):
         return Found(enter(reference, resolution, name, in: node))
@@ -185,7 +187,7 @@ extension FileSystem {
   }
 
   /// The folder of a registry, a repository or a namespace.
-  func enter(_ name: EntryName, in parent: Node, _ kind: Node.Kind) -> Entry {
+  func enter(_ name: EntryName, in parent: Node, _ kind: Node.Kind, timeout: Duration? = nil) -> Entry {
     let path = path(name, in: parent)
     let inode = inode(name, in: parent)
     let node = state.withLock { state in
@@ -196,8 +198,11 @@ extension FileSystem {
         Node(identifier: identifier, inode: inode, parent: parent.identifier, path: path, kind: kind)
       }
     }
-    return entry(node, options.timeToLive)
+    return entry(node, timeout ?? options.timeToLive)
   }
+
+  /// How long the kernel may remember that something is not there. The local registry costs nothing to ask.
+  var absenceTimeout: Duration { options.isOffline ? .zero : options.negativeTimeToLive }
 
   private static func isSame(_ left: Node.Kind, _ right: Node.Kind) -> Bool {
     switch (left, right) {

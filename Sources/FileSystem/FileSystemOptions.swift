@@ -15,7 +15,7 @@ package struct FileSystemOptions: Sendable {
   /// How long a tag's resolution is good.
   package var timeToLive: Duration = .seconds(60)
   /// How long something is remembered not to be there.
-  package var negativeTimeToLive: Duration = .seconds(10)
+  package var negativeTimeToLive: Duration = .seconds(5)
   /// How deep namespaces that nobody confirms may be.
   package var namespaceDepth = 3
   /// Namespaces that are there though nobody confirms them: `registry/path`.

@@ -15,6 +15,8 @@ package final class LoadedArtifact: Sendable {
   package let tree: FileTree
   /// Where blobs may lie on this machine, apart from the pool.
   package let layout: (any LocalRepository)?
+  /// It came from its registry, and the layout is weightfs' own.
+  let isFetched: Bool
   /// Where blobs can be fetched from.
   package let source: (any Repository)?
 
@@ -26,8 +28,10 @@ package final class LoadedArtifact: Sendable {
     manifest: Manifest,
     tree: FileTree,
     layout: (any LocalRepository)?,
-    source: (any Repository)?
+    source: (any Repository)?,
+    isFetched: Bool
   ) {
+    self.isFetched = isFetched
     self.label = label
     self.reference = reference
     self.root = root
@@ -50,5 +54,5 @@ package final class LoadedArtifact: Sendable {
   var created: Int64 { tree.nodes[0].modificationTime }
 
   /// Where it came from: a layout's path, or the registry.
-  package var origin: String { layout?.origin ?? source?.origin ?? "" }
+  package var origin: String { isFetched ? source?.origin ?? "" : layout?.origin ?? source?.origin ?? "" }
 }

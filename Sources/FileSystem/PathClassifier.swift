@@ -100,7 +100,10 @@ package actor PathClassifier {
     // A tag's own answer is remembered by the resolver, by its time to live.
     case .artifact: break
     case .repository: memory[key] = Memory(answer: answer, expires: .now + options.timeToLive)
-    case .namespace, .absent: memory[key] = Memory(answer: answer, expires: .now + options.negativeTimeToLive)
+    // The local registry costs nothing to ask again.
+    case .namespace, .absent:
+      if options.isOffline { break }
+      memory[key] = Memory(answer: answer, expires: .now + options.negativeTimeToLive)
     }
     return answer
   }

@@ -98,6 +98,7 @@ package actor ReferenceResolver {
     switch result {
     case .success(let resolution):
       memory[reference] = Memory(result: result, expires: resolution.expires)
+    case .failure where options.isOffline: break
     case .failure(let error) where error.code == .notFound || error.code == .unauthorized:
       memory[reference] = Memory(result: result, expires: .now + options.negativeTimeToLive)
     case .failure:

@@ -113,10 +113,12 @@ package final class BlobPool: Sendable {
 
   /// What is known of a partial blob without opening it for writing.
   ///
-  /// - Parameter descriptor: of the blob.
-  /// - Returns: bytes that are there.
-  package func partialBytes(_ descriptor: Descriptor) -> Int64 {
-    if let blob = open.withLock({ $0[descriptor.digest]?.blob }) { return blob.presentBytes }
+  /// - Parameters:
+  ///   - descriptor: of the blob.
+  ///   - range: bytes within it.
+  /// - Returns: bytes of the range that are there.
+  package func partialBytes(_ descriptor: Descriptor, in range: Range<Int64>) -> Int64 {
+    if let blob = open.withLock({ $0[descriptor.digest]?.blob }) { return blob.blocks.presentBytes(in: range) }
     let path = FilePath(root.partial(descriptor.digest).string + ".chunks")
     guard let file = try? Disk.open(path, .readOnly) else { return 0 }
     defer { try? file.close() }
@@ -126,7 +128,7 @@ package final class BlobPool: Sendable {
       return 0
     }
     for (block, value) in states.enumerated() where value == 1 { blocks.insert(block..<block + 1) }
-    return blocks.presentBytes
+    return blocks.presentBytes(in: range)
   }
 
   /// Held while a partial blob's names are made, linked or removed: they are the same in every process.

@@ -37,6 +37,18 @@ package struct BlockMap: Sendable, Equatable {
     return Int64(presentCount) * Self.blockSize - lost
   }
 
+  /// Bytes of a range that are there.
+  ///
+  /// - Parameter range: bytes within the blob.
+  /// - Returns: how many.
+  package func presentBytes(in range: Range<Int64>) -> Int64 {
+    var sum: Int64 = 0
+    for block in blocks(touching: range) where states[block] == 1 {
+      sum += Int64(bytes(of: block..<block + 1).clamped(to: range).count)
+    }
+    return sum
+  }
+
   /// Whether a block is there.
   ///
   /// - Parameter block: its number.

@@ -17,11 +17,14 @@ package struct LocalArtifact: Sendable {
 /// What lies below a prefix of the tree.
 package struct LocalChildren: Sendable {
   package var targets: Set<Reference.Target> = []
+  /// The tags that weightfs itself fetched.
+  package var fetched: Set<String> = []
   /// The next components of repositories.
   package var components: Set<String> = []
 
   mutating func formUnion(_ other: LocalChildren) {
     targets.formUnion(other.targets)
+    fetched.formUnion(other.fetched)
     components.formUnion(other.components)
   }
 

@@ -145,6 +145,12 @@ package final class LocalRegistry: Sendable {
   package func children(registry: String, components: [String]) async -> LocalChildren {
     let result: LocalChildren? = try? await executor.run { () throws(ContentError) in
       var found = (try? self.tree.children(registry: registry, components: components)) ?? LocalChildren()
+      if let name = RepositoryName(registry: registry, path: components.joined(separator: "/")) {
+        for case .tag(let tag) in found.targets {
+          let reference = Reference(repository: name, target: .tag(tag))
+          if OriginRecord.read(self.root, reference) != nil { found.fetched.insert(tag) }
+        }
+      }
       for store in self.stores {
         let more = self.attempt(store) { () throws(ContentError) in
           try store.children(registry: registry, components: components)

@@ -45,6 +45,13 @@ struct RegistryTree {
 
   func children(registry: String, components: [String]) throws(ContentError) -> LocalChildren {
     var found = LocalChildren()
+    var components = components
+    // Docker Hub's official repositories have `library/` on disk and may be named without.
+    if registry == "docker.io", components.count == 1, components != ["library"],
+      !Disk.isFolder(path.appending("docker.io").appending(components[0]))
+    {
+      components = ["library"] + components
+    }
     let hosts = registry == "docker.io" ? ["docker.io", "registry-1.docker.io"] : [registry]
     for host in hosts {
       let place = ([ReferencePath.escape(host)] + components).joined(separator: "/")

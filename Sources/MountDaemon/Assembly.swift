@@ -69,26 +69,34 @@ package struct Assembly: Sendable {
   /// - Parameters:
   ///   - source: a reference, or a layout on this machine.
   ///   - isFresh: asks the registry whatever is known.
+  ///   - isRecorded: whether the local registry is to have it from now on.
   /// - Returns: what was asked for.
   /// - Throws: `ContentError`.
   package func load(
     _ source: ArtifactSource,
-    isFresh: Bool = false
+    isFresh: Bool = false,
+    isRecorded: Bool = true
   ) async throws(ContentError) -> LoadedArtifact {
     switch source {
     case .reference(let reference):
-      return try await loader.load(reference, try await resolver.resolve(reference, isFresh: isFresh))
+      let resolution = try await resolver.resolve(reference, isFresh: isFresh)
+      return try await loader.load(reference, resolution, isRecorded: isRecorded)
     case .directory(let path, let target):
       guard OCIDirectory.exists(at: path) else {
         throw ContentError(.notFound, "\(path)", "is not an oci-dir: it has no oci-layout and index.json")
       }
-      return try await loader.load(OCIDirectory(path: path, executor: local.executor), target: target)
+      return try await loader.load(
+        OCIDirectory(path: path, executor: local.executor),
+        target: target,
+        label: target.map { "oci:\(path):\($0)" } ?? "oci:\(path)"
+      )
     case .archive(let path, let target):
       let executor = local.executor
       let archive = try await executor.run { () throws(ContentError) in
         try OCIArchive(path: path, executor: executor)
       }
-      return try await loader.load(archive, target: target)
+      let label = target.map { "oci-archive:\(path):\($0)" } ?? "oci-archive:\(path)"
+      return try await loader.load(archive, target: target, label: label)
     }
   }
 

@@ -29,7 +29,7 @@ enum BackgroundProcess {
     defer { try? logDescriptor.close() }
     var ends: [Int32] = [0, 0]
     guard pipe(&ends) == 0 else { return 1 }
-    for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
+    closeOnExec()
     var actions = posix_spawn_file_actions_t()
     posix_spawn_file_actions_init(&actions)
     defer { posix_spawn_file_actions_destroy(&actions) }
@@ -41,7 +41,9 @@ enum BackgroundProcess {
     posix_spawnattr_init(&attributes)
     defer { posix_spawnattr_destroy(&attributes) }
     posix_spawnattr_setflags(&attributes, newSession)
-    let words = arguments + ["--foreground", "--ready-descriptor", "\(readyDescriptor)"]
+    // Behind the command's name, so that a `--` further on does not make names of them.
+    var words = arguments
+    words.insert(contentsOf: ["--foreground", "--ready-descriptor", "\(readyDescriptor)"], at: min(2, words.count))
     var argv: [UnsafeMutablePointer<CChar>?] = words.map { strdup($0) }
     argv.append(nil)
     defer { for word in argv { free(word) } }
@@ -61,6 +63,17 @@ enum BackgroundProcess {
     }
     Terminal.printError("weightfs: the background process ended before it served; its log is \(log)")
     return 1
+  }
+
+  /// Keeps what this process was given from the one it starts: a pipe that a daemon holds open never ends for who
+  /// reads it.
+  private static func closeOnExec() {
+    guard let folder = opendir("/proc/self/fd") else { return }
+    defer { closedir(folder) }
+    while let entry = readdir(folder) {
+      let name = withUnsafeBytes(of: entry.pointee.d_name) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
+      if let descriptor = Int32(name), descriptor > 2 { _ = fcntl(descriptor, F_SETFD, FD_CLOEXEC) }
+    }
   }
 
   private static func makeFolder(_ path: FilePath) {

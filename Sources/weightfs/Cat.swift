@@ -30,7 +30,7 @@ struct Cat: AsyncParsableCommand {
       settings.fetching.verify = .strict
       let assembly = try common.assemble(settings)
       let artifact = try await assembly.load(source)
-      guard let node = artifact.tree.node(at: file), case .file(let content) = artifact.tree.nodes[node].kind
+      guard let node = artifact.tree.resolve(file), case .file(let content) = artifact.tree.nodes[node].kind
       else {
         throw ContentError(
           .notFound,

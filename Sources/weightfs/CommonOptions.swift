@@ -37,8 +37,8 @@ struct CommonOptions: ParsableArguments {
   )
   var timeout: Int = 30
 
-  @Option(help: "The least that is logged: debug, info, notice, warning, error.")
-  var logLevel: LogLevel = .notice
+  @Option(help: "The least that is logged: debug, info, notice, warning, error (mount: notice, others: error).")
+  var logLevel: LogLevel?
 
   func validate() throws {
     guard (1...86_400).contains(timeout) else { throw ValidationError("--timeout takes 1 to 86400 seconds") }
@@ -64,23 +64,24 @@ struct CommonOptions: ParsableArguments {
 
   var settings: Settings {
     let root =
-      registryRoot.map { RegistryRoot(path: FilePath($0)) }
+      registryRoot.map { RegistryRoot(path: FilePath(MountPoints.absolute($0))) }
       ?? .standard(environment: Self.environment, isRoot: geteuid() == 0)
     var settings = Settings(root: root)
-    settings.additionalStores = additionalStore.map { FilePath($0) }
+    settings.additionalStores = additionalStore.map { FilePath(MountPoints.absolute($0)) }
     settings.insecureRegistries = Set(insecureRegistry)
     settings.fetching.deadline = .seconds(timeout)
     settings.fileSystem.isOffline = offline
     return settings
   }
 
-  var log: Logger {
-    let level = Logger.Level(rawValue: logLevel.rawValue) ?? .notice
+  /// - Parameter usual: the level where none was asked for.
+  func log(_ usual: Logger.Level) -> Logger {
+    let level = logLevel.flatMap { Logger.Level(rawValue: $0.rawValue) } ?? usual
     return Logger(label: "weightfs") { _ in StandardErrorLog(level: level) }
   }
 
-  func assemble(_ settings: Settings? = nil) throws(ContentError) -> Assembly {
+  func assemble(_ settings: Settings? = nil, logging level: Logger.Level = .error) throws(ContentError) -> Assembly {
     signal(SIGPIPE, SIG_IGN)
-    return try Assembly(settings: settings ?? self.settings, environment: Self.environment, log: log)
+    return try Assembly(settings: settings ?? self.settings, environment: Self.environment, log: log(level))
   }
 }

@@ -100,7 +100,32 @@ struct Mount: AsyncParsableCommand {
     return settings
   }
 
+  /// Refuses what the kernel would take but nobody wants: a file, or a mount over a living one.
+  private func checkMountPoint() throws(ContentError) {
+    let path = MountPoints.absolute(mountPoint)
+    let known = MountPoints.all().last { $0.path == path }
+    var status = stat()
+    let result = stat(path, &status)
+    if result != 0 {
+      // A daemon that died leaves a mount that answers nothing: it is taken away, as nobody can use it.
+      guard errno == ENOTCONN, let known, known.isWeightfs else {
+        throw ContentError(.notFound, mountPoint, "\(Errno(rawValue: errno))", advice: "The mount point must exist")
+      }
+      guard umount2(path, Int32(MNT_DETACH)) == 0 else {
+        throw ContentError(.disk, mountPoint, "a dead mount is there and cannot be taken away")
+      }
+      return
+    }
+    guard status.st_mode & S_IFMT == S_IFDIR else {
+      throw ContentError(.unsupported, mountPoint, "is not a folder")
+    }
+    if let known, known.isWeightfs {
+      throw ContentError(.unsupported, mountPoint, "weightfs is mounted there already", advice: "Unmount it first")
+    }
+  }
+
   func run() async throws {
+    if readyDescriptor == nil { try await ExitStatus.run { try checkMountPoint() } }
     if !foreground {
       let log =
         logFile.map { FilePath($0) } ?? settings.root.path.appending(".weightfs").appending("mount.log")
@@ -120,9 +145,9 @@ struct Mount: AsyncParsableCommand {
 
   private func serve(_ ready: ReadySignal) async throws {
     let settings = settings
-    let assembly = try common.assemble(settings)
+    let assembly = try common.assemble(settings, logging: .notice)
     var root = FileSystem.Root.tree
-    var label = "weightfs"
+    var label = MountPoints.treeSource(settings.root.path.string)
     if arguments.count == 2 {
       let artifact = try await assembly.load(try ArtifactSource(parsing: arguments[0]))
       root = .artifact(artifact)

@@ -8,9 +8,12 @@ enum MountPoints {
     let source: String
 
     var isWeightfs: Bool { kind == "fuse.weightfs" }
-    /// All registries, not one artifact.
-    var isTree: Bool { isWeightfs && source == "weightfs" }
+    /// All registries, not one artifact, over a local registry.
+    func isTree(of root: String) -> Bool { isWeightfs && source == MountPoints.treeSource(root) }
   }
+
+  /// What a mount of all registries shows as its source.
+  static func treeSource(_ root: String) -> String { "weightfs:\(absolute(root))" }
 
   static func all() -> [MountPoint] {
     guard let table = fopen("/proc/self/mountinfo", "re") else { return [] }

@@ -5,6 +5,7 @@ import FileSystem
 import LocalRegistry
 import MountDaemon
 import OCI
+import SystemPackage
 
 /// `weightfs path`.
 struct Path: AsyncParsableCommand {
@@ -51,7 +52,9 @@ struct Path: AsyncParsableCommand {
           advice: "Open one of them by its own path"
         )
       case .path(let file):
-        let root = mountpoint ?? MountPoints.all().last { $0.isTree }?.path ?? "/mnt/models"
+        let registry = assembly.settings.root.path.string
+        let mounted = MountPoints.all().last { $0.isTree(of: registry) }?.path
+        let root = mountpoint.map(MountPoints.absolute) ?? mounted ?? "/mnt/models"
         let folder = "\(root)/\(spelling(reference))"
         Terminal.print(file.isEmpty ? folder : "\(folder)/\(file)")
       }

@@ -27,7 +27,17 @@ struct Pull: AsyncParsableCommand {
     try await ExitStatus.run {
       let parsed = try references.map { text throws(DocumentError) in try Reference(parsing: text) }
       let assembly = try common.assemble()
-      for reference in parsed { try await pull(reference, assembly) }
+      var failure: ContentError?
+      for reference in parsed {
+        do {
+          try await pull(reference, assembly)
+        } catch let error as ContentError {
+          // The others are fetched all the same; the first failure is the command's.
+          Terminal.printError("weightfs: \(error)")
+          failure = failure ?? error
+        }
+      }
+      if let failure { throw ExitCode(ExitStatus.code(failure)) }
     }
   }
 
@@ -36,7 +46,20 @@ struct Pull: AsyncParsableCommand {
       Terminal.print("\(reference)\t\(found.descriptor.digest)\theld by \(found.repository.origin)")
       return
     }
-    let artifact = try await assembly.load(.reference(reference), isFresh: true)
+    if let found = try await assembly.local.artifact(reference), found.repository is OCIArchive {
+      let descriptor = try await assembly.resolver.resolve(reference, isFresh: true).descriptor
+      guard descriptor.digest != found.descriptor.digest else {
+        Terminal.print("\(reference)\t\(descriptor.digest)\tis complete in \(found.repository.origin)")
+        return
+      }
+      throw ContentError(
+        .unsupported,
+        "\(reference)",
+        "\(found.repository.origin) holds another version, and archives are not written yet",
+        advice: "Move the archive away and pull again"
+      )
+    }
+    let artifact = try await assembly.load(.reference(reference), isFresh: true, isRecorded: !dryRun)
     var missing: Int64 = 0
     var total: Int64 = 0
     for blob in artifact.blobs {
