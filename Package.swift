@@ -82,7 +82,12 @@ let package = Package(
       swiftSettings: strict
     ),
     // Tests. Support is theirs alone.
-    .target(name: "TestSupport", dependencies: ["OCI", "Content"], path: "Tests/Support", swiftSettings: strict),
+    .target(
+      name: "TestSupport",
+      dependencies: ["OCI", "Content"],
+      path: "Tests/Support",
+      swiftSettings: strict
+    ),
     tests("OCITests", ["OCI"]),
     tests("HashingTests", ["Hashing", "OCI", "TestSupport"]),
     tests("TelemetryTests", ["Telemetry"]),
@@ -90,7 +95,10 @@ let package = Package(
     tests("ContentTests", ["Content", "OCI", "TestSupport"]),
     tests("RegistryTests", ["Registry", "HTTP", "Content", "OCI", "Telemetry", "TestSupport", log]),
     tests("ArchiveTests", ["Archive", "TestSupport"]),
-    tests("LocalRegistryTests", ["LocalRegistry", "Content", "OCI", "Telemetry", "TestSupport", system, log]),
+    tests(
+      "LocalRegistryTests",
+      ["LocalRegistry", "Content", "OCI", "Telemetry", "TestSupport", system, log]
+    ),
     tests(
       "FetchingTests",
       ["Fetching", "LocalRegistry", "Content", "OCI", "Telemetry", "TestSupport", system, log]
@@ -99,7 +107,8 @@ let package = Package(
     tests(
       "FileSystemTests",
       [
-        "FileSystem", "Fetching", "LocalRegistry", "ArtifactTree", "Content", "OCI", "Telemetry", "TestSupport",
+        "FileSystem", "Fetching", "LocalRegistry", "ArtifactTree", "Content", "OCI", "Telemetry",
+        "TestSupport",
         system, log,
       ]
     ),

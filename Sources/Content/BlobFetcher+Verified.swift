@@ -41,7 +41,9 @@ extension BlobFetcher {
     return bytes
   }
 
-  /// Fetches a range into memory. The bytes are not verified.
+  /// Fetches a range into memory.
+  ///
+  /// The bytes are not verified.
   ///
   /// - Parameters:
   ///   - descriptor: of the content.

@@ -215,7 +215,9 @@ package final class BlobStore: Sendable {
     guard descriptor.size <= Self.largestBlob else {
       return BlobStatus(presence: .remote, cachedBytes: 0, verified: .no)
     }
-    if let blob = state.withLock({ $0.blobs[descriptor.digest]?.blob }), blob.descriptor.size == descriptor.size {
+    if let blob = state.withLock({ $0.blobs[descriptor.digest]?.blob }),
+      blob.descriptor.size == descriptor.size
+    {
       return blob.status(of: whole)
     }
     let count = Int64(whole.count)
@@ -255,7 +257,12 @@ package final class BlobStore: Sendable {
     state.withLock { state in
       let before = state.refusals[digest]?.delay
       let delay = before.map { min($0 * 2, .seconds(3600)) } ?? policy.firstRefusal
-      state.refusals[digest] = Refusal(until: ContinuousClock.now + delay, delay: delay, error: error, origins: origins)
+      state.refusals[digest] = Refusal(
+        until: ContinuousClock.now + delay,
+        delay: delay,
+        error: error,
+        origins: origins
+      )
       state.blobs[digest] = nil
     }
   }

@@ -9,7 +9,9 @@ extension LazyBlob {
   // A read of the kernel asks for 1 MiB at the most; a pull of a whole blob is not served from memory.
   private static let limit: Int64 = 16 << 20
 
-  /// Answers those who wait for lost blocks from memory. Who wants the whole blob kept is left to fail.
+  /// Answers those who wait for lost blocks from memory.
+  ///
+  /// Who wants the whole blob kept is left to fail.
   func serveWithoutKeeping(_ runs: [Range<Int>], _ error: ContentError) {
     guard servesPartial else { return }
     let waiting: [(ReadReplyBox, Range<Int64>)] = state.withLock { state in

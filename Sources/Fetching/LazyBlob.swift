@@ -45,8 +45,8 @@ package final class LazyBlob: Sendable {
     /// Fetching ahead failed: readers alone start something now.
     var isFillPaused = false
     var isWatched = false
-    /// When somebody last waited in vain.
-    var lastTimeout: ContinuousClock.Instant?
+    /// When somebody last waited in vain, and for what.
+    var lastTimeout: (at: ContinuousClock.Instant, ranges: [Range<Int64>])?
     /// Bytes are being hashed or committed: who waits for the whole is not late.
     var isVerifying = false
   }
@@ -151,7 +151,7 @@ package final class LazyBlob: Sendable {
         return isVerified || store.policy.verify != .strict ? .file(file) : nil
       case .partial(let blob, _):
         if servesPartial && blob.contains(range) { return .partial(blob) }
-        return hasJustTimedOut(state) ? .failure(timeout(state.sources.first?.origin)) : nil
+        return hasJustTimedOut(range, state) ? .failure(timeout(state.sources.first?.origin)) : nil
       case .bad(let error): return .failure(error)
       }
     }
@@ -303,7 +303,7 @@ package final class LazyBlob: Sendable {
         state.table.remove(identifier)
       }
       if state.pending.isEmpty { state.isWatched = false }
-      if !late.isEmpty { state.lastTimeout = now }
+      if !late.isEmpty { state.lastTimeout = (now, late.map(\.range)) }
       return (late, killed, state.pending.isEmpty)
     }
     for pending in killed {
@@ -327,10 +327,10 @@ package final class LazyBlob: Sendable {
   // The kernel asks again, page by page, for what failed as readahead: one wait is enough for both.
   private static let timeoutMemory: Duration = .seconds(1)
 
-  /// Whether somebody waited in vain a moment ago, and nothing came since.
-  private func hasJustTimedOut(_ state: State) -> Bool {
-    guard let last = state.lastTimeout, state.lastProgress < last else { return false }
-    return ContinuousClock.now - last < Self.timeoutMemory
+  /// Whether somebody waited for the same bytes in vain a moment ago, and nothing came since.
+  private func hasJustTimedOut(_ range: Range<Int64>, _ state: State) -> Bool {
+    guard let last = state.lastTimeout, state.lastProgress < last.at else { return false }
+    return ContinuousClock.now - last.at < Self.timeoutMemory && last.ranges.contains { $0.overlaps(range) }
   }
 }
 

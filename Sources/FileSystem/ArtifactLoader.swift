@@ -147,7 +147,9 @@ package actor ArtifactLoader {
     )
   }
 
-  /// Brings the config beside the manifest, so that the layout is whole once its layers are. Nobody waits for it.
+  /// Brings the config beside the manifest, so that the layout is whole once its layers are.
+  ///
+  /// Nobody waits for it.
   private func bringConfig(_ config: Descriptor, _ source: any Repository) {
     guard config.size <= Self.configLimit, !local.pool.hasComplete(config) else { return }
     let local = local

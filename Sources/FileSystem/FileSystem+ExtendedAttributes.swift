@@ -45,7 +45,11 @@ extension FileSystem {
       default:
         return .later {
           let range = file.content.extents.first.map { $0.blobOffset..<$0.blobOffset + $0.count }
-          let status = await self.store.status(file.content.blob, layout: file.homes.first?.layout, range: range)
+          let status = await self.store.status(
+            file.content.blob,
+            layout: file.homes.first?.layout,
+            range: range
+          )
           let text =
             switch key {
             case "state": status.presence.rawValue

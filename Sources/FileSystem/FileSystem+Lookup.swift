@@ -201,7 +201,9 @@ extension FileSystem {
     return entry(node, timeout ?? options.timeToLive)
   }
 
-  /// How long the kernel may remember that something is not there. The local registry costs nothing to ask.
+  /// How long the kernel may remember that something is not there.
+  ///
+  /// The local registry costs nothing to ask.
   var absenceTimeout: Duration { options.isOffline ? .zero : options.negativeTimeToLive }
 
   private static func isSame(_ left: Node.Kind, _ right: Node.Kind) -> Bool {

@@ -68,7 +68,9 @@ struct NodeTable {
 
   /// The nodes of folders and links whose tree was made from a blob.
   func folders(of digest: Digest) -> [Node] {
-    func isMade(from artifact: LoadedArtifact) -> Bool { artifact.manifest.layers.contains { $0.digest == digest } }
+    func isMade(from artifact: LoadedArtifact) -> Bool {
+      artifact.manifest.layers.contains { $0.digest == digest }
+    }
     return slots.values.compactMap { slot in
       switch slot.node.kind {
       case .folder(let artifact, _), .link(let artifact, _): isMade(from: artifact) ? slot.node : nil

@@ -118,7 +118,9 @@ package final class BlobPool: Sendable {
   ///   - range: bytes within it.
   /// - Returns: bytes of the range that are there.
   package func partialBytes(_ descriptor: Descriptor, in range: Range<Int64>) -> Int64 {
-    if let blob = open.withLock({ $0[descriptor.digest]?.blob }) { return blob.blocks.presentBytes(in: range) }
+    if let blob = open.withLock({ $0[descriptor.digest]?.blob }) {
+      return blob.blocks.presentBytes(in: range)
+    }
     let path = FilePath(root.partial(descriptor.digest).string + ".chunks")
     guard let file = try? Disk.open(path, .readOnly) else { return 0 }
     defer { try? file.close() }

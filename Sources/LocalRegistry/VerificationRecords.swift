@@ -40,14 +40,17 @@ package struct VerificationRecords: Sendable {
     case different
   }
 
-  /// Holds a pool's file against its commit. Neither device nor inode counts: they change when a disk is moved or
-  /// restored.
+  /// Holds a pool's file against its commit.
+  ///
+  /// Neither device nor inode counts: they change when a disk is moved or restored.
   func poolRecord(_ identity: FileIdentity, _ digest: Digest) -> PoolRecord {
     guard let line = read(poolPath(digest)) else { return .none }
     return line == poolLine(identity) ? .same : .different
   }
 
-  /// Notes what a pool's file is at its commit. Written before the file has its name, so that no name lacks it.
+  /// Notes what a pool's file is at its commit.
+  ///
+  /// Written before the file has its name, so that no name lacks it.
   func recordPool(_ identity: FileIdentity, _ digest: Digest) throws(Errno) {
     try write(poolLine(identity), to: poolPath(digest))
   }

@@ -39,7 +39,13 @@ package final class MountedFileSystem: Sendable {
     let source = label.split(separator: ",", omittingEmptySubsequences: false).joined(separator: "\\,")
     var options = "ro,nosuid,nodev,default_permissions,fsname=\(source),subtype=weightfs"
     if allowsOther { options += ",allow_other" }
-    let adapter = FileSystemAdapter(fileSystem: fileSystem, metrics: metrics, log: log, deadline: deadline, onReady: onReady)
+    let adapter = FileSystemAdapter(
+      fileSystem: fileSystem,
+      metrics: metrics,
+      log: log,
+      deadline: deadline,
+      onReady: onReady
+    )
     do throws(FUSESession.MountError) {
       session = try FUSESession(mounting: path, options: options, operations: adapter)
     } catch {

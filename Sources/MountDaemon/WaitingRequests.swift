@@ -55,7 +55,9 @@ final class WaitingRequests: Sendable {
         if isOver { return }
         for request in waiting {
           let isLate = ContinuousClock.now - request.since > deadline
-          guard isLate || (request.box.caller > 0 && CallerState.isBeingKilled(request.box.caller)) else { continue }
+          guard isLate || (request.box.caller > 0 && CallerState.isBeingKilled(request.box.caller)) else {
+            continue
+          }
           request.box.take()?.error(isLate ? ETIMEDOUT : EINTR)
           request.task?.cancel()
         }

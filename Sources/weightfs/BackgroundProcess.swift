@@ -43,7 +43,10 @@ enum BackgroundProcess {
     posix_spawnattr_setflags(&attributes, newSession)
     // Behind the command's name, so that a `--` further on does not make names of them.
     var words = arguments
-    words.insert(contentsOf: ["--foreground", "--ready-descriptor", "\(readyDescriptor)"], at: min(2, words.count))
+    words.insert(
+      contentsOf: ["--foreground", "--ready-descriptor", "\(readyDescriptor)"],
+      at: min(2, words.count)
+    )
     var argv: [UnsafeMutablePointer<CChar>?] = words.map { strdup($0) }
     argv.append(nil)
     defer { for word in argv { free(word) } }
@@ -71,7 +74,9 @@ enum BackgroundProcess {
     guard let folder = opendir("/proc/self/fd") else { return }
     defer { closedir(folder) }
     while let entry = readdir(folder) {
-      let name = withUnsafeBytes(of: entry.pointee.d_name) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
+      let name = withUnsafeBytes(of: entry.pointee.d_name) {
+        String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
+      }
       if let descriptor = Int32(name), descriptor > 2 { _ = fcntl(descriptor, F_SETFD, FD_CLOEXEC) }
     }
   }

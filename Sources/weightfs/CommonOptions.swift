@@ -37,7 +37,9 @@ struct CommonOptions: ParsableArguments {
   )
   var timeout: Int = 30
 
-  @Option(help: "The least that is logged: debug, info, notice, warning, error (mount: notice, others: error).")
+  @Option(
+    help: "The least that is logged: debug, info, notice, warning, error (mount: notice, others: error)."
+  )
   var logLevel: LogLevel?
 
   func validate() throws {
@@ -75,12 +77,16 @@ struct CommonOptions: ParsableArguments {
   }
 
   /// - Parameter usual: the level where none was asked for.
+  /// - Returns: what was asked for.
   func log(_ usual: Logger.Level) -> Logger {
     let level = logLevel.flatMap { Logger.Level(rawValue: $0.rawValue) } ?? usual
     return Logger(label: "weightfs") { _ in StandardErrorLog(level: level) }
   }
 
-  func assemble(_ settings: Settings? = nil, logging level: Logger.Level = .error) throws(ContentError) -> Assembly {
+  func assemble(
+    _ settings: Settings? = nil,
+    logging level: Logger.Level = .error
+  ) throws(ContentError) -> Assembly {
     signal(SIGPIPE, SIG_IGN)
     return try Assembly(settings: settings ?? self.settings, environment: Self.environment, log: log(level))
   }

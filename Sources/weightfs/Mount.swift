@@ -109,7 +109,12 @@ struct Mount: AsyncParsableCommand {
     if result != 0 {
       // A daemon that died leaves a mount that answers nothing: it is taken away, as nobody can use it.
       guard errno == ENOTCONN, let known, known.isWeightfs else {
-        throw ContentError(.notFound, mountPoint, "\(Errno(rawValue: errno))", advice: "The mount point must exist")
+        throw ContentError(
+          .notFound,
+          mountPoint,
+          "\(Errno(rawValue: errno))",
+          advice: "The mount point must exist"
+        )
       }
       guard umount2(path, Int32(MNT_DETACH)) == 0 else {
         throw ContentError(.disk, mountPoint, "a dead mount is there and cannot be taken away")
@@ -120,7 +125,20 @@ struct Mount: AsyncParsableCommand {
       throw ContentError(.unsupported, mountPoint, "is not a folder")
     }
     if let known, known.isWeightfs {
-      throw ContentError(.unsupported, mountPoint, "weightfs is mounted there already", advice: "Unmount it first")
+      // The kernel may remember what a dead daemon said of the folder; of the disk it must ask.
+      var disk = statvfs()
+      if statvfs(path, &disk) != 0, errno == ENOTCONN {
+        guard umount2(path, Int32(MNT_DETACH)) == 0 else {
+          throw ContentError(.disk, mountPoint, "a dead mount is there and cannot be taken away")
+        }
+        return
+      }
+      throw ContentError(
+        .unsupported,
+        mountPoint,
+        "weightfs is mounted there already",
+        advice: "Unmount it first"
+      )
     }
   }
 

@@ -34,7 +34,9 @@ private final class MemoryRepository: Repository {
   let origin = "memory"
   private let state = Mutex(State())
 
-  /// - Parameter sent: what is sent in place of the bytes.
+  /// - Parameters:
+  ///   - bytes: of the blob.
+  ///   - sent: what is sent in place of them.
   init(_ bytes: [UInt8], sent: [UInt8]? = nil) {
     self.bytes = bytes
     shown = sent ?? bytes

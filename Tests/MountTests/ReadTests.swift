@@ -24,7 +24,12 @@ import Testing
   private func file(_ registry: FaultyRegistry) -> String { "\(registry.host)/acme/m/t/model.gguf" }
 
   /// A reader as a process of its own: `mode`, the file, the source.
-  private func read(_ mode: String, _ mount: MountProcess, _ path: String, seconds: Int = 60) async throws -> Command.Result {
+  private func read(
+    _ mode: String,
+    _ mount: MountProcess,
+    _ path: String,
+    seconds: Int = 60
+  ) async throws -> Command.Result {
     let script = """
       import mmap, os, random, sys
       mode, path, source = sys.argv[1:4]
@@ -57,7 +62,8 @@ import Testing
       """
     try folder.write(Array(script.utf8), to: "read.py")
     return try await Command.run([
-      "timeout", "-k", "5", "\(seconds)", "python3", folder.path("read.py"), mode, mount.path(path), folder.path("source"),
+      "timeout", "-k", "5", "\(seconds)", "python3", folder.path("read.py"), mode, mount.path(path),
+      folder.path("source"),
     ])
   }
 
@@ -91,7 +97,9 @@ import Testing
     let path = file(registry)
     let modes = ["sequential", "random", "backwards", "mmap"]
     try await withThrowingTaskGroup(of: Command.Result.self) { group in
-      for reader in 0..<16 { group.addTask { try await self.read(modes[reader % 4], mount, path, seconds: 100) } }
+      for reader in 0..<16 {
+        group.addTask { try await self.read(modes[reader % 4], mount, path, seconds: 100) }
+      }
       for try await result in group { #expect(result.status == 0, "\(result.error)") }
     }
     #expect(sent(registry).most == 1)
@@ -124,9 +132,15 @@ import Testing
     #expect(first.status == 0)
     docker.stop()
     let start = ContinuousClock.now
-    let second = try await Command.shell("dd if='\(mount.path(path))' of=/dev/null bs=4096 skip=8000 count=1", seconds: 50)
+    let second = try await Command.shell(
+      "dd if='\(mount.path(path))' of=/dev/null bs=4096 skip=8000 count=1",
+      seconds: 50
+    )
     #expect(second.status != 0)
-    #expect(second.error.contains("Input/output error") || second.error.contains("timed out"), "\(second.error)")
+    #expect(
+      second.error.contains("Input/output error") || second.error.contains("timed out"),
+      "\(second.error)"
+    )
     #expect(ContinuousClock.now - start < .seconds(20))
     let again = try await DockerRegistry(folder: docker.folder, port: docker.port)
     let third = try await read("sequential", mount, path)
@@ -140,17 +154,23 @@ import Testing
   @Test func aStalledPeerEndsTheReadByTheDeadline() async throws {
     let registry = try registry()
     registry.setFault { request, _ in
-      guard request.path.contains("/blobs/"), request.range(size: Self.size)?.lowerBound ?? 0 > 20 << 20 else { return nil }
+      guard request.path.contains("/blobs/"), request.range(size: Self.size)?.lowerBound ?? 0 > 20 << 20
+      else { return nil }
       var answer = registry.truth(request)
       answer.stallAfter = 100
       return answer
     }
     let mount = try await MountProcess(folder, ["--fill", "demand", "--timeout", "2"])
     let start = ContinuousClock.now
-    let result = try await Command.shell("dd if='\(mount.path(file(registry)))' of=/dev/null bs=4096 skip=10000 count=1", seconds: 40)
+    let result = try await Command.shell(
+      "dd if='\(mount.path(file(registry)))' of=/dev/null bs=4096 skip=10000 count=1",
+      seconds: 40
+    )
     #expect(result.status != 0)
     #expect(ContinuousClock.now - start < .seconds(12), "\(ContinuousClock.now - start)")
-    #expect(try await Command.shell("head -c 100000 '\(mount.path(file(registry)))' | wc -c").output == "100000\n")
+    #expect(
+      try await Command.shell("head -c 100000 '\(mount.path(file(registry)))' | wc -c").output == "100000\n"
+    )
   }
 
   @Test func aReaderThatIsKilledDies() async throws {
@@ -163,7 +183,10 @@ import Testing
     }
     let mount = try await MountProcess(folder, ["--timeout", "60"])
     let start = ContinuousClock.now
-    let result = try await Command.shell("timeout -k 1 2 cat '\(mount.path(file(registry)))'; echo $?", seconds: 30)
+    let result = try await Command.shell(
+      "timeout -k 1 2 cat '\(mount.path(file(registry)))'; echo $?",
+      seconds: 30
+    )
     #expect(["124\n", "137\n"].contains(result.output))
     #expect(ContinuousClock.now - start < .seconds(10), "\(ContinuousClock.now - start)")
   }
@@ -175,12 +198,17 @@ import Testing
     let mount = try await MountProcess(folder)
     let path = file(registry)
     // The wrong page is read, and stays in the kernel's cache.
-    let first = try await Command.shell("dd if='\(mount.path(path))' bs=4096 skip=1000 count=1 status=none | sha256sum; exec 9<'\(mount.path(path))'; sleep 4; dd bs=4096 skip=1000 count=1 status=none <&9 | sha256sum", seconds: 60)
+    let first = try await Command.shell(
+      "dd if='\(mount.path(path))' bs=4096 skip=1000 count=1 status=none | sha256sum; exec 9<'\(mount.path(path))'; sleep 4; dd bs=4096 skip=1000 count=1 status=none <&9 | sha256sum",
+      seconds: 60
+    )
     _ = first
     #expect(await eventually { mount.messages.contains("turned out wrong") }, "\(mount.messages)")
     let right = Verification.digest(of: Array(Self.bytes[1000 * 4096..<1001 * 4096])).hex
     for _ in 0..<5 {
-      let again = try await Command.shell("dd if='\(mount.path(path))' bs=4096 skip=1000 count=1 status=none | sha256sum")
+      let again = try await Command.shell(
+        "dd if='\(mount.path(path))' bs=4096 skip=1000 count=1 status=none | sha256sum"
+      )
       let empty = Verification.digest(of: []).hex
       #expect(again.output.hasPrefix(right) || again.output.hasPrefix(empty), "wrong bytes from the cache")
     }
@@ -244,6 +272,7 @@ private struct Wrongness {
     return .init(
       206,
       headers: [("Content-Range", "bytes \(range.lowerBound)-\(range.upperBound - 1)/\(bytes.count)")],
-      body: Array(bytes[range]))
+      body: Array(bytes[range])
+    )
   }
 }

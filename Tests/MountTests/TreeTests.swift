@@ -10,7 +10,11 @@ import Testing
 
   init() throws { folder = try TemporaryFolder() }
 
-  private func shell(_ script: String, _ mount: MountProcess, seconds: Int = 60) async throws -> Command.Result {
+  private func shell(
+    _ script: String,
+    _ mount: MountProcess,
+    seconds: Int = 60
+  ) async throws -> Command.Result {
     try await Command.shell("cd '\(mount.mountPoint)'; \(script)", seconds: seconds)
   }
 
@@ -46,9 +50,13 @@ import Testing
       test $(du -s --block-size=1 '\(tag)/model.gguf' | cut -f1) -ge 5000000
       cd '\(tag)/sub'; test "$(/bin/pwd)" = '\(mount.mountPoint)/\(tag)/sub'
       """,
-      mount)
+      mount
+    )
     #expect(result.status == 0, "\(result.output)\(result.error)")
-    let writes = try await shell("cd '\(tag)'; touch x; rm model.gguf; mkdir d; echo a >>model.gguf; mv sub y; chmod 777 model.gguf", mount)
+    let writes = try await shell(
+      "cd '\(tag)'; touch x; rm model.gguf; mkdir d; echo a >>model.gguf; mv sub y; chmod 777 model.gguf",
+      mount
+    )
     #expect(writes.error.components(separatedBy: "Read-only file system").count == 7, "\(writes.error)")
   }
 
@@ -69,7 +77,8 @@ import Testing
       cat '\(host)/acme/gemma3/q4/model.gguf' | od -An -tx1
       find '\(host)' -maxdepth 4 | sort | tr '\\n' ' '
       """,
-      mount)
+      mount
+    )
     #expect(result.output.contains(" 01 02 03"), "\(result.output)\(result.error)")
     #expect(result.output.contains("\(host)/acme/gemma3/q4/model.gguf"))
     #expect(!result.error.contains("Input/output error"), "\(result.error)")
@@ -97,7 +106,10 @@ import Testing
       return answer.status == 404 ? .init(401, headers: [("WWW-Authenticate", "Basic realm=\"x\"")]) : answer
     }
     let mount = try await MountProcess(folder)
-    let result = try await shell("cat '\(registry.host)/acme/m/t/x' | od -An -tx1; cat '\(registry.host)/typo/q4/model.gguf'; cat '\(registry.host)/acme/m:nope/x'", mount)
+    let result = try await shell(
+      "cat '\(registry.host)/acme/m/t/x' | od -An -tx1; cat '\(registry.host)/typo/q4/model.gguf'; cat '\(registry.host)/acme/m:nope/x'",
+      mount
+    )
     #expect(result.output == " 07\n")
     #expect(result.error.contains("model.gguf': No such file or directory"), "\(result.error)")
     #expect(result.error.contains("m:nope/x': Permission denied"), "\(result.error)")
@@ -114,7 +126,10 @@ import Testing
     let before = try await shell("ls '\(tag)' && mount --bind '\(tag)' '\(bound)'", mount)
     #expect(before.output == "old\n", "\(before.error)")
     try await publish(registry, "acme/m:t", ["new": [2]])
-    let after = try await shell("ls '\(tag)'; ls '\(bound)'; cat '\(bound)/old' | od -An -tx1; umount '\(bound)'", mount)
+    let after = try await shell(
+      "ls '\(tag)'; ls '\(bound)'; cat '\(bound)/old' | od -An -tx1; umount '\(bound)'",
+      mount
+    )
     #expect(after.output == "new\nold\n 01\n", "\(after.error)")
   }
 
@@ -132,7 +147,8 @@ import Testing
       mount -t overlay overlay -o 'lowerdir=\(lower),upperdir=up,workdir=work' merged
       echo more >>merged/a; rm merged/b; ls merged; od -An -tx1 merged/a
       umount merged; cd /; umount '\(tmpfs)'
-      """)
+      """
+    )
     _ = try await Command.shell("umount '\(tmpfs)/merged' '\(tmpfs)' 2>/dev/null")
     #expect(result.output == "a\n 01 6d 6f 72 65 0a\n", "\(result.error)")
   }
@@ -143,37 +159,52 @@ import Testing
     _ = try await Command.shell("chmod 755 '\(folder.path)'")
     let path = "\(registry.host)/acme/m/t/x"
     let closed = try await MountProcess(folder, name: "closed")
-    let open = try await MountProcess(folder, name: "open", root: "root2", ["--allow-other", "--uid", "65534", "--gid", "65534", "--umask", "077"])
+    let open = try await MountProcess(
+      folder,
+      name: "open",
+      root: "root2",
+      ["--allow-other", "--uid", "65534", "--gid", "65534", "--umask", "077"]
+    )
     let result = try await Command.shell(
       """
       su -s /bin/sh nobody -c "cat '\(closed.path(path))'" >/dev/null 2>&1; echo $?
       su -s /bin/sh nobody -c "cat '\(open.path(path))'" | od -An -tx1
       su -s /bin/sh games -c "cat '\(open.path(path))'" >/dev/null 2>&1; echo $?
       stat -c '%a %u %g %h' '\(open.path(path))'
-      """)
+      """
+    )
     #expect(result.output == "1\n 01\n1\n400 65534 65534 1\n", "\(result.error)")
-    #expect(try String(contentsOfFile: "/proc/mounts", encoding: .utf8).split(separator: "\n").contains {
-      $0.contains(closed.mountPoint) && $0.contains("fuse.weightfs ro,nosuid,nodev")
-    })
+    #expect(
+      try String(contentsOfFile: "/proc/mounts", encoding: .utf8).split(separator: "\n").contains {
+        $0.contains(closed.mountPoint) && $0.contains("fuse.weightfs ro,nosuid,nodev")
+      }
+    )
   }
 
   @Test func hostileNamesCostOnlyThemselves() async throws {
     let registry = try FaultyRegistry()
     var layers: [Descriptor] = []
-    for (index, name) in ["../escape", "/etc/passwd", "a//b", "n\0ul", String(repeating: "x", count: 5000), "good", "good"].enumerated() {
+    for (index, name) in [
+      "../escape", "/etc/passwd", "a//b", "n\0ul", String(repeating: "x", count: 5000), "good", "good",
+    ].enumerated() {
       var layer = registry.add(blob: [UInt8(index)])
       layer.annotations["org.opencontainers.image.title"] = name
       layers.append(layer)
     }
     let manifest = Manifest(artifactType: MediaType(rawValue: "a/b"), config: nil, layers: layers)
     registry.add(document: try JSONDocument.encode(manifest), repository: "acme/evil", tags: ["t"])
-    registry.add(document: Array(String(repeating: "[", count: 100_000).utf8), repository: "acme/deep", tags: ["t"])
+    registry.add(
+      document: Array(String(repeating: "[", count: 100_000).utf8),
+      repository: "acme/deep",
+      tags: ["t"]
+    )
     try registry.add(files: ["x": [9]], repository: "acme/fine", tag: "t")
     let mount = try await MountProcess(folder)
     let host = registry.host
     let result = try await shell(
       "ls '\(host)/acme/evil/t' | grep -c sha256-; od -An -tx1 '\(host)/acme/evil/t/good'; ls '\(host)/acme/deep/t'; od -An -tx1 '\(host)/acme/fine/t/x'",
-      mount)
+      mount
+    )
     #expect(result.output == "6\n 05\n 09\n", "\(result.output)")
     #expect(result.error.contains("Input/output error"))
     #expect(mount.messages.contains("nested more than 64 deep"), "\(mount.messages)")

@@ -1,0 +1,146 @@
+import Foundation
+import TestSupport
+import Testing
+
+/// The table of targets (docs/architecture.md, "Targets") is the law of imports.
+struct ImportTableTests {
+  /// What each target may import of ours; what is not here is not a target.
+  private static let table: [String: Set<String>] = [
+    "CFUSE": [], "CArchive": [], "CCurl": [], "COpenSSL": [],
+    "OCI": [], "Telemetry": [],
+    "Hashing": ["COpenSSL", "OCI"],
+    "HTTP": ["CCurl", "Telemetry"],
+    "Archive": ["CArchive"],
+    "FUSE": ["CFUSE"],
+    "Content": ["OCI", "Hashing"],
+    "Registry": ["OCI", "Content", "HTTP", "Telemetry"],
+    "LocalRegistry": ["OCI", "Content", "Archive", "Hashing", "Telemetry"],
+    "Fetching": ["OCI", "Content", "LocalRegistry", "Hashing", "Telemetry"],
+    "ArtifactTree": ["OCI", "Content", "Archive"],
+    "FileSystem": ["OCI", "Content", "ArtifactTree", "Fetching", "LocalRegistry", "Telemetry"],
+    "MountDaemon": [
+      "FileSystem", "FUSE", "Fetching", "LocalRegistry", "ArtifactTree", "Registry", "HTTP", "Content", "OCI",
+      "Telemetry",
+    ],
+    "weightfs": [
+      "MountDaemon", "FileSystem", "Fetching", "LocalRegistry", "ArtifactTree", "Registry", "Content", "OCI",
+      "Telemetry",
+    ],
+  ]
+  private static let modulesOfProducts = ["ArgumentParser", "Logging", "SystemPackage"]
+  private static let ambient: Set<String> = [
+    "Foundation", "FoundationEssentials", "Synchronization", "Dispatch", "Glibc",
+  ]
+
+  private static let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+    .deletingLastPathComponent()
+
+  private struct Manifest: Decodable {
+    struct Target: Decodable {
+      struct Dependency: Decodable {
+        let name: String
+
+        init(from decoder: any Decoder) throws {
+          let container = try decoder.container(keyedBy: AnyKey.self)
+          let key = try #require(container.allKeys.first)
+          // `["Name", null]` or `["Product", "package", null, null]`.
+          var list = try container.nestedUnkeyedContainer(forKey: key)
+          name = try list.decode(String.self)
+        }
+      }
+      let name: String
+      let type: String
+      let dependencies: [Dependency]
+    }
+    let targets: [Target]
+  }
+
+  private struct AnyKey: CodingKey {
+    let stringValue: String
+    let intValue: Int? = nil
+    init(stringValue: String) { self.stringValue = stringValue }
+    init?(intValue: Int) { nil }
+  }
+
+  private func sources(_ target: String) throws -> [(name: String, text: String)] {
+    let folder = Self.root.appending(path: "Sources/\(target)")
+    return try FileManager.default.contentsOfDirectory(at: folder, includingPropertiesForKeys: nil)
+      .filter { $0.pathExtension == "swift" }
+      .map { ($0.lastPathComponent, try String(contentsOf: $0, encoding: .utf8)) }
+  }
+
+  @Test func thePackageDeclaresTheTable() async throws {
+    // `swift test` holds the lock of .build while it runs tests.
+    let result = try await Command.shell(
+      "cd '\(Self.root.path)' && swift package --ignore-lock dump-package 2>/dev/null"
+    )
+    let manifest = try JSONDecoder().decode(Manifest.self, from: Data(result.output.utf8))
+    let targets = manifest.targets.filter { $0.type != "test" && $0.name != "TestSupport" }
+    #expect(Set(targets.map(\.name)) == Set(Self.table.keys))
+    for target in targets {
+      let ours = Set(target.dependencies.map(\.name)).subtracting(Self.modulesOfProducts)
+      #expect(ours == Self.table[target.name], "\(target.name)")
+    }
+  }
+
+  @Test func everyImportStandsInTheTable() throws {
+    for (target, allowed) in Self.table where !target.hasPrefix("C") || target == "Content" {
+      for file in try sources(target) {
+        for match in file.text.matches(
+          of: /(?m)^(?:@\w+ )?(?:package |public |internal )?import (?:\w+ )?(\w+)/
+        ) {
+          let module = String(match.1)
+          let isAllowed =
+            allowed.contains(module) || Self.ambient.contains(module)
+            || Self.modulesOfProducts.contains(module)
+          #expect(isAllowed, "\(target)/\(file.name) imports \(module)")
+        }
+      }
+    }
+  }
+
+  @Test func theTableHasNoCircle() {
+    var done: Set<String> = []
+    var left = Self.table
+    while !left.isEmpty {
+      let free = left.filter { $0.value.isSubset(of: done) }.map(\.key)
+      guard !free.isEmpty else {
+        Issue.record("a circle among \(left.keys.sorted())")
+        return
+      }
+      done.formUnion(free)
+      for name in free { left[name] = nil }
+    }
+  }
+
+  @Test func unsafeConcurrencyStaysWhereCIs() throws {
+    for target in Self.table.keys
+    where !["FUSE", "HTTP", "Archive", "Hashing", "CFUSE", "CArchive", "CCurl", "COpenSSL"].contains(target) {
+      for file in try sources(target) {
+        #expect(
+          !file.text.contains(/@unchecked Sendable|nonisolated\(unsafe\)|Unmanaged/),
+          "\(target)/\(file.name)"
+        )
+      }
+    }
+    for target in ["FUSE", "HTTP", "Archive", "Hashing"] {
+      for file in try sources(target)
+      where file.text.contains(/@unchecked Sendable|nonisolated\(unsafe\)|Unmanaged/) {
+        #expect(file.text.contains("// SAFETY:"), "\(target)/\(file.name) gives no reason")
+      }
+    }
+  }
+
+  @Test func filesStayShortAndNameNoMachine() throws {
+    for target in Self.table.keys
+    where FileManager.default.fileExists(atPath: Self.root.appending(path: "Sources/\(target)").path) {
+      for file in try sources(target) {
+        #expect(
+          file.text.split(separator: "\n", omittingEmptySubsequences: false).count <= 500,
+          "\(target)/\(file.name)"
+        )
+        #expect(!file.text.contains("/home/") && !file.text.contains("/work/"), "\(target)/\(file.name)")
+      }
+    }
+  }
+}
