@@ -4,6 +4,7 @@
 PREFIX ?= /usr/local
 DESTDIR ?=
 SWIFT ?= swift
+SHELL = /bin/bash
 BUILD_FLAGS = --explicit-target-dependency-import-check error
 RELEASE_FLAGS = -c release --static-swift-stdlib -Xlinker -s --product weightfs
 
@@ -35,12 +36,12 @@ release:
 # `swift test` exits 0 when it finds no test, so the count is checked; its own summary stands last.
 test:
 	@mkdir -p .build
-	@set -o pipefail 2>/dev/null; $(SWIFT) build --build-tests $(BUILD_FLAGS) && \
+	@$(SWIFT) build --build-tests $(BUILD_FLAGS) && \
 	{ $(SWIFT) test --disable-xctest --skip-build 2>&1; echo "$$?" > .build/test-status; } | tee .build/test-log; \
 	summary=$$(grep -E 'Test run with [0-9]+ tests?' .build/test-log | tail -n 1); \
 	count=$$(printf '%s' "$$summary" | sed -E 's/.*with ([0-9]+) tests?.*/\1/'); \
 	[ "$$(cat .build/test-status)" = 0 ] || { echo "$$summary"; exit 1; }; \
-	[ "$${count:-0}" -ge 100 ] || { echo "only $${count:-0} tests ran"; exit 1; }; \
+	[ "$${count:-0}" -ge 150 ] || { echo "only $${count:-0} tests ran"; exit 1; }; \
 	echo "$$summary"
 
 lint:
