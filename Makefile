@@ -35,9 +35,9 @@ release:
 
 # `swift test` exits 0 when it finds no test, so the count is checked; its own summary stands last.
 test:
-	@mkdir -p .build
-	@$(SWIFT) build --build-tests $(BUILD_FLAGS) && \
-	{ $(SWIFT) test --disable-xctest --skip-build 2>&1; echo "$$?" > .build/test-status; } | tee .build/test-log; \
+	@mkdir -p .build && rm -f .build/test-log .build/test-status
+	$(SWIFT) build --build-tests $(BUILD_FLAGS)
+	@{ $(SWIFT) test --disable-xctest --skip-build 2>&1; echo "$$?" > .build/test-status; } | tee .build/test-log; \
 	summary=$$(grep -E 'Test run with [0-9]+ tests?' .build/test-log | tail -n 1); \
 	count=$$(printf '%s' "$$summary" | sed -E 's/.*with ([0-9]+) tests?.*/\1/'); \
 	[ "$$(cat .build/test-status)" = 0 ] || { echo "$$summary"; exit 1; }; \

@@ -218,7 +218,8 @@ package final class BlobStore: Sendable {
     if let blob = state.withLock({ $0.blobs[descriptor.digest]?.blob }),
       blob.descriptor.size == descriptor.size
     {
-      return blob.status(of: whole)
+      // All bytes of a blob may be here before they are verified; that is not complete.
+      return whole.count == Int(descriptor.size) ? blob.status : blob.status(of: whole)
     }
     let count = Int64(whole.count)
     let status: BlobStatus? = try? await local.executor.run { () throws(ContentError) in
@@ -229,7 +230,11 @@ package final class BlobStore: Sendable {
         let isVerified = VerificationRecords(root: self.local.root).covers(file, descriptor.digest)
         return BlobStatus(presence: .complete, cachedBytes: count, verified: isVerified ? .blob : .no)
       }
-      return .partial(self.local.pool.partialBytes(descriptor, in: whole), of: count)
+      let bytes = self.local.pool.partialBytes(descriptor, in: whole)
+      guard count < descriptor.size else {
+        return BlobStatus(presence: bytes > 0 ? .partial : .remote, cachedBytes: bytes, verified: .no)
+      }
+      return .partial(bytes, of: count)
     }
     return status ?? BlobStatus(presence: .remote, cachedBytes: 0, verified: .no)
   }
