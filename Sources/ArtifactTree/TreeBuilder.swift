@@ -75,14 +75,23 @@ struct TreeBuilder {
 
   /// Takes out what lower layers put at a path (image-spec layer.md, "Whiteouts").
   mutating func whiteOut(_ path: [EntryName], layer: Int) {
-    guard let node = find(path), node != 0, nodes[node].layer < layer else { return }
-    detach(node)
+    guard let node = find(path), node != 0 else { return }
+    hideLower(node, layer)
   }
 
   /// Takes out what lower layers put below a path.
   mutating func makeOpaque(_ path: [EntryName], layer: Int) {
     guard let node = find(path), case .directory(let children) = nodes[node].kind else { return }
-    for child in children.values where nodes[child].layer < layer { detach(child) }
+    for child in children.values { hideLower(child, layer) }
+  }
+
+  /// Takes a node out, or, of a folder in which this layer has something, what is of lower layers.
+  private mutating func hideLower(_ node: Int, _ layer: Int) {
+    if nodes[node].layer < layer {
+      detach(node)
+    } else if case .directory(let children) = nodes[node].kind {
+      for child in children.values { hideLower(child, layer) }
+    }
   }
 
   private mutating func add(_ kind: Kind, at path: [EntryName], _ attributes: Attributes, layer: Int) -> Bool

@@ -11,7 +11,10 @@ extension RegistryClient {
   /// - Returns: all of them, in order.
   /// - Throws: `ContentError`.
   package func catalog(of registry: String, limit: Int) async throws(ContentError) -> [String] {
-    // The catalog is no repository's; its authorization is asked for under a name that no repository has.
+    // The catalog is no repository's; what stands in for one keeps its token apart from all real ones.
+    guard let name = RepositoryName(registry: registry, path: "catalog/of/all") else {
+      throw ContentError(.invalid, registry, "no address can be made of this registry")
+    }
     var found: [String] = []
     var last: String?
     while found.count < limit {
@@ -19,26 +22,21 @@ extension RegistryClient {
       guard let url = RequestURL("\(base(of: registry))_catalog?\(query)") else {
         throw ContentError(.invalid, registry, "no address can be made of this registry")
       }
-      var request = HTTPRequest(.get, url)
-      request.totalTimeout = configuration.stallTimeout * 2
+      let (response, body) = try await repository(name).send(
+        .get,
+        "",
+        accept: [],
+        limit: RegistryRepository.pageLimit,
+        at: url
+      )
+      guard response.status == 200 else {
+        throw repository(name).failure(response, subject: "the catalog of \(registry)")
+      }
       let page: CatalogPage
-      do {
-        let (response, body) = try await thread.send(request, limit: RegistryRepository.pageLimit)
-        guard response.status == 200 else {
-          let code: ContentError.Code = response.status == 404 ? .notFound : .unauthorized
-          throw ContentError(code, registry, host: registry, "no catalog (status \(response.status))")
-        }
-        do throws(DocumentError) {
-          page = try JSONDocument.decode(CatalogPage.self, from: body)
-        } catch {
-          throw ContentError(.invalid, registry, host: registry, error.reason)
-        }
-      } catch let error as HTTPError {
-        throw ContentError(.unreachable, registry, host: registry, error.reason)
-      } catch let error as ContentError {
-        throw error
+      do throws(DocumentError) {
+        page = try JSONDocument.decode(CatalogPage.self, from: body)
       } catch {
-        throw ContentError(.unreachable, registry, host: registry, "\(error)")
+        throw ContentError(.invalid, "the catalog of \(registry)", host: registry, error.reason)
       }
       let names = (page.repositories ?? []).filter { Grammar.isRepository($0) }
       guard let end = names.last, end != last else { break }

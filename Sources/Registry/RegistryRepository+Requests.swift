@@ -11,15 +11,18 @@ extension RegistryRepository {
   ///   - path: behind the repository's address.
   ///   - accept: types, best first.
   ///   - limit: of the body in bytes.
+  ///   - place: in place of the path, for what is no repository's.
   /// - Returns: what was asked for.
   /// - Throws: `ContentError`, not for a status: that is the caller's to judge.
   func send(
     _ method: HTTPRequest.Method,
     _ path: String,
     accept: [MediaType],
-    limit: Int
+    limit: Int,
+    at place: RequestURL? = nil
   ) async throws(ContentError) -> (response: HTTPResponse, body: [UInt8]) {
-    let url = try address(path)
+    let url: RequestURL
+    if let place { url = place } else { url = try address(path) }
     var request = HTTPRequest(method, url)
     request.stallTimeout = client.configuration.stallTimeout
     request.totalTimeout = client.configuration.stallTimeout * 2

@@ -31,13 +31,15 @@ private final class MemoryRepository: Repository {
 
   let bytes: [UInt8]
   let shown: [UInt8]
-  let origin = "memory"
+  let origin: String
   private let state = Mutex(State())
 
   /// - Parameters:
   ///   - bytes: of the blob.
   ///   - sent: what is sent in place of them.
-  init(_ bytes: [UInt8], sent: [UInt8]? = nil) {
+  ///   - origin: its name.
+  init(_ bytes: [UInt8], sent: [UInt8]? = nil, origin: String = "memory") {
+    self.origin = origin
     self.bytes = bytes
     shown = sent ?? bytes
   }
@@ -363,6 +365,42 @@ struct BlobStoreTests {
     let descriptor = Descriptor(mediaType: .empty, digest: digest, size: Int64(bytes.count))
     let blob = try await store.open(descriptor, layout: layout, source: nil)
     #expect(await blob.failure(0..<1) == .corrupt)
+  }
+
+  @Test func bytesOfAnotherSourceAreNotServedUnverified() async throws {
+    let right = SeededGenerator.bytes(4 << 20, seed: 6)
+    var wrong = right
+    wrong[7] ^= 1
+    let liar = MemoryRepository(right, sent: wrong, origin: "liar")
+    let honest = MemoryRepository(right, origin: "honest")
+    let store = try store()
+    let poisoned = try await store.open(liar.descriptor, layout: nil, source: liar)
+    _ = await poisoned.bytes(0..<10)
+    let blob = try await store.open(honest.descriptor, layout: nil, source: honest)
+    let first = await blob.failure(0..<10)
+    #expect(first == .corrupt, "the liar's bytes are here: all are verified before any is served")
+    let again = try await store.open(honest.descriptor, layout: nil, source: honest)
+    #expect(
+      try await again.bytes(0..<10).get() == Array(right[0..<10]),
+      "the honest source is not refused for it"
+    )
+    await #expect(throws: ContentError.self) {
+      try await store.open(liar.descriptor, layout: nil, source: liar)
+    }
+  }
+
+  @Test func aSizeThatAnotherManifestClaimsHarmsNothing() async throws {
+    let source = repository()
+    let store = try store()
+    let blob = try await store.open(source.descriptor, layout: nil, source: source)
+    _ = await blob.bytes(0..<10)
+    var lie = source.descriptor
+    lie.size = 1 << 40
+    await #expect(throws: ContentError.self) { try await store.open(lie, layout: nil, source: source) }
+    #expect(await blob.failure(100 << 20..<(100 << 20) + 1) == .corrupt)
+    try await blob.complete()
+    await #expect(throws: ContentError.self) { try await self.store().open(lie, layout: nil, source: source) }
+    #expect(try await store.open(source.descriptor, layout: nil, source: source).status.verified == .blob)
   }
 
   @Test func withoutASourceAMissingBlobIsAClearError() async throws {

@@ -392,6 +392,57 @@ struct NamespaceTests {
     #expect(String(decoding: state, as: UTF8.self) == "remote")
   }
 
+  @Test func aNameThatIsPushedAfterItWasLookedAtIsSeen() async throws {
+    let fileSystem = try make { $0.negativeTimeToLive = .zero }
+    #expect(try await list(fileSystem, "ghcr.io/acme/new").isEmpty)
+    #expect(await errno(fileSystem, "ghcr.io/acme/new/t/x") == .noSuchFileOrDirectory)
+    try remote.add("ghcr.io/acme/new:t", files: ["x": [1]])
+    #expect(await errno(fileSystem, "ghcr.io/acme/new/t/x") == nil)
+  }
+
+  @Test func aTagThatMovedBetweenListingsIsSeen() async throws {
+    try remote.add("ghcr.io/acme/m:t", files: ["old": [1]])
+    let fileSystem = try make { $0.timeToLive = .milliseconds(50) }
+    _ = try await list(fileSystem, "ghcr.io/acme/m")
+    #expect(try await list(fileSystem, "ghcr.io/acme/m/t") == ["old"])
+    try remote.add("ghcr.io/acme/m:t", files: ["new": [2]])
+    #expect(
+      try await eventually {
+        _ = try await list(fileSystem, "ghcr.io/acme/m")
+        return try await list(fileSystem, "ghcr.io/acme/m/t") == ["new"]
+      }
+    )
+  }
+
+  @Test func aTagThatTheRegistryDeletedIsNotListed() async throws {
+    try remote.add("ghcr.io/acme/m:t", files: ["x": [1]])
+    try remote.add("ghcr.io/acme/m:u", files: ["x": [2]])
+    let fileSystem = try make { $0.timeToLive = .zero }
+    _ = try await list(fileSystem, "ghcr.io/acme/m/t")
+    remote.state.withLock { state in
+      for name in state.tags.keys { state.tags[name]?["t"] = nil }
+    }
+    #expect(try await list(fileSystem, "ghcr.io/acme/m") == ["u"])
+  }
+
+  @Test func aSizeBeyondBeliefHarmsNoLookUp() async throws {
+    let digest = Verification.digest(of: [1])
+    let bytes = Array(
+      #"{"layers":[{"mediaType":"a/b","digest":"\#(digest)","size":9223372036854775807}]}"#.utf8
+    )
+    let descriptor = Descriptor(
+      mediaType: .imageManifest,
+      digest: Verification.digest(of: bytes),
+      size: Int64(bytes.count)
+    )
+    let repository = try Reference(parsing: "ghcr.io/acme/huge:t").repository
+    remote.state.withLock { state in
+      state.documents[descriptor.digest] = (bytes, .imageManifest)
+      state.tags[repository] = ["t": descriptor]
+    }
+    #expect(await errno(try make(), "ghcr.io/acme/huge:t/x") == .ioError)
+  }
+
   @Test func forgottenNodesGo() async throws {
     try remote.add("ghcr.io/acme/m:t", files: ["x": [1]])
     let fileSystem = try make()

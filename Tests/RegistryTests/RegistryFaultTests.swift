@@ -181,6 +181,63 @@ struct RegistryFaultTests {
     #expect(try await repository().tags(limit: 5000) == ["a"])
   }
 
+  @Test func theCatalogIsAuthorizedAndPaged() async throws {
+    registry.setFault { request, _ in
+      guard request.path == "/v2/_catalog" else { return nil }
+      guard request.headers["authorization"] == "Basic dTpw" else {
+        return .init(401, headers: [("WWW-Authenticate", "Basic realm=\"x\"")])
+      }
+      let names = request.query.contains("last=") ? ["z/last"] : (0..<1000).map { "a/r\($0)" }
+      return .init(
+        200,
+        body: Array("{\"repositories\":[\(names.map { "\"\($0)\"" }.joined(separator: ","))]}".utf8)
+      )
+    }
+    let folder = try TemporaryFolder()
+    let file = try folder.write(
+      Array(#"{"auths":{"\#(registry.host)":{"auth":"dTpw"}}}"#.utf8),
+      to: "auth.json"
+    )
+    let names = try await client(auth: file).catalog(of: registry.host, limit: 5000)
+    #expect(names.count == 1001)
+    #expect(names.last == "z/last")
+  }
+
+  @Test func aRedirectTargetIsNotGivenWhatIsTheRegistrys() async throws {
+    let thief = try HTTPServer { request in
+      request.path == "/token"
+        ? .init(200, body: Array(#"{"token":"x"}"#.utf8))
+        : .init(
+          401,
+          headers: [("WWW-Authenticate", "Bearer realm=\"http://\(request.headers["host"] ?? "")/token\"")]
+        )
+    }
+    defer { thief.stop() }
+    let port = thief.port
+    registry.setFault { _, _ in .init(307, headers: [("Location", "http://127.0.0.1:\(port)/x")]) }
+    let folder = try TemporaryFolder()
+    let file = try folder.write(
+      Array(#"{"auths":{"\#(registry.host)":{"auth":"dTpw"}}}"#.utf8),
+      to: "auth.json"
+    )
+    let repository = try repository(client(auth: file))
+    #expect(await code { _ = try await repository.resolve(.tag("t")) } == .unauthorized)
+    #expect(await code { _ = try await fetch(0..<10, repository) } == .unauthorized)
+    #expect(thief.requests.allSatisfy { $0.headers["authorization"] == nil && $0.path != "/token" })
+  }
+
+  @Test func pagesWithoutEndEnd() async throws {
+    registry.setFault { _, number in
+      .init(
+        200,
+        headers: [("Link", "<?n=1&last=\(number)>; rel=\"next\"")],
+        body: Array(#"{"tags":[]}"#.utf8)
+      )
+    }
+    #expect(try await repository().tags(limit: 1).isEmpty)
+    #expect(registry.server.requests.count == 1)
+  }
+
   // MARK: Blobs
 
   @Test func aCutBodyGoesOnWhereItBroke() async throws {

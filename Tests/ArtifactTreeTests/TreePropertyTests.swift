@@ -1,0 +1,108 @@
+import Archive
+import ArtifactTree
+import Content
+import OCI
+import TestSupport
+import Testing
+
+/// Layers whose indexes are known already.
+private struct NoBytes: LayerBytes {
+  let tars: [Digest: [UInt8]]
+
+  func read(
+    _ layer: Descriptor,
+    into buffer: UnsafeMutableRawBufferPointer,
+    at offset: Int64
+  ) throws(ContentError) -> Int {
+    let bytes = tars[layer.digest] ?? []
+    let count = max(0, min(buffer.count, bytes.count - Int(offset)))
+    if count > 0 { buffer.copyBytes(from: bytes[Int(offset)..<Int(offset) + count]) }
+    return count
+  }
+}
+
+struct TreePropertyTests {
+  /// A ustar header; contents are not needed, so every file is empty and told apart by its time.
+  private func header(_ name: String, type: UInt8, time: Int) -> [UInt8] {
+    var block = [UInt8](repeating: 0, count: 512)
+    func put(_ text: String, at offset: Int) {
+      for (index, byte) in text.utf8.enumerated() { block[offset + index] = byte }
+    }
+    put(name, at: 0)
+    put("0000644", at: 100)
+    put("0000000", at: 108)
+    put("0000000", at: 116)
+    put("00000000000", at: 124)
+    let octal = String(time, radix: 8)
+    put(String(repeating: "0", count: 11 - octal.count) + octal, at: 136)
+    block[156] = type
+    put("ustar\u{0}00", at: 257)
+    put("        ", at: 148)
+    let sum = block.reduce(0) { $0 + Int($1) }
+    let text = String(sum, radix: 8)
+    put(String(repeating: "0", count: 6 - text.count) + text + "\u{0} ", at: 148)
+    return block
+  }
+
+  /// Random layers of files, folders and whiteouts against a dictionary of paths.
+  @Test(arguments: 1...40 as ClosedRange<UInt64>)
+  func layersAgreeWithAModel(_ seed: UInt64) async throws {
+    var generator = SeededGenerator(seed: seed)
+    let names = ["a", "b", "c"]
+    var model: [String: Int] = [:]
+    var tars: [Digest: [UInt8]] = [:]
+    var layers: [Descriptor] = []
+    var time = 1
+    for _ in 0..<4 {
+      var bytes: [UInt8] = []
+      var own: [String: Int] = [:]
+      var hidden: Set<String> = []
+      for _ in 0..<Int.random(in: 1...6, using: &generator) {
+        let depth = Int.random(in: 1...3, using: &generator)
+        let parts = (0..<depth).map { _ in names.randomElement(using: &generator) ?? "a" }
+        let path = parts.joined(separator: "/")
+        // Within one layer nothing is put below a file or over a folder.
+        let clash = own.keys.contains { $0 == path || $0.hasPrefix("\(path)/") || path.hasPrefix("\($0)/") }
+        if Bool.random(using: &generator) {
+          guard !clash else { continue }
+          bytes += header(path, type: UInt8(ascii: "0"), time: time)
+          own[path] = time
+          time += 1
+        } else {
+          let leaf = parts[parts.count - 1]
+          let folder = parts.dropLast().joined(separator: "/")
+          // A whiteout names its folder, which must not be a file of this layer.
+          guard !own.keys.contains(where: { folder == $0 || folder.hasPrefix("\($0)/") }) else { continue }
+          bytes += header(
+            folder.isEmpty ? ".wh.\(leaf)" : "\(folder)/.wh.\(leaf)",
+            type: UInt8(ascii: "0"),
+            time: 0
+          )
+          hidden.insert(path)
+        }
+      }
+      // image-spec layer.md: whiteouts hide lower layers alone, files replace what is there and below it.
+      model = model.filter { entry in
+        !hidden.contains { entry.key == $0 || entry.key.hasPrefix("\($0)/") }
+          && !own.keys.contains { entry.key.hasPrefix("\($0)/") || $0.hasPrefix("\(entry.key)/") }
+      }
+      model.merge(own) { $1 }
+      bytes += [UInt8](repeating: 0, count: 1024)
+      let digest = Verification.digest(of: bytes)
+      tars[digest] = bytes
+      layers.append(
+        Descriptor(
+          mediaType: MediaType(rawValue: "application/vnd.oci.image.layer.v1.tar"),
+          digest: digest,
+          size: Int64(bytes.count)
+        )
+      )
+    }
+    let config = Descriptor(mediaType: .imageConfig, digest: Verification.digest(of: []), size: 0)
+    let loader = TreeLoader(indexes: TarIndexCache(executor: BlockingExecutor(label: "test", threads: 1)))
+    let tree = try await loader.load(Manifest(config: config, layers: layers), bytes: NoBytes(tars: tars))
+    var found: [String: Int] = [:]
+    for file in tree.files { found[tree.path(of: file.node)] = Int(tree.nodes[file.node].modificationTime) }
+    #expect(found == model, "seed \(seed): \(tree.problems)")
+  }
+}
