@@ -85,6 +85,16 @@ import Testing
     #expect(offline.output.hasPrefix(Verification.digest(of: model).hex), "\(offline.error)")
   }
 
+  @Test func aTerminalSeesProgressAndAPipeSeesLines() async throws {
+    let command = "'\(MountProcess.program)' pull --registry-root '\(folder.path("root"))' \(name)"
+    let terminal = try await Command.shell(#"script -qec "\#(command)" /dev/null | cat -v"#)
+    #expect(terminal.output.contains("^M^[[K"), "\(terminal.output)")
+    #expect(terminal.output.contains("(100%)"))
+    let pipe = try await weightfs("pull \(name)", root: "other")
+    #expect(pipe.error.contains("(100%)"))
+    #expect(!pipe.error.contains("\u{1b}"))
+  }
+
   @Test func oneFailureDoesNotKeepTheOthersFromBeingPulled() async throws {
     let result = try await weightfs("pull \(registry.host)/acme/none:x \(name)")
     #expect(result.status == 3)

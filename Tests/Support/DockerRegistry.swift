@@ -7,13 +7,18 @@ package final class DockerRegistry: Sendable {
   private let process: Int32
 
   /// Starts a registry on a free port, or again on a given one.
-  package init(folder: TemporaryFolder? = nil, port: Int = 0, authentication: String = "") async throws {
+  package init(
+    folder: TemporaryFolder? = nil,
+    port: Int = 0,
+    authentication: String = "",
+    tls: String = ""
+  ) async throws {
     let folder = try folder ?? TemporaryFolder()
     let text = """
       version: 0.1
       log: {level: info}
       storage: {filesystem: {rootdirectory: \(folder.path("data"))}, delete: {enabled: true}}
-      http: {addr: "127.0.0.1:\(port)"}
+      http: {addr: "127.0.0.1:\(port)"\(tls)}
       \(authentication)
       """
     try folder.write(Array(text.utf8), to: "registry.yml")
@@ -47,6 +52,15 @@ package final class DockerRegistry: Sendable {
 
   /// Stops it, as a machine that goes away does.
   package func stop() { kill(process, SIGKILL) }
+
+  /// Bytes of blobs that it sent since it was started.
+  package func bytesSent() throws -> Int {
+    let log = String(decoding: try folder.read("log"), as: UTF8.self)
+    return log.matches(of: /"GET [^"]*\/blobs\/[^"]*" 20[06] (\d+)/).reduce(0) { $0 + (Int($1.1) ?? 0) }
+  }
+
+  /// What it logged so far.
+  package func log() throws -> String { String(decoding: try folder.read("log"), as: UTF8.self) }
 
   /// The request lines of its log so far: `GET /v2/… HTTP/1.1`.
   package func requests() throws -> [String] {
