@@ -139,7 +139,8 @@ struct ImportTableTests {
           file.text.split(separator: "\n", omittingEmptySubsequences: false).count <= 500,
           "\(target)/\(file.name)"
         )
-        #expect(!file.text.contains("/home/") && !file.text.contains("/work/"), "\(target)/\(file.name)")
+        // The folder that this very checkout lies in names a machine.
+        #expect(!file.text.contains(Self.root.path + "/"), "\(target)/\(file.name)")
       }
     }
   }

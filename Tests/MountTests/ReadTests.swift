@@ -184,6 +184,7 @@ import Testing
       #"""
       perl -MTime::HiRes=setitimer,ITIMER_REAL -MPOSIX -e '
         POSIX::sigaction(SIGALRM, POSIX::SigAction->new(sub { $n++ }, POSIX::SigSet->new, SA_RESTART));
+        POSIX::sigprocmask(SIG_UNBLOCK, POSIX::SigSet->new(SIGALRM));
         setitimer(ITIMER_REAL, 0.01, 0.01);
         for my $at (0, 9_000_000, 30_000_000) {
           my $fd = POSIX::open($ARGV[0], O_RDONLY) // die "open: $!";

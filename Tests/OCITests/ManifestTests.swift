@@ -6,8 +6,8 @@ struct ManifestTests {
   private static let other = "sha256:" + String(repeating: "cd", count: 32)
 
   private func read(_ text: String, declared: MediaType? = nil) throws -> ManifestDocument {
-    let placeholder = try #require(Digest(Self.digest))
-    return try ManifestDocument(bytes: Array(text.utf8), digest: placeholder, declared: declared)
+    let digest = try #require(Digest(Self.digest))
+    return try ManifestDocument(bytes: Array(text.utf8), digest: digest, declared: declared)
   }
 
   private func manifest(_ text: String) throws -> Manifest {
