@@ -139,7 +139,6 @@ struct BlobStoreTests {
     _ configure: (inout FetchPolicy) -> Void = { _ in }
   ) throws -> BlobStore {
     var policy = FetchPolicy()
-    policy.deadline = .seconds(1)
     policy.fill = .demand
     policy.smallBlob = 1 << 20
     policy.requestSize = 2 << 20
@@ -294,10 +293,10 @@ struct BlobStoreTests {
   @Test func aStalledSourceEndsByTheDeadline() async throws {
     let source = repository()
     source.setFault(.stall)
-    let blob = try await store().open(source.descriptor, layout: nil, source: source)
+    let blob = try await store { $0.deadline = .seconds(1) }.open(source.descriptor, layout: nil, source: source)
     let start = ContinuousClock.now
     #expect(await blob.failure(0..<1) == .timedOut)
-    #expect(ContinuousClock.now - start < .seconds(10))
+    #expect(ContinuousClock.now - start < .seconds(25))
   }
 
   @Test func aSourceWithoutRangesIsStreamedOnceAndKept() async throws {

@@ -43,7 +43,7 @@ struct RegistryFaultTests {
     auth: String? = nil
   ) -> RegistryClient {
     var configuration = RegistryConfiguration()
-    configuration.stallTimeout = .seconds(2)
+    configuration.stallTimeout = .seconds(30)
     configuration.retry.firstDelay = .milliseconds(5)
     configure(&configuration)
     return RegistryClient(
