@@ -146,9 +146,11 @@ import Testing
     let again = try await DockerRegistry(folder: docker.folder, port: docker.port)
     let third = try await read("sequential", mount, path)
     #expect(third.status == 0, "\(third.error)")
-    // Only what was missing was fetched; the config is two bytes more.
+    // Only what was missing was fetched; the config is two bytes more. What was under way when the registry died is
+    // not in its log.
     let sent = sentBefore + (try again.bytesSent())
-    #expect((Self.size...Self.size + 65_536).contains(sent), "\(sent) of \(Self.size)")
+    #expect(sent <= Self.size + 65_536, "\(sent) of \(Self.size)")
+    #expect(sentBefore > 0)
     #expect(await (try? eventually { try await mount.attribute("state", of: path) == "complete" }) == true)
   }
 
