@@ -293,7 +293,11 @@ struct BlobStoreTests {
   @Test func aStalledSourceEndsByTheDeadline() async throws {
     let source = repository()
     source.setFault(.stall)
-    let blob = try await store { $0.deadline = .seconds(1) }.open(source.descriptor, layout: nil, source: source)
+    let blob = try await store { $0.deadline = .seconds(1) }.open(
+      source.descriptor,
+      layout: nil,
+      source: source
+    )
     let start = ContinuousClock.now
     #expect(await blob.failure(0..<1) == .timedOut)
     #expect(ContinuousClock.now - start < .seconds(25))
