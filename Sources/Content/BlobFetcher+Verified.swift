@@ -85,18 +85,9 @@ extension BlobFetcher {
     _ descriptor: Descriptor,
     platform: Platform = .current
   ) async throws(ContentError) -> (document: ManifestDocument, manifest: Manifest) {
-    var current = descriptor
-    for _ in 0..<5 {
-      let document = try await document(current)
-      switch document.content {
-      case .manifest(let manifest): return (document, manifest)
-      case .index(let index):
-        guard let next = index.manifest(for: platform) else {
-          throw ContentError(.notFound, "\(current.digest)", "the index lists no manifest that can be used")
-        }
-        current = next.asManifest
-      }
+    let (documents, manifest) = try await ManifestPath.follow(descriptor, platform) {
+      (next) async throws(ContentError) in try await document(next)
     }
-    throw ContentError(.invalid, "\(descriptor.digest)", "indexes lie more than 4 deep in each other")
+    return (documents[documents.count - 1], manifest)
   }
 }

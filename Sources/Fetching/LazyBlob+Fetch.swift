@@ -32,17 +32,8 @@ extension LazyBlob {
   }
 
   private func waitForWhole(_ reply: consuming ReadReply) {
-    let box = ReadReplyBox(reply)
-    state.withLock { state in
-      state.wantsWhole = true
-      state.isFillPaused = false
-      let identifier = state.nextIdentifier
-      state.nextIdentifier += 1
-      state.pending[identifier] = Pending(reply: box, range: 0..<0, since: ContinuousClock.now, caller: nil)
-      state.table.enqueue(.init(identifier: identifier, range: nil))
-    }
+    enqueue(reply, 0..<0, caller: nil, isForWhole: true)
     store.keep(self)
-    startWatch()
     answerReady()
     checkForeign()
     verify()

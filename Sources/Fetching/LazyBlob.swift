@@ -168,22 +168,27 @@ package final class LazyBlob: Sendable {
       return
     case nil: break
     }
+    enqueue(reply, range, caller: caller, isForWhole: !servesPartial)
+    // What arrived between the look and the queue has no other moment to be noticed.
+    answerReady()
+    if isMetadata, servesPartial { start(range, .demand) } else { demand(range) }
+    checkForeign()
+    if !servesPartial { verify() }
+  }
+
+  /// Lets somebody wait, for a range or until the whole is verified, under watch.
+  func enqueue(_ reply: consuming ReadReply, _ range: Range<Int64>, caller: Int32?, isForWhole: Bool) {
     let box = ReadReplyBox(reply)
     state.withLock { state in
       let identifier = state.nextIdentifier
       state.nextIdentifier += 1
       let now = ContinuousClock.now
       state.pending[identifier] = Pending(reply: box, range: range, since: now, caller: caller)
-      state.table.enqueue(.init(identifier: identifier, range: servesPartial ? range : nil))
-      if !servesPartial { state.wantsWhole = true }
+      state.table.enqueue(.init(identifier: identifier, range: isForWhole ? nil : range))
+      if isForWhole { state.wantsWhole = true }
       state.isFillPaused = false
     }
     startWatch()
-    // What arrived between the look and the queue has no other moment to be noticed.
-    answerReady()
-    if isMetadata, servesPartial { start(range, .demand) } else { demand(range) }
-    checkForeign()
-    if !servesPartial { verify() }
   }
 
   /// Answers everyone whose bytes are there.

@@ -247,22 +247,9 @@ package actor ArtifactLoader {
     _ layout: (any LocalRepository)?,
     _ source: (any Repository)?
   ) async throws(ContentError) -> (documents: [ManifestDocument], manifest: Manifest) {
-    var found: [ManifestDocument] = []
-    var current = root
-    // Indexes lie in each other once, at most twice, in what tools write.
-    for _ in 0..<5 {
-      let document = try await document(current, layout, source)
-      found.append(document)
-      switch document.content {
-      case .manifest(let manifest): return (found, manifest)
-      case .index(let index):
-        guard let next = index.manifest(for: .current) else {
-          throw ContentError(.notFound, "\(current.digest)", "the index lists no manifest that can be used")
-        }
-        current = next.asManifest
-      }
+    try await ManifestPath.follow(root) { (next) async throws(ContentError) in
+      try await document(next, layout, source)
     }
-    throw ContentError(.invalid, "\(root.digest)", "indexes lie more than 4 deep in each other")
   }
 
   private func document(

@@ -31,7 +31,7 @@ extension FileSystem {
         return .success(
           self.state.withLock { state in
             defer { state.nextHandle += 1 }
-            state.files[state.nextHandle] = OpenFile(blob: blob, content: file.content, path: node.path)
+            state.files[state.nextHandle] = OpenFile(blob: blob, content: file.content)
             return state.nextHandle
           }
         )
@@ -93,14 +93,5 @@ extension FileSystem {
     // The last reference to a blob may go here: not with the lock held.
     let file = state.withLock { $0.files.removeValue(forKey: handle) }
     withExtendedLifetime(file) {}
-  }
-
-  /// The name and digest of an open file, for messages.
-  ///
-  /// - Parameter handle: from `open`.
-  /// - Returns: what was asked for.
-  package func describe(_ handle: UInt64) -> (path: String, digest: String) {
-    let file = state.withLock { $0.files[handle] }
-    return (file?.path ?? "?", file.map { "\($0.content.blob.digest)" } ?? "?")
   }
 }

@@ -22,7 +22,6 @@ package final class FileSystem: Sendable {
   struct OpenFile: Sendable {
     let blob: LazyBlob
     let content: FileContent
-    let path: String
   }
 
   struct State: ~Copyable {

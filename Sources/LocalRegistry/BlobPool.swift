@@ -121,7 +121,7 @@ package final class BlobPool: Sendable {
     if let blob = open.withLock({ $0[descriptor.digest]?.blob }) {
       return blob.blocks.presentBytes(in: range)
     }
-    let path = FilePath(root.partial(descriptor.digest).string + ".chunks")
+    let path = PartialBlob.mapPath(of: root.partial(descriptor.digest))
     guard let file = try? Disk.open(path, .readOnly) else { return 0 }
     defer { try? file.close() }
     var blocks = BlockMap(size: descriptor.size)

@@ -15,7 +15,7 @@ package final class PartialBlob: Sendable {
   package let file: FileDescriptor
   /// Of the sparse file.
   package let path: FilePath
-  let mapPath: FilePath
+  var mapPath: FilePath { Self.mapPath(of: path) }
   private let map: PartialMapFile
   private let state: Mutex<State>
 
@@ -32,14 +32,12 @@ package final class PartialBlob: Sendable {
     file: FileDescriptor,
     map: PartialMapFile,
     blocks: BlockMap,
-    path: FilePath,
-    mapPath: FilePath
+    path: FilePath
   ) {
     self.descriptor = descriptor
     self.file = file
     self.map = map
     self.path = path
-    self.mapPath = mapPath
     state = Mutex(State(blocks: blocks))
   }
 
@@ -47,6 +45,9 @@ package final class PartialBlob: Sendable {
     try? file.close()
     try? map.descriptor.close()
   }
+
+  /// Where the map of a partial blob is.
+  static func mapPath(of path: FilePath) -> FilePath { FilePath(path.string + ".chunks") }
 
   /// Opens or makes a partial blob.
   ///
@@ -64,7 +65,7 @@ package final class PartialBlob: Sendable {
     path: FilePath,
     bootIdentifier: [UInt8]
   ) throws(Errno) -> PartialBlob {
-    let mapPath = FilePath(path.string + ".chunks")
+    let mapPath = mapPath(of: path)
     if let found = try existing(descriptor, path, mapPath, bootIdentifier) { return found }
     // What is there under these names may be somebody's who has it open: it loses its names, never its bytes.
     try Disk.remove(path)
@@ -88,8 +89,7 @@ package final class PartialBlob: Sendable {
         file: file,
         map: map,
         blocks: blocks,
-        path: path,
-        mapPath: mapPath
+        path: path
       )
     } catch {
       try? file.close()
@@ -121,8 +121,7 @@ package final class PartialBlob: Sendable {
           file: file,
           map: map,
           blocks: blocks,
-          path: path,
-          mapPath: mapPath
+          path: path
         )
       }
       try? file.close()

@@ -1,6 +1,5 @@
 import FileSystem
 import Logging
-import Synchronization
 import SystemPackage
 import Telemetry
 
