@@ -16,6 +16,9 @@ package struct FileContent: Sendable, Hashable {
   /// Of the file, bytes.
   package let size: Int64
 
+  /// Whether the file is all of its blob.
+  package var isWholeBlob: Bool { size == blob.size && (extents.first?.blobOffset ?? 0) == 0 }
+
   /// A file that is a whole blob.
   ///
   /// - Parameter blob: of the layer.

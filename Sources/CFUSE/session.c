@@ -5,7 +5,11 @@
 #include <pthread.h>
 #include <stddef.h>
 #include <stdlib.h>
+#include <sys/uio.h>
 #include <unistd.h>
+
+// In passthrough.c.
+int cfuse_negotiate_passthrough(struct fuse_conn_info *connection);
 
 struct fuse_session *cfuse_session_new(const char *options, const struct fuse_lowlevel_ops *operations, void *user) {
   char *arguments[] = {"weightfs", "-o", (char *)options, NULL};
@@ -49,7 +53,22 @@ static char *thread_buffer(void) {
   return buffer;
 }
 
-void cfuse_reply_file(fuse_req_t request, int descriptor, int64_t offset, size_t count) {
+// <linux/fs.h>, from 6.14: the pages that a read brings in go again.
+#define DONTCACHE 0x00000080
+
+static ssize_t read_part(int descriptor, char *buffer, size_t count, int64_t offset, int keep_pages) {
+  // A kernel or a file system without it is asked once.
+  static _Atomic int is_refused;
+  if (!keep_pages && !is_refused) {
+    struct iovec part = {.iov_base = buffer, .iov_len = count};
+    ssize_t got = preadv2(descriptor, &part, 1, (off_t)offset, DONTCACHE);
+    if (got >= 0 || (errno != EOPNOTSUPP && errno != EINVAL && errno != ENOSYS)) return got;
+    is_refused = 1;
+  }
+  return pread(descriptor, buffer, count, (off_t)offset);
+}
+
+void cfuse_reply_file(fuse_req_t request, int descriptor, int64_t offset, size_t count, int keep_pages) {
   char *buffer = thread_buffer();
   if (buffer == NULL) {
     fuse_reply_err(request, ENOMEM);
@@ -58,7 +77,7 @@ void cfuse_reply_file(fuse_req_t request, int descriptor, int64_t offset, size_t
   if (count > buffer_size) count = buffer_size;
   size_t done = 0;
   while (done < count) {
-    ssize_t got = pread(descriptor, buffer + done, count - done, (off_t)offset + (off_t)done);
+    ssize_t got = read_part(descriptor, buffer + done, count - done, offset + (int64_t)done, keep_pages);
     if (got < 0 && errno == EINTR) continue;
     // The caller promised the bytes: a file that ends before them was cut by somebody.
     if (got <= 0) {
@@ -70,7 +89,7 @@ void cfuse_reply_file(fuse_req_t request, int descriptor, int64_t offset, size_t
   fuse_reply_buf(request, buffer, done);
 }
 
-void cfuse_configure(struct fuse_conn_info *connection, unsigned max_background) {
+int cfuse_configure(struct fuse_conn_info *connection, unsigned max_background) {
   connection->max_background = max_background;
   connection->congestion_threshold = max_background * 3 / 4;
   connection->want |= connection->capable
@@ -78,4 +97,5 @@ void cfuse_configure(struct fuse_conn_info *connection, unsigned max_background)
                          | FUSE_CAP_READDIRPLUS_AUTO | FUSE_CAP_CACHE_SYMLINKS);
   // A copy from a thread's buffer is faster than splice at these sizes.
   connection->want &= ~(unsigned)(FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE | FUSE_CAP_SPLICE_READ);
+  return cfuse_negotiate_passthrough(connection);
 }

@@ -9,7 +9,8 @@ package protocol ReadResponder: AnyObject, Sendable {
   ///   - descriptor: of the file, open until the call returns.
   ///   - offset: in the file, bytes.
   ///   - count: bytes; all of them are there.
-  func answer(_ token: UInt, file descriptor: Int32, offset: Int64, count: Int)
+  ///   - keepsPages: false where the pages of the file are of no use once the reader has the bytes.
+  func answer(_ token: UInt, file descriptor: Int32, offset: Int64, count: Int, keepsPages: Bool)
 
   /// Answers with bytes.
   ///
@@ -57,9 +58,10 @@ package struct ReadReply: ~Copyable, Sendable {
   ///   - descriptor: of the file.
   ///   - offset: bytes.
   ///   - count: bytes.
-  package consuming func file(_ descriptor: Int32, offset: Int64, count: Int) {
+  ///   - keepsPages: false where the pages of the file are of no use once the reader has the bytes.
+  package consuming func file(_ descriptor: Int32, offset: Int64, count: Int, keepsPages: Bool = true) {
     isAnswered = true
-    responder.answer(token, file: descriptor, offset: offset, count: count)
+    responder.answer(token, file: descriptor, offset: offset, count: count, keepsPages: keepsPages)
   }
 
   /// Answers with bytes.

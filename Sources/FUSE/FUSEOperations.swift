@@ -3,7 +3,9 @@
 /// Called on the session's threads, several at once; none of the calls may wait.
 package protocol FUSEOperations: AnyObject, Sendable {
   /// The mount is ready to serve.
-  func started()
+  ///
+  /// - Parameter hasPassthrough: the kernel can read backing files itself.
+  func started(hasPassthrough: Bool)
   /// Looks a name up.
   func lookUp(_ name: [UInt8], in parent: UInt64, _ request: consuming FUSERequest)
   /// Takes look-ups back.

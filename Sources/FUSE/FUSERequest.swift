@@ -50,12 +50,11 @@ package struct FUSERequest: ~Copyable, @unchecked Sendable {
   /// - Parameters:
   ///   - handle: comes back with each request for what is open.
   ///   - keepsCache: pages of an earlier open are still right.
-  package consuming func open(handle: UInt64, keepsCache: Bool) {
+  ///   - backing: the number of a file that the kernel reads itself; nil where reads come to the daemon.
+  /// - Returns: false where the kernel wants the answer no more, so that no close will come.
+  package consuming func open(handle: UInt64, keepsCache: Bool, backing: Int32? = nil) -> Bool {
     isAnswered = true
-    var information = fuse_file_info()
-    information.fh = handle
-    information.keep_cache = keepsCache ? 1 : 0
-    fuse_reply_open(pointer, &information)
+    return cfuse_reply_open(pointer, handle, keepsCache ? 1 : 0, backing ?? 0) == 0
   }
 
   /// Answers with bytes.
@@ -136,9 +135,16 @@ package enum FUSEReads {
   ///   - descriptor: of the file.
   ///   - offset: bytes.
   ///   - count: bytes; they are there.
-  package static func answer(_ token: UInt, file descriptor: Int32, offset: Int64, count: Int) {
+  ///   - keepsPages: false where the pages of the file are of no use once the reader has theirs.
+  package static func answer(
+    _ token: UInt,
+    file descriptor: Int32,
+    offset: Int64,
+    count: Int,
+    keepsPages: Bool
+  ) {
     guard let request = fuse_req_t(bitPattern: token) else { return }
-    cfuse_reply_file(request, descriptor, offset, count)
+    cfuse_reply_file(request, descriptor, offset, count, keepsPages ? 1 : 0)
   }
 
   /// Answers with bytes.

@@ -38,7 +38,20 @@ package final class FUSESession: @unchecked Sendable {
           + "'user_allow_other' in /etc/fuse.conf for --allow-other"
       )
     }
+    // Where it cannot be prepared the kernel is not asked for passthrough, and the daemon serves every read.
+    cfuse_session_prepare(session)
   }
+
+  /// Registers a file that the kernel may read itself.
+  ///
+  /// - Parameter descriptor: of an open file; it may be closed afterwards.
+  /// - Returns: its number, for answers to opens; a negative errno where the kernel refuses.
+  package func registerBacking(_ descriptor: Int32) -> Int32 { cfuse_backing_open(session, descriptor) }
+
+  /// Takes a registration back; what is open goes on reading.
+  ///
+  /// - Parameter backing: from `registerBacking`.
+  package func removeBacking(_ backing: Int32) { cfuse_backing_close(session, backing) }
 
   /// Serves until the file system is unmounted or `stop` is called.
   ///

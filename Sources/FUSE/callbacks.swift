@@ -42,8 +42,8 @@ private func bytes(_ text: UnsafePointer<CChar>?) -> [UInt8] {
 private let maximumBackground: UInt32 = 64
 
 private func started(_ user: UnsafeMutableRawPointer?, _ connection: UnsafeMutablePointer<fuse_conn_info>?) {
-  cfuse_configure(connection, maximumBackground)
-  operations(user)?.started()
+  let hasPassthrough = cfuse_configure(connection, maximumBackground) == 1
+  operations(user)?.started(hasPassthrough: hasPassthrough)
 }
 
 private func lookUp(_ request: fuse_req_t?, _ parent: fuse_ino_t, _ name: UnsafePointer<CChar>?) {

@@ -36,7 +36,9 @@ final class CompletionResponder: ReadResponder {
     self.continuation = Mutex(continuation)
   }
 
-  func answer(_ token: UInt, file descriptor: Int32, offset: Int64, count: Int) { resume(.success(())) }
+  func answer(_ token: UInt, file descriptor: Int32, offset: Int64, count: Int, keepsPages: Bool) {
+    resume(.success(()))
+  }
   func answer(_ token: UInt, bytes: UnsafeRawBufferPointer) { resume(.success(())) }
   func answer(_ token: UInt, error: ContentError) { resume(.failure(error)) }
 

@@ -107,6 +107,13 @@ package final class LazyBlob: Sendable {
     }
   }
 
+  /// The file that has it whole and verified, if one does.
+  package var verifiedFile: BlobFile? {
+    state.withLock { state in
+      if case .complete(let file, true) = state.phase { file } else { nil }
+    }
+  }
+
   /// Why it is refused, if it is.
   package var badness: ContentError? {
     state.withLock { state in
@@ -160,7 +167,7 @@ package final class LazyBlob: Sendable {
       reply.file(file.descriptor.rawValue, offset: file.offset + range.lowerBound, count: range.count)
       return
     case .partial(let blob)?:
-      reply.file(blob.file.rawValue, offset: range.lowerBound, count: range.count)
+      reply.file(blob.file.rawValue, offset: range.lowerBound, count: range.count, keepsPages: false)
       if !isMetadata { demand(range) }
       return
     case .failure(let error)?:

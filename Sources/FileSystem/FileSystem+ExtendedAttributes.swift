@@ -41,7 +41,8 @@ extension FileSystem {
       guard Self.fileNames.contains(key) else { return none }
       switch key {
       case "digest": return .now(.success(Array("\(file.content.blob.digest)".utf8)))
-      case "served": return .now(.success(Array("daemon".utf8)))
+      case "served":
+        return .later { .success(Array((await self.isPassing(file) ? "passthrough" : "daemon").utf8)) }
       default:
         return .later {
           let range = file.content.extents.first.map { $0.blobOffset..<$0.blobOffset + $0.count }
@@ -71,6 +72,16 @@ extension FileSystem {
       }
     default: return none
     }
+  }
+
+  /// Whether the kernel reads a file itself, or would if it were opened now.
+  private func isPassing(_ file: FileNode) async -> Bool {
+    if file.withModes({ $0.isPassing }) { return true }
+    guard let blob = try? await openBlob(file), let candidate = backingFile(file, blob) else { return false }
+    // What was never tried is tried: only the kernel knows.
+    guard let number = passthrough.register(candidate) else { return false }
+    passthrough.remove(number)
+    return true
   }
 
   private static func value(_ key: String, _ artifact: LoadedArtifact) -> [UInt8] {

@@ -285,8 +285,11 @@ extension FileSystem {
       inode = Self.inode(fileKey)
       (kind, key) = (.file(FileNode(key: fileKey, content: content)), .file(fileKey))
     }
+    let known = state.withLock { $0.nodes.node(key) }
+    let isOutgrown = known.map(isOutgrown) ?? false
     let node = state.withLock { state in
-      state.nodes.lookUp(key) { identifier in
+      if isOutgrown, let known { state.nodes.retire(known) }
+      return state.nodes.lookUp(key) { identifier in
         Node(identifier: identifier, inode: inode, parent: parent.identifier, path: path, kind: kind)
       }
     }
@@ -294,6 +297,14 @@ extension FileSystem {
     file.add(artifact)
     // A file that is still coming is looked up at each open, so that the open sees what it has become.
     return entry(node, file.wasComplete ? Self.longTimeout : .zero)
+  }
+
+  /// Whether a file is open through the daemon from the time when it was not complete, and could be read by the kernel
+  /// itself now: a second node with the same inode number can be, and what is open goes on as it was.
+  private func isOutgrown(_ node: Node) -> Bool {
+    guard case .file(let file) = node.kind, file.withModes({ $0.servedCount > 0 }), let blob = file.openBlob
+    else { return false }
+    return backingFile(file, blob) != nil
   }
 
   static func fileKey(_ node: FileTree.Node, _ content: FileContent) -> FileNode.Key {

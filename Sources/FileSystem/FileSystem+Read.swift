@@ -6,13 +6,21 @@ import OCI
 import Synchronization
 import SystemPackage
 
+/// An open file.
+package struct OpenedFile: Sendable {
+  /// Comes back with each read.
+  package let handle: UInt64
+  /// The number of the file that the kernel reads itself; nil where reads come to the daemon.
+  package let backing: Int32?
+}
+
 /// Files and their bytes.
 extension FileSystem {
   /// Opens a file for reading.
   ///
   /// - Parameter identifier: of a node.
   /// - Returns: a handle; ESTALE where the node is bad or its blob gone, on which the kernel looks the name up again.
-  package func open(_ identifier: UInt64) -> Outcome<UInt64> {
+  package func open(_ identifier: UInt64) -> Outcome<OpenedFile> {
     guard let node = node(identifier) else { return .now(.failure(FileSystemError(.staleNFSFileHandle))) }
     guard case .file(let file) = node.kind else { return .now(.failure(FileSystemError(.isDirectory))) }
     guard !file.isBad else { return .now(.failure(FileSystemError(.staleNFSFileHandle))) }
@@ -28,20 +36,48 @@ extension FileSystem {
           return .failure(FileSystemError(.staleNFSFileHandle))
         }
         guard !file.isBad else { return .failure(FileSystemError(.staleNFSFileHandle)) }
-        return .success(
-          self.state.withLock { state in
-            defer { state.nextHandle += 1 }
-            state.files[state.nextHandle] = OpenFile(blob: blob, content: file.content)
-            return state.nextHandle
-          }
-        )
+        file.noteOpen(blob)
+        let backing: Int32?
+        switch self.beginOpen(file, blob) {
+        case .pass(let number): backing = number
+        case .stale:
+          self.state.withLock { $0.nodes.retire(node) }
+          return .failure(FileSystemError(.staleNFSFileHandle))
+        case .serve, .register: backing = nil
+        }
+        let handle = self.state.withLock { state in
+          defer { state.nextHandle += 1 }
+          state.files[state.nextHandle] = OpenFile(blob: blob, file: file, isPassing: backing != nil)
+          return state.nextHandle
+        }
+        return .success(OpenedFile(handle: handle, backing: backing))
       } catch {
         return self.failed(error)
       }
     }
   }
 
-  private func openBlob(_ file: FileNode) async throws(ContentError) -> LazyBlob {
+  /// Chooses how a handle is read, and registers the backing file of the first one.
+  private func beginOpen(_ file: FileNode, _ blob: LazyBlob) -> OpenModes.Action {
+    let candidate = backingFile(file, blob)
+    let action = file.withModes { $0.open(candidate?.identity) }
+    guard action == .register, let candidate else { return action }
+    // Asked without the lock; of two opens at once the first keeps its registration.
+    let number = passthrough.register(candidate)
+    let outcome = file.withModes { $0.install(number, candidate.identity) }
+    if let number, outcome != .pass(number) { passthrough.remove(number) }
+    return outcome
+  }
+
+  /// The file that the kernel could read in place of the daemon: whole, verified, of its own, of a kind that it takes.
+  func backingFile(_ file: FileNode, _ blob: LazyBlob) -> BlobFile? {
+    guard let complete = blob.verifiedFile, complete.offset == 0, complete.identity.size == file.content.size,
+      file.content.isWholeBlob, passthrough.mayTake(complete.identity)
+    else { return nil }
+    return complete
+  }
+
+  func openBlob(_ file: FileNode) async throws(ContentError) -> LazyBlob {
     var opened: LazyBlob?
     var failure: ContentError?
     for home in file.homes {
@@ -91,7 +127,9 @@ extension FileSystem {
   /// - Parameter handle: from `open`.
   package func close(_ handle: UInt64) {
     // The last reference to a blob may go here: not with the lock held.
-    let file = state.withLock { $0.files.removeValue(forKey: handle) }
-    withExtendedLifetime(file) {}
+    let open = state.withLock { $0.files.removeValue(forKey: handle) }
+    guard let open else { return }
+    let backing = open.file.withModes { $0.close(isPassing: open.isPassing) }
+    if let backing { passthrough.remove(backing) }
   }
 }

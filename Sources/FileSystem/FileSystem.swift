@@ -21,7 +21,11 @@ package final class FileSystem: Sendable {
   /// What an open file reads from.
   struct OpenFile: Sendable {
     let blob: LazyBlob
-    let content: FileContent
+    let file: FileNode
+    /// The kernel reads it itself.
+    let isPassing: Bool
+
+    var content: FileContent { file.content }
   }
 
   struct State: ~Copyable {
@@ -40,6 +44,7 @@ package final class FileSystem: Sendable {
   package let resolver: ReferenceResolver
   package let loader: ArtifactLoader
   let classifier: PathClassifier
+  let passthrough: Passthrough
   let metrics: Metrics
   let log: Logger
   let state: Mutex<State>
@@ -83,6 +88,7 @@ package final class FileSystem: Sendable {
     self.loader = loader
     self.metrics = metrics
     self.log = log
+    passthrough = Passthrough(metrics: metrics, log: log)
     classifier = PathClassifier(local: local, remote: remote, resolver: resolver, options: options)
     let kind: Node.Kind =
       switch root {
@@ -108,6 +114,11 @@ package final class FileSystem: Sendable {
   package func onInvalidation(_ body: @escaping @Sendable ([UInt64]) -> Void) {
     state.withLock { $0.invalidate = body }
   }
+
+  /// Sets who registers files that the kernel may read itself.
+  ///
+  /// - Parameter registrar: nil where the kernel offers no passthrough.
+  package func usePassthrough(_ registrar: (any BackingRegistrar)?) { passthrough.use(registrar) }
 
   func node(_ identifier: UInt64) -> Node? { state.withLock { $0.nodes.node(identifier) } }
 

@@ -1,5 +1,6 @@
 import ArtifactTree
 import Content
+import Fetching
 import LocalRegistry
 import OCI
 import Synchronization
@@ -82,6 +83,8 @@ final class FileNode: Sendable {
     var homes: [Home] = []
     var isBad = false
     var wasComplete = false
+    var modes = OpenModes()
+    weak var blob: LazyBlob?
   }
 
   /// Where bytes may be had.
@@ -118,6 +121,14 @@ final class FileNode: Sendable {
   var isBad: Bool {
     get { state.withLock { $0.isBad } }
     set { state.withLock { $0.isBad = newValue } }
+  }
+
+  /// The blob of the last open, as long as somebody has it open.
+  var openBlob: LazyBlob? { state.withLock { $0.blob } }
+  func noteOpen(_ blob: LazyBlob) { state.withLock { $0.blob = blob } }
+
+  func withModes<Value: Sendable>(_ body: (inout OpenModes) -> Value) -> Value {
+    state.withLock { body(&$0.modes) }
   }
 
   /// The blob was complete at an earlier open.

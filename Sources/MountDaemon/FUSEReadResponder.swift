@@ -15,8 +15,8 @@ final class FUSEReadResponder: ReadResponder {
     self.log = log
   }
 
-  func answer(_ token: UInt, file descriptor: Int32, offset: Int64, count: Int) {
-    FUSEReads.answer(token, file: descriptor, offset: offset, count: count)
+  func answer(_ token: UInt, file descriptor: Int32, offset: Int64, count: Int, keepsPages: Bool) {
+    FUSEReads.answer(token, file: descriptor, offset: offset, count: count, keepsPages: keepsPages)
   }
 
   func answer(_ token: UInt, bytes: UnsafeRawBufferPointer) { FUSEReads.answer(token, bytes: bytes) }

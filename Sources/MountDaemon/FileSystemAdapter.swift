@@ -18,14 +18,14 @@ final class FileSystemAdapter: FUSEOperations {
   private let log: Logger
   private let waiting: WaitingRequests
   private let responder: FUSEReadResponder
-  private let onReady: @Sendable () -> Void
+  private let onReady: @Sendable (Bool) -> Void
 
   init(
     fileSystem: FileSystem,
     metrics: Metrics,
     log: Logger,
     deadline: Duration,
-    onReady: @escaping @Sendable () -> Void
+    onReady: @escaping @Sendable (_ hasPassthrough: Bool) -> Void
   ) {
     waiting = WaitingRequests(deadline: deadline)
     self.onReady = onReady
@@ -35,7 +35,7 @@ final class FileSystemAdapter: FUSEOperations {
     responder = FUSEReadResponder(metrics: metrics, log: log)
   }
 
-  func started() { onReady() }
+  func started(hasPassthrough: Bool) { onReady(hasPassthrough) }
 
   func lookUp(_ name: [UInt8], in parent: UInt64, _ request: consuming FUSERequest) {
     answer(
@@ -77,11 +77,13 @@ final class FileSystemAdapter: FUSEOperations {
     answer(
       request,
       fileSystem.open(node),
-      undo: { [fileSystem] in fileSystem.close($0) }
+      undo: { [fileSystem] in fileSystem.close($0.handle) }
     ) { [self] request, result in
       switch result {
       // The bytes under a node never change, so pages of an earlier open are right.
-      case .success(let handle): request.open(handle: handle, keepsCache: true)
+      case .success(let file):
+        let isTaken = request.open(handle: file.handle, keepsCache: true, backing: file.backing)
+        if !isTaken { fileSystem.close(file.handle) }
       case .failure(let error): request.error(code(error, "open", fileSystem.path(of: node)))
       }
     }
@@ -105,7 +107,8 @@ final class FileSystemAdapter: FUSEOperations {
       undo: { [fileSystem] in fileSystem.closeDirectory($0) }
     ) { [self] request, result in
       switch result {
-      case .success(let handle): request.open(handle: handle, keepsCache: false)
+      case .success(let handle):
+        if !request.open(handle: handle, keepsCache: false) { fileSystem.closeDirectory(handle) }
       case .failure(let error): request.error(code(error, "opendir", fileSystem.path(of: node)))
       }
     }

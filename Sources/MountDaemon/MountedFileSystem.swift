@@ -4,6 +4,7 @@ package import FileSystem
 import Glibc
 package import Logging
 import Synchronization
+import SystemPackage
 package import Telemetry
 
 /// A file system at its mount point, until it is unmounted.
@@ -39,12 +40,16 @@ package final class MountedFileSystem: Sendable {
     let source = label.split(separator: ",", omittingEmptySubsequences: false).joined(separator: "\\,")
     var options = "ro,nosuid,nodev,default_permissions,fsname=\(source),subtype=weightfs"
     if allowsOther { options += ",allow_other" }
+    let registrar = SessionRegistrar()
     let adapter = FileSystemAdapter(
       fileSystem: fileSystem,
       metrics: metrics,
       log: log,
       deadline: deadline,
-      onReady: onReady
+      onReady: { hasPassthrough in
+        fileSystem.usePassthrough(hasPassthrough ? registrar : nil)
+        onReady()
+      }
     )
     do throws(FUSESession.MountError) {
       session = try FUSESession(mounting: path, options: options, operations: adapter)
@@ -52,6 +57,7 @@ package final class MountedFileSystem: Sendable {
       throw ContentError(.disk, path, error.reason)
     }
     let session = session
+    registrar.use(session)
     // The kernel may block there until reads under way are answered: a thread of its own, which nobody waits for.
     let executor = BlockingExecutor(label: "weightfs.invalidate", threads: 1)
     fileSystem.onInvalidation { nodes in
@@ -68,4 +74,20 @@ package final class MountedFileSystem: Sendable {
 
   /// Unmounts.
   package func unmount() { session.unmount() }
+}
+
+/// Registers backing files with the session, which is made after the file system that asks for it.
+private final class SessionRegistrar: BackingRegistrar {
+  private let session = Mutex<FUSESession?>(nil)
+
+  func use(_ session: FUSESession) { self.session.withLock { $0 = session } }
+
+  func register(_ descriptor: FileDescriptor) throws(Errno) -> Int32 {
+    guard let session = session.withLock({ $0 }) else { throw .badFileDescriptor }
+    let number = session.registerBacking(descriptor.rawValue)
+    guard number > 0 else { throw Errno(rawValue: -number) }
+    return number
+  }
+
+  func remove(_ number: Int32) { session.withLock { $0 }?.removeBacking(number) }
 }

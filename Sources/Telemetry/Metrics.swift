@@ -31,12 +31,20 @@ package struct Metrics: Sendable {
     help: "Times an additional store could not be read and was passed over."
   )
 
+  package let passthroughRefusals = Counter(
+    name: "weightfs_passthrough_refusals_total",
+    help: "Times the kernel refused a file for passthrough, so that the daemon serves it."
+  )
+
   /// Makes every metric at zero.
   package init() {}
 
   /// All of them, in the order of the text form.
   package var all: [Counter] {
-    [httpRequests, httpBytes, badBlobs, committedBlobs, staleResolutions, failedOperations, skippedStores]
+    [
+      httpRequests, httpBytes, badBlobs, committedBlobs, staleResolutions, failedOperations, skippedStores,
+      passthroughRefusals,
+    ]
   }
 
   /// The text form of Prometheus' exposition format 0.0.4.

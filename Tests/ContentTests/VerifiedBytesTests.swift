@@ -111,7 +111,7 @@ struct VerifiedBytesTests {
 private final class CountingResponder: ReadResponder {
   let answers = Mutex<[String]>([])
 
-  func answer(_ token: UInt, file descriptor: Int32, offset: Int64, count: Int) {
+  func answer(_ token: UInt, file descriptor: Int32, offset: Int64, count: Int, keepsPages: Bool) {
     answers.withLock { $0.append("\(token) file \(offset) \(count)") }
   }
   func answer(_ token: UInt, bytes: UnsafeRawBufferPointer) {

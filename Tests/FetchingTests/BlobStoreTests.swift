@@ -102,7 +102,7 @@ private final class AnswerResponder: ReadResponder {
     self.continuation = Mutex(continuation)
   }
 
-  func answer(_ token: UInt, file descriptor: Int32, offset: Int64, count: Int) {
+  func answer(_ token: UInt, file descriptor: Int32, offset: Int64, count: Int, keepsPages: Bool) {
     let bytes = [UInt8](unsafeUninitializedCapacity: count) { buffer, filled in
       filled = max(0, pread(descriptor, buffer.baseAddress, count, off_t(offset)))
     }

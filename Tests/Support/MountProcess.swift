@@ -13,14 +13,15 @@ package final class MountProcess: Sendable {
     return tests.deletingLastPathComponent().appending(path: "weightfs").path
   }
 
-  /// Mounts and waits until it serves.
+  /// Mounts and waits until it serves; a prefix such as `setpriv` says as whom.
   package init(
     _ folder: TemporaryFolder,
     name: String = "mount",
     root: String = "root",
     source: String? = nil,
     _ options: [String] = [],
-    environment: [String: String] = [:]
+    environment: [String: String] = [:],
+    prefix: [String] = []
   ) async throws {
     mountPoint = folder.path(name)
     self.root = folder.path(root)
@@ -31,7 +32,7 @@ package final class MountProcess: Sendable {
       + [source, mountPoint].compactMap { $0 }
     // Credentials of whoever runs the tests are none of their business.
     let variables = ["HOME": folder.path, "XDG_RUNTIME_DIR": folder.path].merging(environment) { $1 }
-    let result = try await Command.run(["timeout", "-k", "5", "60"] + words, environment: variables)
+    let result = try await Command.run(["timeout", "-k", "5", "60"] + prefix + words, environment: variables)
     guard result.status == 0 else { throw MountError(status: result.status, text: result.error) }
     let point = mountPoint
     let found = try await Command.shell(
