@@ -43,6 +43,15 @@ package protocol TagLister: Sendable {
 package protocol Repository: Resolver, BlobFetcher, TagLister {
   /// The host or path that errors and attributes name.
   var origin: String { get }
+  /// Who shares a connection's worth of bandwidth with it: the host.
+  var link: String { get }
+  /// Whether it gives ranges, as far as is known.
+  var servesRanges: Bool { get }
+}
+
+extension Repository {
+  package var link: String { origin }
+  package var servesRanges: Bool { true }
 }
 
 /// Takes bytes of a blob as they come.
@@ -54,4 +63,29 @@ package protocol BlobSink: Sendable {
   ///   - offset: of the first byte in the blob.
   /// - Returns: false to end the fetch.
   func receive(_ bytes: UnsafeRawBufferPointer, at offset: Int64) -> Bool
+
+  /// Takes news of the transfer.
+  ///
+  /// - Parameter signal: what happened.
+  func note(_ signal: TransferSignal)
+
+  /// Whether the transfer may be halted while others from the same host are not; asked again and again.
+  var canWait: Bool { get }
+
+  /// Whether no connection that was used before may be used.
+  var wantsNewConnection: Bool { get }
+}
+
+extension BlobSink {
+  package func note(_ signal: TransferSignal) {}
+  package var canWait: Bool { false }
+  package var wantsNewConnection: Bool { false }
+}
+
+/// News of a transfer, for who decides how many there are.
+package enum TransferSignal: Sendable, Equatable {
+  /// The first byte of a response came, so long after the request was sent.
+  case firstByte(Duration)
+  /// The host says that it is asked too much (429, 503).
+  case throttled
 }

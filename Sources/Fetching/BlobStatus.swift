@@ -19,9 +19,9 @@ package struct BlobStatus: Sendable, Equatable {
   package let verified: Verified
 
   /// The status of bytes whose blob is not complete.
-  static func partial(_ bytes: Int64, of count: Int64) -> BlobStatus {
+  static func partial(_ bytes: Int64, of count: Int64, verified: Verified = .no) -> BlobStatus {
     let presence: Presence = bytes == 0 ? .remote : bytes == count ? .complete : .partial
-    return BlobStatus(presence: presence, cachedBytes: bytes, verified: .no)
+    return BlobStatus(presence: presence, cachedBytes: bytes, verified: verified)
   }
 
   /// Makes a status.

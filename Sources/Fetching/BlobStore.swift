@@ -29,6 +29,12 @@ package final class BlobStore: Sendable {
   let hashing = BlockingExecutor(label: "weightfs.hash", threads: 2)
   /// Hashes files that weightfs did not write: nobody who fetches waits behind them.
   let foreign = BlockingExecutor(label: "weightfs.check", threads: 1)
+  /// Holds chunks against lists: a reader waits for each.
+  let chunking = BlockingExecutor(label: "weightfs.chunk", threads: 2)
+  /// Reads headers of models.
+  let parsing = BlockingExecutor(label: "weightfs.header", threads: 1)
+  let scheduler = FetchScheduler()
+  let lists: ChunkListStore
   package let log: Logger
   /// How often waits are looked at.
   let watchInterval: Duration = .milliseconds(100)
@@ -66,6 +72,7 @@ package final class BlobStore: Sendable {
   ///   - log: for what a user should know.
   package init(local: LocalRegistry, policy: FetchPolicy, isOffline: Bool, metrics: Metrics, log: Logger) {
     self.local = local
+    lists = ChunkListStore(root: local.root)
     self.policy = policy
     self.isOffline = isOffline
     self.metrics = metrics
@@ -120,9 +127,59 @@ package final class BlobStore: Sendable {
       }
     }
     if let source { blob.addSource(source) }
+    if blob.isPartial, let list = await chunkList(descriptor, source) { blob.adopt(list) }
+    blob.prepareProfile()
     blob.checkForeign()
     blob.verifyIfWhole()
     return blob
+  }
+
+  /// A list that the blob's chunks can be held against: of an earlier verification, or named by the manifest.
+  private func chunkList(_ descriptor: Descriptor, _ source: (any Repository)?) async -> ChunkList? {
+    let named = Self.namedList(descriptor)
+    let known: ChunkList? = try? await local.executor.run { () throws(ContentError) in
+      self.lists.read(descriptor) ?? named.flatMap { self.lists.read(descriptor, list: $0.digest) }
+    }
+    if let known { return known }
+    guard let named, let source else { return nil }
+    do throws(ContentError) {
+      let bytes = try await source.verifiedBytes(of: named, limit: Self.longestList)
+      guard let size = Self.chunkSize(descriptor),
+        let list = ChunkList(bytes, blobSize: descriptor.size, chunkSize: size)
+      else { return nil }
+      // A list that cannot be kept is fetched again.
+      _ = try? await local.executor.run { () throws(ContentError) in
+        try self.lists.write(list, of: descriptor.digest, list: named.digest)
+      }
+      return list
+    } catch {
+      log.warning(
+        "the list of a blob's chunks cannot be had; it is verified as a whole",
+        metadata: ["blob": "\(descriptor.digest)", "list": "\(named.digest)", "reason": "\(error)"]
+      )
+      return nil
+    }
+  }
+
+  // 32 bytes for each MiB of the largest blob.
+  private static let longestList: Int64 = 128 << 20
+
+  private static func chunkSize(_ blob: Descriptor) -> Int64? {
+    blob.annotations[ChunkList.sizeAnnotation].flatMap { Int64($0) }.flatMap {
+      ChunkList.isUsable(chunkSize: $0) ? $0 : nil
+    }
+  }
+
+  /// The list that a layer's annotations name: the manifest's digest covers them.
+  private static func namedList(_ blob: Descriptor) -> Descriptor? {
+    guard let digest = blob.annotations[ChunkList.digestAnnotation].flatMap({ Digest($0) }),
+      let chunkSize = chunkSize(blob)
+    else { return nil }
+    return Descriptor(
+      mediaType: ChunkList.mediaType,
+      digest: digest,
+      size: ChunkList.size(blobSize: blob.size, chunkSize: chunkSize)
+    )
   }
 
   // 4 TiB: some ten times the largest model; the map of a partial blob has a byte for each 64 KiB.

@@ -5,16 +5,18 @@ import OCI
 import Synchronization
 import SystemPackage
 
-/// Hashes a partial blob as its bytes arrive: the whole digest over the contiguous front, the chunk digests of every
-/// chunk that is whole.
+/// Hashes a partial blob as its bytes arrive: the whole digest over the contiguous front, and the chunk digests.
+///
+/// The whole digest goes first: where bytes come faster than both can be computed, chunk digests are left for later.
 final class BlobVerifier: Sendable {
   private struct State: ~Copyable {
     /// Nil while a run has it.
     var whole: HashStream?
     /// The next chunk of the front.
     var front = 0
-    /// Chunks whose digest stands in the map file.
-    var recorded: Set<Int> = []
+    /// Chunk digests that are known, one after another; zeros for those that are not.
+    var digests: [UInt8]
+    var isKnown: [Bool]
     /// Chunks that became whole behind a gap.
     var scattered: Set<Int> = []
     /// What came out, once.
@@ -34,12 +36,28 @@ final class BlobVerifier: Sendable {
 
   private let blob: PartialBlob
   private let size: Int64
+  private let chunkCount: Int
   private let state: Mutex<State>
+
+  // So many chunks that wait for the whole digest are more than a network brings while one is hashed twice.
+  private static let backlog = 8
+  // Bytes that go to the disk together.
+  private static let writebackChunks = 16
+  // Pieces that stay in a core's cache between the copy and the hash.
+  private static let piece = 256 << 10
 
   init(blob: PartialBlob) {
     self.blob = blob
     size = blob.descriptor.size
-    state = Mutex(State(whole: HashStream(blob.descriptor.digest.algorithm)))
+    let count = Int((size + BlockMap.chunkSize - 1) / BlockMap.chunkSize)
+    chunkCount = count
+    state = Mutex(
+      State(
+        whole: HashStream(blob.descriptor.digest.algorithm),
+        digests: [UInt8](repeating: 0, count: count * ChunkList.digestSize),
+        isKnown: [Bool](repeating: false, count: count)
+      )
+    )
   }
 
   /// Whether the caller is to start a run; one at a time.
@@ -48,7 +66,7 @@ final class BlobVerifier: Sendable {
   /// - Returns: true if so.
   func request(_ chunks: [Int]) -> Bool {
     state.withLock { state in
-      state.scattered.formUnion(chunks)
+      for chunk in chunks where chunk >= state.front { state.scattered.insert(chunk) }
       if state.isRunning {
         state.isAsked = true
         return false
@@ -58,19 +76,33 @@ final class BlobVerifier: Sendable {
     }
   }
 
+  /// The digests of all chunks; nil while some are not known.
+  var chunkList: ChunkList? {
+    state.withLock { state in
+      guard state.isKnown.allSatisfy({ $0 }) else { return nil }
+      return ChunkList(state.digests, blobSize: size, chunkSize: BlockMap.chunkSize)
+    }
+  }
+
   /// Hashes all that can be hashed.
   ///
   /// Blocks.
-  func run(_ progress: () -> Void) -> Outcome {
+  ///
+  /// - Parameters:
+  ///   - mayHash: whether a chunk that is there is one whose bytes count.
+  ///   - isHurried: bytes come so fast that chunk digests can wait.
+  ///   - progress: called now and then.
+  /// - Returns: what it came to.
+  func run(_ mayHash: (Int) -> Bool, isHurried: () -> Bool, _ progress: () -> Void) -> Outcome {
     let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: Int(BlockMap.chunkSize), alignment: 4096)
     defer { buffer.deallocate() }
     while true {
       do throws(Errno) {
-        if let digest = try hashFront(buffer, progress) {
+        if let digest = try hashFront(buffer, mayHash, isHurried, progress) {
           state.withLock { $0.isRunning = false }
           return .finished(digest)
         }
-        try recordScattered(buffer)
+        if !isHurried() { try recordScattered(buffer, mayHash, progress) }
       } catch {
         // What was hashed is lost with the error: the next run begins at the front.
         put(HashStream(blob.descriptor.digest.algorithm), at: 0)
@@ -86,26 +118,54 @@ final class BlobVerifier: Sendable {
     }
   }
 
-  private var chunkCount: Int { Int((size + BlockMap.chunkSize - 1) / BlockMap.chunkSize) }
-
   private func hashFront(
     _ buffer: UnsafeMutableRawBufferPointer,
+    _ mayHash: (Int) -> Bool,
+    _ isHurried: () -> Bool,
     _ progress: () -> Void
   ) throws(Errno) -> Digest? {
     if let digest = state.withLock({ $0.digest }) { return digest }
     var chunk = state.withLock { $0.front }
     guard var whole = state.withLock({ $0.whole.take() }) else { return nil }
-    while chunk < chunkCount, blob.contains(chunk: chunk) {
-      let bytes = try read(chunk, buffer)
-      whole.update(bytes)
-      if !state.withLock({ $0.recorded.contains(chunk) }) { record(chunk, bytes) }
+    while chunk < chunkCount, blob.contains(chunk: chunk), mayHash(chunk) {
+      let isBehind =
+        isHurried() || (chunk + Self.backlog < chunkCount && blob.contains(chunk: chunk + Self.backlog))
+      let isKnown = state.withLock { $0.isKnown[chunk] }
+      try hash(chunk, buffer, into: &whole, withChunkDigest: !isKnown && !isBehind)
       chunk += 1
+      if chunk.isMultiple(of: Self.writebackChunks) {
+        let last = BlockMap.bytes(ofChunk: chunk - 1, size: size)
+        blob.startWriteback(
+          last.upperBound - Int64(Self.writebackChunks) * BlockMap.chunkSize..<last.upperBound
+        )
+      }
       progress()
     }
     let digest = chunk == chunkCount ? whole.finish() : nil
     put(whole, at: chunk)
     if let digest { state.withLock { $0.digest = digest } }
     return digest
+  }
+
+  /// Adds a chunk to the whole digest, and computes its own where that is wanted.
+  private func hash(
+    _ chunk: Int,
+    _ buffer: UnsafeMutableRawBufferPointer,
+    into whole: inout HashStream,
+    withChunkDigest: Bool
+  ) throws(Errno) {
+    let range = BlockMap.bytes(ofChunk: chunk, size: size)
+    var own = withChunkDigest ? HashStream(.sha256) : nil
+    var position = range.lowerBound
+    while position < range.upperBound {
+      let count = min(Self.piece, Int(range.upperBound - position))
+      let part = UnsafeMutableRawBufferPointer(rebasing: buffer[..<count])
+      guard try blob.read(into: part, at: position) == count else { throw Errno.ioError }
+      whole.update(UnsafeRawBufferPointer(part))
+      own?.update(UnsafeRawBufferPointer(part))
+      position += Int64(count)
+    }
+    if let digest = own?.finish() { record(digest, of: chunk) }
   }
 
   private func put(_ whole: consuming HashStream, at chunk: Int) {
@@ -116,34 +176,68 @@ final class BlobVerifier: Sendable {
     }
   }
 
-  /// Chunks behind a gap: their digests let them outlive a reboot.
-  private func recordScattered(_ buffer: UnsafeMutableRawBufferPointer) throws(Errno) {
+  /// The digests of chunks behind a gap, and of those that were left out: they let chunks outlive a reboot.
+  private func recordScattered(
+    _ buffer: UnsafeMutableRawBufferPointer,
+    _ mayHash: (Int) -> Bool,
+    _ progress: () -> Void
+  ) throws(Errno) {
     let chunks = state.withLock { state in
       defer { state.scattered = [] }
-      return state.scattered.filter { $0 >= state.front && !state.recorded.contains($0) }.sorted()
+      let skipped = (0..<state.front).filter { !state.isKnown[$0] }
+      return skipped + state.scattered.filter { $0 >= state.front && !state.isKnown[$0] }.sorted()
     }
-    for chunk in chunks where blob.contains(chunk: chunk) {
-      if try blob.digest(ofChunk: chunk) == nil {
-        record(chunk, try read(chunk, buffer))
-      } else {
-        _ = state.withLock { $0.recorded.insert(chunk) }
+    for (index, chunk) in chunks.enumerated() where blob.contains(chunk: chunk) && mayHash(chunk) {
+      // The front goes first.
+      if state.withLock({ $0.isAsked }), blob.contains(chunk: state.withLock { $0.front }) {
+        state.withLock { $0.scattered.formUnion(chunks[index...]) }
+        return
       }
+      if let known = try blob.digest(ofChunk: chunk) {
+        note(known, of: chunk)
+      } else {
+        try computeDigest(of: chunk, buffer)
+      }
+      progress()
     }
   }
 
-  private func read(
-    _ chunk: Int,
-    _ buffer: UnsafeMutableRawBufferPointer
-  ) throws(Errno) -> UnsafeRawBufferPointer {
+  /// Computes the digests that were left out, of a blob that was verified since.
+  ///
+  /// Blocks.
+  func computeMissing() {
+    let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: Int(BlockMap.chunkSize), alignment: 4096)
+    defer { buffer.deallocate() }
+    for chunk in 0..<chunkCount where !state.withLock({ $0.isKnown[chunk] }) {
+      guard (try? computeDigest(of: chunk, buffer)) != nil else { return }
+    }
+  }
+
+  private func computeDigest(of chunk: Int, _ buffer: UnsafeMutableRawBufferPointer) throws(Errno) {
     let range = BlockMap.bytes(ofChunk: chunk, size: size)
     let part = UnsafeMutableRawBufferPointer(rebasing: buffer[..<range.count])
     guard try blob.read(into: part, at: range.lowerBound) == range.count else { throw Errno.ioError }
-    return UnsafeRawBufferPointer(part)
+    record(HashStream.digest(of: UnsafeRawBufferPointer(part), .sha256), of: chunk)
   }
 
   /// A digest that cannot be recorded costs the chunk at the next reboot, and nothing before.
-  private func record(_ chunk: Int, _ bytes: UnsafeRawBufferPointer) {
-    guard (try? blob.record(HashStream.digest(of: bytes), ofChunk: chunk)) != nil else { return }
-    _ = state.withLock { $0.recorded.insert(chunk) }
+  private func record(_ digest: Digest, of chunk: Int) {
+    try? blob.record(digest, ofChunk: chunk)
+    note(digest, of: chunk)
+  }
+
+  private func note(_ digest: Digest, of chunk: Int) {
+    state.withLock { state in
+      let first = chunk * ChunkList.digestSize
+      state.digests.replaceSubrange(first..<first + ChunkList.digestSize, with: digest.bytes)
+      state.isKnown[chunk] = true
+    }
+  }
+
+  /// Forgets a chunk whose bytes were taken out again.
+  func forget(_ chunks: Range<Int>) {
+    state.withLock { state in
+      for chunk in chunks { state.isKnown[chunk] = false }
+    }
   }
 }

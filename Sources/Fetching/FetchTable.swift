@@ -2,6 +2,8 @@
 ///
 /// Pure: which blocks are there is asked of the caller.
 package struct FetchTable: Sendable {
+  package typealias Purpose = FlightQueue.Purpose
+
   /// Somebody who waits.
   package struct Waiter: Sendable, Equatable {
     package let identifier: UInt64
@@ -19,16 +21,12 @@ package struct FetchTable: Sendable {
     }
   }
 
-  /// Why a flight is under way.
-  package enum Purpose: Sendable, Equatable {
-    case demand
-    case background
-  }
-
   private struct Flight: Sendable {
-    let purpose: Purpose
+    var purpose: Purpose
     /// Blocks it is to bring.
     var blocks: [Range<Int>]
+    /// Its request was sent; before that others may take blocks from it.
+    var isStarted = false
   }
 
   /// In the order in which they came.
@@ -41,11 +39,17 @@ package struct FetchTable: Sendable {
   /// Whether nobody waits and nothing is under way.
   package var isIdle: Bool { waiters.isEmpty && flights.isEmpty }
 
-  /// How many flights serve a purpose.
+  /// Whether a request waits for its turn.
+  package var hasWaitingFlights: Bool { flights.values.contains { !$0.isStarted } }
+
+  /// Whether a request was sent.
+  package var hasStartedFlights: Bool { flights.values.contains { $0.isStarted } }
+
+  /// How many flights are that urgent or less.
   ///
-  /// - Parameter purpose: which.
-  /// - Returns: what was asked for.
-  package func flightCount(_ purpose: Purpose) -> Int { flights.values.count { $0.purpose == purpose } }
+  /// - Parameter purpose: the most urgent that counts.
+  /// - Returns: waiting ones too.
+  package func flightCount(from purpose: Purpose) -> Int { flights.values.count { $0.purpose >= purpose } }
 
   /// Adds somebody who waits.
   ///
@@ -66,6 +70,78 @@ package struct FetchTable: Sendable {
     return result
   }
 
+  /// The first run of missing blocks that no flight brings.
+  ///
+  /// - Parameters:
+  ///   - start: where to begin.
+  ///   - limit: of the run, blocks.
+  ///   - nextMissing: gives the next run of missing blocks at or behind a block, up to a length.
+  /// - Returns: nil where there is none.
+  package func nextUncovered(
+    from start: Int,
+    limit: Int,
+    _ nextMissing: (_ from: Int, _ limit: Int) -> Range<Int>?
+  ) -> Range<Int>? {
+    var position = start
+    while let run = nextMissing(position, limit) {
+      var end = run.upperBound
+      var first = run.lowerBound
+      var isMoved = true
+      while isMoved {
+        isMoved = false
+        for flight in flights.values {
+          for taken in flight.blocks where taken.contains(first) {
+            first = taken.upperBound
+            isMoved = true
+          }
+        }
+      }
+      if first >= end {
+        position = first
+        continue
+      }
+      for flight in flights.values {
+        for taken in flight.blocks where taken.lowerBound > first { end = min(end, taken.lowerBound) }
+      }
+      return first..<end
+    }
+    return nil
+  }
+
+  /// Takes blocks away from flights that wait for their turn and are less urgent, then tells what no flight brings.
+  ///
+  /// - Parameters:
+  ///   - missing: runs of blocks, in order.
+  ///   - purpose: what they are wanted for.
+  /// - Returns: the parts that no flight brings, in order.
+  package mutating func take(_ missing: [Range<Int>], for purpose: Purpose) -> [Range<Int>] {
+    for (identifier, flight) in flights where !flight.isStarted && flight.purpose > purpose {
+      var blocks = flight.blocks
+      for run in missing { blocks = blocks.flatMap { Self.subtract(run, from: $0) } }
+      // One request is one range: what is left behind the first is planned anew.
+      flights[identifier]?.blocks = Array(blocks.prefix(1))
+    }
+    return uncovered(missing)
+  }
+
+  /// Takes blocks away from every flight that waits for its turn, then tells what no flight brings.
+  ///
+  /// - Parameter missing: runs of blocks, in order.
+  /// - Returns: the parts that no flight brings, in order.
+  package mutating func takeWaiting(_ missing: [Range<Int>]) -> [Range<Int>] {
+    for (identifier, flight) in flights where !flight.isStarted { flights[identifier]?.blocks = [] }
+    return uncovered(missing)
+  }
+
+  /// Takes flights out that lost all they were to bring before their turn came.
+  ///
+  /// - Returns: their identifiers.
+  package mutating func removeEmpty() -> [UInt64] {
+    let empty = flights.filter { !$0.value.isStarted && $0.value.blocks.isEmpty }.map(\.key)
+    for identifier in empty { flights[identifier] = nil }
+    return empty
+  }
+
   /// Notes that a flight brings blocks; more may be added to it later.
   ///
   /// - Parameters:
@@ -74,6 +150,56 @@ package struct FetchTable: Sendable {
   ///   - blocks: a run that nobody else brings.
   package mutating func begin(_ flight: UInt64, _ purpose: Purpose, _ blocks: Range<Int>) {
     flights[flight, default: Flight(purpose: purpose, blocks: [])].blocks.append(blocks)
+  }
+
+  /// A flight's turn has come.
+  ///
+  /// - Parameter flight: its identifier.
+  /// - Returns: what it is to bring; nil where others took it all.
+  package mutating func start(_ flight: UInt64) -> Range<Int>? {
+    flights[flight]?.isStarted = true
+    return flights[flight]?.blocks.first
+  }
+
+  /// Flights that bring some of these blocks, and are under way.
+  ///
+  /// - Parameter blocks: in order.
+  /// - Returns: their identifiers.
+  package func started(bringing blocks: [Range<Int>]) -> [UInt64] {
+    flights.filter { flight in
+      flight.value.isStarted
+        && flight.value.blocks.contains { taken in blocks.contains { $0.overlaps(taken) } }
+    }.map(\.key)
+  }
+
+  /// Makes waiting flights that bring some of these blocks more urgent.
+  ///
+  /// - Parameters:
+  ///   - blocks: that somebody wants now.
+  ///   - purpose: what for.
+  /// - Returns: the identifiers of all flights that bring some, whatever they were for.
+  package mutating func promote(bringing blocks: [Range<Int>], to purpose: Purpose) -> [UInt64] {
+    var found: [UInt64] = []
+    for (identifier, flight) in flights
+    where flight.blocks.contains(where: { taken in blocks.contains { $0.overlaps(taken) } }) {
+      if purpose < flight.purpose { flights[identifier]?.purpose = purpose }
+      found.append(identifier)
+    }
+    return found
+  }
+
+  /// Shortens a flight.
+  ///
+  /// - Parameters:
+  ///   - flight: its identifier.
+  ///   - block: the first that it does not bring any more.
+  /// - Returns: what it is relieved of.
+  package mutating func truncate(_ flight: UInt64, at block: Int) -> [Range<Int>] {
+    guard let blocks = flights[flight]?.blocks else { return [] }
+    flights[flight]?.blocks = blocks.compactMap { run in
+      run.lowerBound < block ? run.lowerBound..<min(run.upperBound, block) : nil
+    }
+    return blocks.compactMap { $0.upperBound > block ? max($0.lowerBound, block)..<$0.upperBound : nil }
   }
 
   /// Ends a flight.
@@ -104,8 +230,12 @@ package struct FetchTable: Sendable {
   /// - Parameter isReady: whether what somebody waits for is there.
   /// - Returns: in the order in which they came.
   package mutating func takeReady(_ isReady: (Waiter) -> Bool) -> [Waiter] {
-    let ready = waiters.filter(isReady)
-    if !ready.isEmpty { waiters.removeAll { waiter in ready.contains(waiter) } }
+    var ready: [Waiter] = []
+    waiters.removeAll { waiter in
+      guard isReady(waiter) else { return false }
+      ready.append(waiter)
+      return true
+    }
     return ready
   }
 

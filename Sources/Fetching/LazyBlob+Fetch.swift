@@ -7,17 +7,43 @@ import SystemPackage
 
 /// Flights: requests for runs of blocks, and what becomes of them.
 extension LazyBlob {
+  typealias Purpose = FlightQueue.Purpose
+
   private struct Flight {
     let identifier: UInt64
-    let blocks: Range<Int>
-    let purpose: FetchTable.Purpose
+    let purpose: Purpose
+    let control: FlightControl
   }
+
+  private struct Plan {
+    var blob: PartialBlob?
+    var flights: [Flight] = []
+    /// Flights that lost all they were to bring.
+    var emptied: [UInt64] = []
+    /// Flights under way that bring what somebody waits for, and the first such block.
+    var urgent: [(identifier: UInt64, control: FlightControl, block: Int)] = []
+  }
+
+  /// Who is asked first; what is known of a host is kept under its name.
+  var link: String { state.withLock { $0.sources.first?.link ?? "" } }
 
   /// Starts what a read needs and the window ahead of it, as far as they are missing.
   func demand(_ range: Range<Int64>) {
-    let ahead = state.withLock { $0.window.advance(range) }
-    start(ahead, .demand)
+    let limit = store.scheduler.limit(of: link)
+    let size = windowSize(limit)
+    let ahead = state.withLock { state in
+      let (region, first) = state.formats.region(at: range.lowerBound)
+      return state.window.advance(range, in: region, first: first, limit: size)
+    }
+    start(ahead, need: range, .window)
     fill()
+  }
+
+  /// How far ahead of one reader is fetched: what the link can bring, within what is set for all readers together.
+  private func windowSize(_ limit: ParallelLimit) -> Int64 {
+    let streams = max(1, state.withLock { $0.window.streamCount })
+    let share = store.policy.windowBudget / Int64(max(1, store.scheduler.blobCount)) / Int64(streams)
+    return max(ReadWindow.first, min(share, max(limit.windowSize, ReadWindow.largest)))
   }
 
   /// Fetches the whole blob and waits until it is verified.
@@ -41,69 +67,243 @@ extension LazyBlob {
     store.releaseIfIdle(self)
   }
 
-  /// Starts the next part of what nobody waits for, if it is wanted and nobody's request is under way.
-  func fill() {
-    let run: Range<Int>? = state.withLock { state in
-      guard case .partial(let blob, _) = state.phase, !state.isFillPaused else { return nil }
-      guard state.wantsWhole || store.policy.fill == .background else { return nil }
-      guard state.table.flightCount(.background) == 0 else { return nil }
-      // A reader's bytes go first; one who waits for the whole has none of its own.
-      guard state.table.flightCount(.demand) == 0 || state.wantsWhole else { return nil }
-      let blocks = BlockMap.blockCount(size: descriptor.size)
-      return state.table.uncovered(blob.missing(in: 0..<blocks)).first
+  /// Fetches a range ahead of its readers and waits until it may be served.
+  ///
+  /// - Parameter range: within the blob, not empty.
+  /// - Throws: `ContentError`.
+  package func prefetch(_ range: Range<Int64>) async throws(ContentError) {
+    let result: Result<Void, ContentError> = await withCheckedContinuation { continuation in
+      let reply = ReadReply(responder: CompletionResponder(continuation), token: 0)
+      enqueue(reply, range, caller: nil, isForWhole: !mayServePartial)
+      answerReady()
+      checkChunks(in: range)
+      if mayServePartial { start(range, .window) } else { fill() }
     }
-    guard let run else { return }
-    let limit = Int(store.policy.requestSize / BlockMap.blockSize)
-    let part = run.lowerBound..<min(run.upperBound, run.lowerBound + limit)
-    start(BlockMap.bytes(of: part, size: descriptor.size), .background)
+    try result.get()
+  }
+
+  /// Starts the next parts of what nobody waits for, as many as the link takes and one more.
+  func fill() {
+    let limit = store.scheduler.limit(of: link)
+    let appetite = limit.value + 1
+    let part = blockCount(limit)
+    for _ in 0..<appetite {
+      guard let next = state.withLock({ nextFill(&$0, appetite, part) }) else { return }
+      start(BlockMap.bytes(of: next.blocks, size: descriptor.size), next.purpose)
+    }
+  }
+
+  private func nextFill(
+    _ state: inout State,
+    _ appetite: Int,
+    _ part: Int
+  ) -> (blocks: Range<Int>, purpose: Purpose)? {
+    guard case .partial(let blob, _) = state.phase, !state.isFillPaused, let source = state.sources.first,
+      source.servesRanges || !state.table.hasStartedFlights
+    else { return nil }
+    while let first = state.profile.first {
+      guard state.table.flightCount(from: .profile) < appetite else { return nil }
+      let runs = state.table.uncovered(blob.missing(in: first))
+      guard let run = runs.first else {
+        state.profile.removeFirst()
+        continue
+      }
+      return (run.lowerBound..<min(run.upperBound, run.lowerBound + part), .profile)
+    }
+    guard state.wantsWhole || store.policy.fill == .background else { return nil }
+    let purpose: Purpose = state.wantsWhole ? .window : .background
+    guard state.table.flightCount(from: purpose) < appetite else { return nil }
+    let now = ContinuousClock.now
+    var position = 0
+    while let run = state.table.nextUncovered(
+      from: position,
+      limit: part,
+      { blob.nextMissing(from: $0, limit: $1) }
+    ) {
+      let bytes = BlockMap.bytes(of: run, size: descriptor.size)
+      guard let chunks = state.chunks, let refused = chunks.firstRefused(in: bytes, now: now) else {
+        return (run, purpose)
+      }
+      let blocks = BlockMap.blocks(touching: chunks.list.range(of: refused), size: descriptor.size)
+      if blocks.lowerBound > run.lowerBound { return (run.lowerBound..<blocks.lowerBound, purpose) }
+      position = blocks.upperBound
+    }
+    return nil
+  }
+
+  private func blockCount(_ limit: ParallelLimit) -> Int {
+    max(1, Int(min(store.policy.requestSize, limit.requestSize) / BlockMap.blockSize))
   }
 
   /// Starts flights for what is missing of a range and under way nowhere.
-  func start(_ range: Range<Int64>, _ purpose: FetchTable.Purpose) {
-    let limit = Int(store.policy.requestSize / BlockMap.blockSize)
-    let (blob, flights): (PartialBlob?, [Flight]) = state.withLock { state in
-      guard case .partial(let blob, _) = state.phase else { return (nil, []) }
-      let blocks = BlockMap.blocks(touching: range, size: descriptor.size)
-      var flights: [Flight] = []
-      for run in state.table.uncovered(blob.missing(in: blocks)) {
-        for first in stride(from: run.lowerBound, to: run.upperBound, by: limit) {
-          let part = first..<min(first + limit, run.upperBound)
-          state.table.begin(state.nextIdentifier, purpose, part)
-          flights.append(Flight(identifier: state.nextIdentifier, blocks: part, purpose: purpose))
-          state.nextIdentifier += 1
+  ///
+  /// - Parameters:
+  ///   - range: within the blob.
+  ///   - need: the part that somebody waits for; nil for none.
+  ///   - purpose: of the rest.
+  ///   - wantsNewConnection: no connection that was used before may be used.
+  func start(
+    _ range: Range<Int64>,
+    need: Range<Int64>? = nil,
+    _ purpose: Purpose,
+    wantsNewConnection: Bool = false
+  ) {
+    let limit = store.scheduler.limit(of: link)
+    // Cut twice at the most: by then others have moved on.
+    for _ in 0..<3 {
+      let plan = state.withLock { state in
+        makePlan(&state, range, need, purpose, blockCount(limit), wantsNewConnection)
+      }
+      for identifier in plan.emptied { store.scheduler.finish(identifier) }
+      if let blob = plan.blob, !plan.flights.isEmpty { submit(plan.flights, blob) }
+      var isCut = false
+      for (identifier, control, block) in plan.urgent {
+        if let blob = plan.blob, relieve(identifier, control, at: block, limit, blob) {
+          isCut = true
+        } else {
+          control.promote(to: .demand)
+          store.scheduler.promote(identifier, to: .demand)
         }
       }
-      return (blob, flights)
-    }
-    guard let blob, !flights.isEmpty else { return }
-    store.keep(self)
-    for flight in flights {
-      Task { await self.fly(flight, blob) }
+      if !isCut { return }
     }
   }
 
+  private func makePlan(
+    _ state: inout State,
+    _ range: Range<Int64>,
+    _ need: Range<Int64>?,
+    _ purpose: Purpose,
+    _ part: Int,
+    _ wantsNewConnection: Bool
+  ) -> Plan {
+    guard case .partial(let blob, _) = state.phase else { return Plan() }
+    var plan = Plan(blob: blob)
+    let size = descriptor.size
+    let blocks = BlockMap.blocks(touching: aligned(range, state), size: size)
+    let needed = need.map { BlockMap.blocks(touching: aligned($0, state), size: size) } ?? 0..<0
+    let missing = permitted(blob.missing(in: blocks), state)
+    let lacking = missing.compactMap { run in
+      run.overlaps(needed) ? run.clamped(to: needed) : nil
+    }
+    if !lacking.isEmpty {
+      _ = state.table.take(lacking, for: .demand)
+      for identifier in state.table.started(bringing: lacking) {
+        let theirs = state.table.blocks(of: identifier)
+        let first = lacking.flatMap { run in
+          theirs.filter { $0.overlaps(run) }.map { $0.clamped(to: run).lowerBound }
+        }
+        if let control = state.controls[identifier], let block = first.min() {
+          plan.urgent.append((identifier, control, block))
+        }
+      }
+      for identifier in state.table.promote(bringing: lacking, to: .demand) {
+        state.controls[identifier]?.promote(to: .demand)
+      }
+    }
+    // A source without ranges sends everything in one stream, which passes by everybody.
+    let isStreaming = !(state.sources.first?.servesRanges ?? true) && state.table.hasStartedFlights
+    if !isStreaming {
+      for run in state.table.take(missing, for: purpose) {
+        for first in stride(from: run.lowerBound, to: run.upperBound, by: part) {
+          let piece = first..<min(first + part, run.upperBound)
+          let isNeeded = piece.overlaps(needed)
+          let flight = Flight(
+            identifier: store.scheduler.makeIdentifier(),
+            purpose: isNeeded ? .demand : purpose,
+            control: FlightControl(isNeeded ? .demand : purpose, wantsNewConnection: wantsNewConnection)
+          )
+          state.table.begin(flight.identifier, flight.purpose, piece)
+          state.controls[flight.identifier] = flight.control
+          plan.flights.append(flight)
+        }
+      }
+    }
+    plan.emptied = state.table.removeEmpty()
+    for identifier in plan.emptied { state.controls[identifier] = nil }
+    return plan
+  }
+
+  /// Without the chunks that are not asked for at present.
+  private func permitted(_ missing: [Range<Int>], _ state: borrowing State) -> [Range<Int>] {
+    guard let chunks = state.chunks else { return missing }
+    let now = ContinuousClock.now
+    var result: [Range<Int>] = []
+    for run in missing {
+      var rest = run
+      while let refused = chunks.firstRefused(in: BlockMap.bytes(of: rest, size: descriptor.size), now: now) {
+        let blocks = BlockMap.blocks(touching: chunks.list.range(of: refused), size: descriptor.size)
+        if rest.lowerBound < blocks.lowerBound { result.append(rest.lowerBound..<blocks.lowerBound) }
+        rest = min(blocks.upperBound, rest.upperBound)..<rest.upperBound
+        if rest.isEmpty { break }
+      }
+      if !rest.isEmpty { result.append(rest) }
+    }
+    return result
+  }
+
+  private func submit(_ flights: [Flight], _ blob: PartialBlob) {
+    store.keep(self)
+    let link = link
+    store.scheduler.submit(
+      flights.map { flight in
+        (
+          FlightQueue.Flight(
+            identifier: flight.identifier,
+            link: link,
+            blob: number,
+            purpose: flight.purpose
+          ),
+          { @Sendable in self.launch(flight, blob) }
+        )
+      }
+    )
+  }
+
+  private func launch(_ flight: Flight, _ blob: PartialBlob) {
+    Task { await fly(flight, blob) }
+  }
+
+  /// Ends a flight before bytes that are far from where it is and that somebody waits for; a new one brings those.
+  private func relieve(
+    _ identifier: UInt64,
+    _ control: FlightControl,
+    at block: Int,
+    _ limit: ParallelLimit,
+    _ blob: PartialBlob
+  ) -> Bool {
+    let offset = Int64(block) * BlockMap.blockSize
+    guard control.cut(at: offset, ifFartherThan: limit.cutDistance) else { return false }
+    let runs = state.withLock { $0.table.truncate(identifier, at: block) }
+    for run in runs { blob.release(run) }
+    return true
+  }
+
   private func fly(_ flight: Flight, _ blob: PartialBlob) async {
+    guard let blocks = state.withLock({ $0.table.start(flight.identifier) }) else {
+      end(flight, blob, nil)
+      return
+    }
     do throws(ContentError) {
       // Another process may be fetching the same blocks: theirs are waited for, and taken over if they fail.
       while true {
         let before = blob.presentBytes
         let claimed: [Range<Int>]?
         do throws(Errno) {
-          claimed = try blob.claim(flight.blocks)
+          claimed = try blob.claim(blocks)
         } catch {
           throw ContentError(.disk, "\(blob.path)", "\(error)")
         }
+        if blob.presentBytes != before {
+          noteProgress()
+          arrived(blocks)
+        }
         if let claimed {
-          if blob.presentBytes != before { noteProgress() }
-          arrived(flight.blocks)
           for run in claimed { try await bring(run, flight, blob) }
           break
         }
-        if blob.presentBytes != before {
-          noteProgress()
-          arrived(flight.blocks)
-        }
-        if blob.missing(in: flight.blocks).isEmpty { break }
+        if blob.missing(in: blocks).isEmpty { break }
+        if claimed == nil { store.scheduler.prove(link) }
         do {
           try await Task.sleep(for: .milliseconds(10))
         } catch {
@@ -117,8 +317,13 @@ extension LazyBlob {
   }
 
   private func bring(_ run: Range<Int>, _ flight: Flight, _ blob: PartialBlob) async throws(ContentError) {
+    // It may have been cut before it came to this run.
+    guard let bound = state.withLock({ $0.table.blocks(of: flight.identifier).last?.upperBound }),
+      bound > run.lowerBound
+    else { return }
+    let run = run.lowerBound..<min(run.upperBound, bound)
     let range = BlockMap.bytes(of: run, size: descriptor.size)
-    let sources = state.withLock { $0.sources }
+    var sources = state.withLock { $0.sources }
     guard !sources.isEmpty else {
       throw ContentError(
         store.isOffline ? .offline : .notFound,
@@ -128,20 +333,23 @@ extension LazyBlob {
         advice: store.isOffline ? "Pull it while there is a network" : nil
       )
     }
+    // What came wrong from the first is asked of the next.
+    if flight.control.wantsNewConnection { sources.append(sources.removeFirst()) }
     var last: ContentError?
     for source in sources {
+      flight.control.begin(range)
       let sink = FlightSink(
         blob: self,
         partial: blob,
         flight: flight.identifier,
-        purpose: flight.purpose,
-        range: range
+        control: flight.control,
+        link: source.link
       )
       do throws(ContentError) {
         try await source.fetch(descriptor, range: range, into: sink)
-        if let error = sink.failure { throw error }
+        if let error = flight.control.failure { throw error }
         // A stream that was ended because nobody waits for more has done its work.
-        if sink.hasDeclined || blob.missing(in: run).isEmpty { return }
+        if flight.control.hasDeclined || flight.control.isAtEnd || blob.missing(in: run).isEmpty { return }
         throw ContentError(
           .unreachable,
           "\(descriptor.digest)",
@@ -162,17 +370,20 @@ extension LazyBlob {
     for run in runs { blob.release(run) }
     state.withLock { state in
       _ = state.table.end(flight.identifier)
+      state.controls[flight.identifier] = nil
       if error != nil { state.isFillPaused = true }
     }
+    store.scheduler.finish(flight.identifier)
     if let error {
       store.log.warning(
         "bytes of a blob could not be fetched",
-        metadata: ["blob": "\(descriptor.digest)", "blocks": "\(flight.blocks)", "reason": "\(error)"]
+        metadata: ["blob": "\(descriptor.digest)", "blocks": "\(runs)", "reason": "\(error)"]
       )
       if error.isDiskFull { serveWithoutKeeping(runs, error) }
       fail(runs, with: error)
     }
-    arrived(flight.blocks)
+    for run in runs { arrived(run) }
+    if runs.isEmpty { answerReady() }
     // Somebody may wait for blocks that this flight gave up while it went on with others.
     restart()
     fill()
@@ -182,7 +393,7 @@ extension LazyBlob {
   /// Starts flights for waiters whose blocks no flight brings.
   private func restart() {
     let ranges = state.withLock { state in state.table.waiters.compactMap(\.range) }
-    for range in ranges { start(range, .demand) }
+    for range in ranges { start(range, need: range, .demand) }
   }
 
   func noteProgress() {
@@ -193,6 +404,9 @@ extension LazyBlob {
   func arrived(_ blocks: Range<Int>) {
     answerReady()
     guard case .partial(let blob, _) = state.withLock({ $0.phase }), !blocks.isEmpty else { return }
+    let range = BlockMap.bytes(of: blocks, size: descriptor.size)
+    checkChunks(in: range)
+    readHeaders(after: range)
     let blocksOfChunk = Int(BlockMap.chunkSize / BlockMap.blockSize)
     let chunks = (blocks.lowerBound / blocksOfChunk)...((blocks.upperBound - 1) / blocksOfChunk)
     let whole = chunks.filter { blob.contains(chunk: $0) }
@@ -200,20 +414,17 @@ extension LazyBlob {
   }
 
   /// A source that knows no ranges sends the blob from its start: takes every block that nobody else brings.
-  func widen(_ flight: UInt64, _ purpose: FetchTable.Purpose, _ blob: PartialBlob) {
+  func widen(_ flight: UInt64, _ purpose: Purpose, _ blob: PartialBlob) {
     let blocks = BlockMap.blockCount(size: descriptor.size)
-    let runs = state.withLock { $0.table.uncovered(blob.missing(in: 0..<blocks)) }
-    let limit = Int(store.policy.requestSize / BlockMap.blockSize)
-    for run in runs {
-      for first in stride(from: run.lowerBound, to: run.upperBound, by: limit) {
-        widen(flight, purpose, blob, first..<min(first + limit, run.upperBound))
-      }
+    let runs = state.withLock { state in
+      // The stream comes from the start: whatever waits for its turn is better served by it.
+      state.table.takeWaiting(blob.missing(in: 0..<blocks))
     }
+    for run in runs { widen(flight, purpose, blob, run) }
   }
 
   /// Takes a run, or the parts of it that no other process fetches.
-  private func widen(_ flight: UInt64, _ purpose: FetchTable.Purpose, _ blob: PartialBlob, _ run: Range<Int>)
-  {
+  private func widen(_ flight: UInt64, _ purpose: Purpose, _ blob: PartialBlob, _ run: Range<Int>) {
     let isFree = state.withLock { state in
       let isFree = state.table.uncovered([run]) == [run]
       if isFree { state.table.begin(flight, purpose, run) }
@@ -243,40 +454,38 @@ private struct FlightSink: BlobSink {
   let blob: LazyBlob
   let partial: PartialBlob
   let flight: UInt64
-  let purpose: FetchTable.Purpose
-  let range: Range<Int64>
-  private let condition = Condition()
+  let control: FlightControl
+  let link: String
 
-  init(
-    blob: LazyBlob,
-    partial: PartialBlob,
-    flight: UInt64,
-    purpose: FetchTable.Purpose,
-    range: Range<Int64>
-  ) {
-    self.blob = blob
-    self.partial = partial
-    self.flight = flight
-    self.purpose = purpose
-    self.range = range
+  var canWait: Bool { control.purpose.canWait }
+  var wantsNewConnection: Bool { control.wantsNewConnection }
+
+  func note(_ signal: TransferSignal) {
+    switch signal {
+    case .firstByte(let time): blob.store.scheduler.firstByte(after: time, from: link)
+    case .throttled: blob.store.scheduler.throttled(link)
+    }
   }
 
-  var failure: ContentError? { condition.failure }
-  var hasDeclined: Bool { condition.hasDeclined }
-
   func receive(_ bytes: UnsafeRawBufferPointer, at offset: Int64) -> Bool {
-    let isOutside = offset < range.lowerBound || offset + Int64(bytes.count) > range.upperBound
-    if isOutside, condition.widen() { blob.widen(flight, purpose, partial) }
+    var count = bytes.count
+    switch control.judge(offset, bytes.count) {
+    case .take(let some): count = some
+    case .widen: blob.widen(flight, control.purpose, partial)
+    }
     blob.noteProgress()
+    blob.store.scheduler.received(bytes.count, from: link)
     do throws(Errno) {
-      let finished = try partial.write(bytes, at: offset)
+      let finished = try partial.write(UnsafeRawBufferPointer(rebasing: bytes[..<count]), at: offset)
       for run in finished { blob.arrived(run) }
     } catch {
-      condition.fail(ContentError(.disk, "\(partial.path)", "\(error)", isDiskFull: error == .noSpace))
+      control.fail(ContentError(.disk, "\(partial.path)", "\(error)", isDiskFull: error == .noSpace))
       return false
     }
-    guard condition.isWidened, !blob.wantsMore(partial) else { return true }
-    condition.decline()
+    // Cut, or all there: the rest of the response is nobody's.
+    if count < bytes.count { return false }
+    guard control.isWidened, !blob.wantsMore(partial) else { return true }
+    control.decline()
     return false
   }
 }

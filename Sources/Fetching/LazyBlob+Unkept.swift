@@ -9,11 +9,33 @@ extension LazyBlob {
   // A read of the kernel asks for 1 MiB at the most; a pull of a whole blob is not served from memory.
   private static let limit: Int64 = 16 << 20
 
+  /// Fetches a range into memory; where a list is used, whole chunks, each held against it.
+  private func unkeptBytes(
+    _ range: Range<Int64>,
+    _ source: any Repository
+  ) async throws(ContentError) -> [UInt8] {
+    guard let chunks = state.withLock({ $0.chunks }) else {
+      return try await source.bytes(of: descriptor, range: range)
+    }
+    let whole = chunks.aligned(range)
+    let bytes = try await source.bytes(of: descriptor, range: whole)
+    for chunk in chunks.list.chunks(touching: whole) {
+      let part = chunks.list.range(of: chunk)
+      let first = Int(part.lowerBound - whole.lowerBound)
+      let isRight = bytes[first..<first + part.count].withUnsafeBytes {
+        chunks.list.matches($0, chunk: chunk)
+      }
+      guard isRight else { throw wrongChunk(chunk, source.origin) }
+    }
+    let first = Int(range.lowerBound - whole.lowerBound)
+    return Array(bytes[first..<first + range.count])
+  }
+
   /// Answers those who wait for lost blocks from memory.
   ///
   /// Who wants the whole blob kept is left to fail.
   func serveWithoutKeeping(_ runs: [Range<Int>], _ error: ContentError) {
-    guard servesPartial else { return }
+    guard mayServePartial else { return }
     let waiting: [(ReadReplyBox, Range<Int64>)] = state.withLock { state in
       guard case .partial(let blob, _) = state.phase else { return [] }
       let lost = runs.flatMap { blob.missing(in: $0) }
@@ -31,9 +53,9 @@ extension LazyBlob {
       return
     }
     for (reply, range) in waiting {
-      Task { [descriptor] in
+      Task {
         do throws(ContentError) {
-          reply.bytes(try await source.bytes(of: descriptor, range: range))
+          reply.bytes(try await self.unkeptBytes(range, source))
         } catch {
           reply.fail(error)
         }

@@ -18,11 +18,17 @@ extension LazyBlob {
     state.withLock { $0.isVerifying = true }
     store.keep(self)
     store.hashing.start {
-      let outcome = verifier.run { self.noteProgress() }
+      let outcome = verifier.run(
+        { self.mayHash($0) },
+        isHurried: { self.isHurried },
+        { self.noteProgress() }
+      )
       switch outcome {
       case .incomplete: break
       case .failed(let error): self.failWhole(with: error)
-      case .finished(let actual): self.finish(blob, actual)
+      case .finished(let actual):
+        self.finish(blob, actual)
+        self.keepChunkList(verifier)
       }
       self.state.withLock { $0.isVerifying = false }
       self.noteProgress()
@@ -30,9 +36,43 @@ extension LazyBlob {
     }
   }
 
+  // Bytes a second that a core hashes twice beside its other work.
+  private static let hurry: Double = 200e6
+
+  /// Whether bytes come faster than they can be hashed twice without anybody waiting for a core.
+  private var isHurried: Bool {
+    state.withLock({ $0.table.hasStartedFlights }) && store.scheduler.limit(of: link).rate > Self.hurry
+  }
+
+  /// Whether the bytes of a chunk that is there count: where a list is used, once it was held against that.
+  private func mayHash(_ chunk: Int) -> Bool {
+    state.withLock { $0.chunks?.covers(BlockMap.bytes(ofChunk: chunk, size: descriptor.size)) ?? true }
+  }
+
+  /// Keeps the chunk digests of a verified blob; those that were left out are computed first, behind everything else.
+  private func keepChunkList(_ verifier: BlobVerifier) {
+    guard case .complete(_, true) = state.withLock({ $0.phase }), state.withLock({ $0.chunks == nil }) else {
+      return
+    }
+    store.foreign.start {
+      verifier.computeMissing()
+      // The file must be what was verified: who wrote to it since has changed its identity.
+      guard let list = verifier.chunkList, self.completeFile?.isInPlace ?? false else { return }
+      do throws(ContentError) {
+        try self.store.lists.write(list, of: self.descriptor.digest)
+      } catch {
+        self.store.log.info(
+          "the digests of a blob's chunks were not kept",
+          metadata: ["blob": "\(self.descriptor.digest)", "reason": "\(error)"]
+        )
+      }
+    }
+  }
+
   /// Hashes a blob whose bytes are all there, as an earlier process left them.
   func verifyIfWhole() {
     guard case .partial(let blob, _) = state.withLock({ $0.phase }), blob.isComplete else { return }
+    checkChunks(in: 0..<descriptor.size)
     verify()
   }
 
@@ -81,6 +121,7 @@ extension LazyBlob {
     // Of several sources the first is refused; whoever tells the truth starts anew.
     let origins = state.withLock { Set([$0.sources.first?.origin ?? error.host ?? "", error.host ?? ""]) }
     store.refuse(descriptor.digest, origins, error)
+    store.lists.remove(descriptor.digest)
     state.withLock { $0.phase = .bad(error) }
     store.metrics.badBlobs.add()
     store.log.error(

@@ -12,6 +12,8 @@ package final class LazyBlob: Sendable {
   package let descriptor: Descriptor
   let store: BlobStore
   let state: Mutex<State>
+  /// Tells blobs apart where requests wait for their turn.
+  let number: UInt64
   /// Bytes of several sources may be here: none is served before the whole is verified.
   private let isMixed = Atomic(false)
 
@@ -37,6 +39,14 @@ package final class LazyBlob: Sendable {
     var table = FetchTable()
     var pending: [UInt64: Pending] = [:]
     var window: ReadWindow
+    var formats: FileFormats
+    /// A trusted list; with it each byte is verified before it is served.
+    var chunks: TrustedChunks?
+    var controls: [UInt64: FlightControl] = [:]
+    /// What an earlier start read, in its order, as far as it was not looked at yet.
+    var profile: [Range<Int>] = []
+    var recorder: AccessRecorder?
+    var hasLookedForProfile = false
     var sources: [any Repository] = []
     var nextIdentifier: UInt64 = 1
     var lastProgress: ContinuousClock.Instant
@@ -55,8 +65,14 @@ package final class LazyBlob: Sendable {
     self.descriptor = descriptor
     self.store = store
     state = Mutex(
-      State(phase: phase, window: ReadWindow(blobSize: descriptor.size), lastProgress: ContinuousClock.now)
+      State(
+        phase: phase,
+        window: ReadWindow(blobSize: descriptor.size),
+        formats: FileFormats(blobSize: descriptor.size),
+        lastProgress: ContinuousClock.now
+      )
     )
+    number = store.scheduler.makeIdentifier()
   }
 
   /// Adds a place to fetch from; the first one added is asked first.
@@ -76,8 +92,8 @@ package final class LazyBlob: Sendable {
   package var status: BlobStatus {
     let whole = status(of: 0..<descriptor.size)
     // All bytes may be here and not be verified yet: that is not complete.
-    guard whole.presence == .complete, whole.verified == .no, completeFile == nil else { return whole }
-    return BlobStatus(presence: .partial, cachedBytes: whole.cachedBytes, verified: .no)
+    guard whole.presence == .complete, whole.verified != .blob, completeFile == nil else { return whole }
+    return BlobStatus(presence: .partial, cachedBytes: whole.cachedBytes, verified: whole.verified)
   }
 
   /// What is here of a range.
@@ -92,7 +108,8 @@ package final class LazyBlob: Sendable {
       case .partial(let blob, _):
         .partial(
           range.count == descriptor.size ? blob.presentBytes : blob.blocks.presentBytes(in: range),
-          of: Int64(range.count)
+          of: Int64(range.count),
+          verified: state.chunks == nil ? .no : .chunk
         )
       case .bad: BlobStatus(presence: .remote, cachedBytes: 0, verified: .no)
       }
@@ -121,11 +138,14 @@ package final class LazyBlob: Sendable {
     }
   }
 
-  /// Whether bytes may be served before all of them are verified.
-  var servesPartial: Bool {
-    store.policy.verify == .deferred && descriptor.size > store.policy.smallBlob
+  /// Whether bytes may be served before all of them are verified: unverified by policy, or verified by themselves.
+  func servesPartial(_ state: borrowing State) -> Bool {
+    if state.chunks != nil { return true }
+    return store.policy.verify == .deferred && descriptor.size > store.policy.smallBlob
       && !isMixed.load(ordering: .relaxed)
   }
+
+  var mayServePartial: Bool { state.withLock { servesPartial($0) } }
 
   private enum Answer {
     case file(BlobFile)
@@ -152,12 +172,16 @@ package final class LazyBlob: Sendable {
       reply.fail(ContentError(.corrupt, "\(descriptor.digest)", "a read behind the end of the blob"))
       return
     }
-    let fast: Answer? = state.withLock { state in
+    let fast = state.withLock { state -> Answer? in
+      state.recorder?.note(range)
       switch state.phase {
       case .complete(let file, let isVerified):
         return isVerified || store.policy.verify != .strict ? .file(file) : nil
       case .partial(let blob, _):
-        if servesPartial && blob.contains(range) { return .partial(blob) }
+        if servesPartial(state), isReady(range, blob, state) { return .partial(blob) }
+        if let refused = state.chunks?.firstRefused(in: range, now: .now) {
+          return .failure(wrongChunk(refused, state.sources.first?.origin))
+        }
         return hasJustTimedOut(range, state) ? .failure(timeout(state.sources.first?.origin)) : nil
       case .bad(let error): return .failure(error)
       }
@@ -175,12 +199,14 @@ package final class LazyBlob: Sendable {
       return
     case nil: break
     }
-    enqueue(reply, range, caller: caller, isForWhole: !servesPartial)
+    let isByParts = mayServePartial
+    enqueue(reply, range, caller: caller, isForWhole: !isByParts)
     // What arrived between the look and the queue has no other moment to be noticed.
     answerReady()
-    if isMetadata, servesPartial { start(range, .demand) } else { demand(range) }
+    checkChunks(in: range)
+    if isMetadata, isByParts { start(range, need: range, .demand) } else { demand(range) }
     checkForeign()
-    if !servesPartial { verify() }
+    if !isByParts { verify() }
   }
 
   /// Lets somebody wait, for a range or until the whole is verified, under watch.
@@ -208,7 +234,10 @@ package final class LazyBlob: Sendable {
           isVerified || (waiter.range != nil && store.policy.verify != .strict)
         }
       case .partial(let blob, _):
-        return Self.take(&state, .partial(blob)) { waiter in waiter.range.map { blob.contains($0) } ?? false }
+        let ready = Self.takeReady(&state) { waiter, state in
+          waiter.range.map { isReady($0, blob, state) } ?? false
+        }
+        return ready.map { ($0, .partial(blob)) }
       case .bad(let error):
         return Self.take(&state, .failure(error)) { _ in true }
       }
@@ -222,9 +251,26 @@ package final class LazyBlob: Sendable {
           count: pending.range.count
         )
       case .partial(let blob):
-        pending.reply.file(blob.file.rawValue, offset: pending.range.lowerBound, count: pending.range.count)
+        pending.reply.file(
+          blob.file.rawValue,
+          offset: pending.range.lowerBound,
+          count: pending.range.count,
+          keepsPages: false
+        )
       case .failure(let error): pending.reply.fail(error)
       }
+    }
+  }
+
+  private static func takeReady(
+    _ state: inout State,
+    _ isReady: (FetchTable.Waiter, borrowing State) -> Bool
+  ) -> [Pending] {
+    guard !state.table.waiters.isEmpty else { return [] }
+    let ready = Set(state.table.waiters.filter { isReady($0, state) }.map(\.identifier))
+    guard !ready.isEmpty else { return [] }
+    return state.table.takeReady { ready.contains($0.identifier) }.compactMap {
+      state.pending.removeValue(forKey: $0.identifier)
     }
   }
 
@@ -239,12 +285,17 @@ package final class LazyBlob: Sendable {
   }
 
   /// Fails everyone who waits for some blocks, or for the whole.
-  func fail(_ runs: [Range<Int>], with error: ContentError) {
+  ///
+  /// - Parameters:
+  ///   - runs: what will not come.
+  ///   - error: why.
+  ///   - evenIfPresent: also blocks that are there, but may not be served.
+  func fail(_ runs: [Range<Int>], with error: ContentError, evenIfPresent: Bool = false) {
     let failed: [Pending] = state.withLock { state in
       guard case .partial(let blob, _) = state.phase else { return [] }
-      let lost = runs.flatMap { blob.missing(in: $0) }
+      let lost = evenIfPresent ? runs : runs.flatMap { blob.missing(in: $0) }
       let waiters = state.table.takeReady { waiter in
-        guard let range = waiter.range else { return true }
+        guard let range = waiter.range else { return !evenIfPresent }
         let blocks = BlockMap.blocks(touching: range, size: descriptor.size)
         return lost.contains { $0.overlaps(blocks) }
       }
@@ -299,6 +350,8 @@ package final class LazyBlob: Sendable {
     let callers = state.withLock { state in
       Set(state.pending.values.filter { now - $0.since > .milliseconds(200) }.compactMap(\.caller))
     }
+    // Who waits for a turn waits for others' bytes: that is progress too.
+    let turn = state.withLock { $0.table.hasWaitingFlights } ? store.scheduler.lastProgress(of: link) : nil
     let dying = callers.filter { $0 > 0 && CallerState.isBeingKilled($0) }
     let (late, killed, isOver): ([Pending], [Pending], Bool) = state.withLock { state in
       var late: [Pending] = []
@@ -306,7 +359,9 @@ package final class LazyBlob: Sendable {
       for (identifier, pending) in state.pending {
         if let caller = pending.caller, dying.contains(caller) {
           killed.append(pending)
-        } else if now - max(pending.since, state.lastProgress) > deadline, !state.isVerifying {
+        } else if now - max(pending.since, state.lastProgress, turn ?? pending.since) > deadline,
+          !state.isVerifying
+        {
           late.append(pending)
         } else {
           continue
@@ -352,9 +407,9 @@ final class ReadReplyBox: Sendable {
 
   init(_ reply: consuming ReadReply) { self.reply = Mutex(reply) }
 
-  func file(_ descriptor: Int32, offset: Int64, count: Int) {
+  func file(_ descriptor: Int32, offset: Int64, count: Int, keepsPages: Bool = true) {
     guard let reply = take() else { return }
-    reply.file(descriptor, offset: offset, count: count)
+    reply.file(descriptor, offset: offset, count: count, keepsPages: keepsPages)
   }
 
   func bytes(_ bytes: [UInt8]) {

@@ -3,17 +3,37 @@
 /// Pure.
 ///
 /// Reads that follow each other form a stream; each stream has a window that doubles as it is used. A read far from
-/// every stream fetches just what was asked for and starts a stream of its own.
+/// every stream fetches just what was asked for and starts a stream of its own, unless it is where something begins: the
+/// blob, or a tensor that a header names.
 package struct ReadWindow: Sendable, Equatable {
-  /// The window of a read at the start of a blob: 1 MiB and the 128 KiB of the kernel's own readahead, so that the
+  /// The window of a read at the start of something: 1 MiB and the 128 KiB of the kernel's own readahead, so that the
   /// first request covers what a reader of the header causes.
   package static let first: Int64 = (1 << 20) + (128 << 10)
-  /// The largest window.
+  /// The largest window, where nothing is known of the link.
   package static let largest: Int64 = 32 << 20
   /// How far back a read may lie and still belong to a stream: readahead of several threads arrives out of order.
   package static let backward: Int64 = 1 << 20
-  /// How far ahead a read may lie and still belong to a stream that has no window yet.
-  package static let forward: Int64 = 1 << 20
+  /// How far a read may lie from one that has no window yet and still belong to it; the kernel's readahead may begin so
+  /// far before what a program reads.
+  package static let slack: Int64 = 128 << 10
+
+  /// What a read lies in.
+  package struct Region: Sendable, Equatable {
+    /// Bytes of the blob.
+    package let range: Range<Int64>
+    /// Who reads its start reads it all: a header.
+    package let isWhole: Bool
+
+    /// A part of a blob that is read by itself.
+    ///
+    /// - Parameters:
+    ///   - range: bytes of the blob.
+    ///   - isWhole: who reads its start reads it all.
+    package init(_ range: Range<Int64>, isWhole: Bool) {
+      self.range = range
+      self.isWhole = isWhole
+    }
+  }
 
   private struct Stream: Sendable, Equatable {
     /// Where the next read is expected.
@@ -22,10 +42,16 @@ package struct ReadWindow: Sendable, Equatable {
     var size: Int64
     /// Up to where was asked for.
     var end: Int64
+    /// What it reads now; nil where nothing is known of it.
+    var region: Region?
+    /// The first tensor or the like that it read.
+    var origin: Range<Int64>?
+    /// It read so far behind its origin that it is taken for a reader of everything.
+    var readsOn = false
   }
 
   // Loaders read from a few threads; more streams than this are reads at random.
-  private static let streamLimit = 16
+  private static let streamLimit = 32
 
   private let blobSize: Int64
   // The one used last stands last.
@@ -36,30 +62,72 @@ package struct ReadWindow: Sendable, Equatable {
   /// - Parameter blobSize: bytes.
   package init(blobSize: Int64) { self.blobSize = blobSize }
 
+  /// How many streams have more than one read.
+  package var streamCount: Int { streams.count { $0.size > 0 } }
+
   /// Takes a read and says what should be there or under way for it and its successors.
   ///
-  /// - Parameter read: bytes, not empty.
+  /// - Parameters:
+  ///   - read: bytes, not empty.
+  ///   - region: what the read begins in; nil where nothing is known.
+  ///   - first: the window of a read at the start of the blob, bytes.
+  ///   - limit: of a window, bytes.
   /// - Returns: begins with the read.
-  package mutating func advance(_ read: Range<Int64>) -> Range<Int64> {
+  package mutating func advance(
+    _ read: Range<Int64>,
+    in region: Region? = nil,
+    first: Int64 = ReadWindow.first,
+    limit: Int64 = ReadWindow.largest
+  ) -> Range<Int64> {
     let index = streams.lastIndex { stream in
-      read.lowerBound >= stream.next - Self.backward
-        && read.lowerBound <= stream.next + max(stream.size, Self.forward)
+      // One read is no stream yet: what is only near it is as likely another read at random.
+      read.lowerBound >= stream.next - (stream.size > 0 ? Self.backward : Self.slack)
+        && read.lowerBound <= stream.next + max(stream.size, Self.slack)
     }
-    guard let index else {
-      let size = read.lowerBound == 0 ? Self.first : 0
-      let end = min(blobSize, max(read.upperBound, read.lowerBound + size))
-      streams.append(Stream(next: read.upperBound, size: size, end: end))
-      if streams.count > Self.streamLimit { streams.removeFirst() }
-      return read.lowerBound..<end
-    }
+    guard let index else { return begin(read, region, first) }
     var stream = streams.remove(at: index)
+    let hasCrossed = enter(region, &stream)
     stream.next = max(stream.next, read.upperBound)
+    if let origin = stream.origin, stream.next >= origin.upperBound + Self.first { stream.readsOn = true }
     // Half of the window is left when the next part is asked for, so that requests overlap.
     if stream.next + stream.size / 2 >= stream.end {
-      stream.size = min(max(stream.size * 2, Self.first), Self.largest)
-      stream.end = min(blobSize, stream.next + stream.size)
+      let count = Int64(read.count)
+      stream.size = max(stream.size * 2, hasCrossed ? 2 * count : first)
+      stream.size = min(stream.size, max(limit, count))
+      stream.end = max(stream.end, bound(stream, stream.next + stream.size))
     }
+    if let region, region.isWhole { stream.end = max(stream.end, region.range.upperBound) }
     streams.append(stream)
     return read.lowerBound..<max(min(stream.end, blobSize), read.upperBound)
+  }
+
+  private mutating func begin(_ read: Range<Int64>, _ region: Region?, _ first: Int64) -> Range<Int64> {
+    let isStart = region.map { read.lowerBound <= $0.range.lowerBound + Self.slack } ?? (read.lowerBound == 0)
+    var stream = Stream(next: read.upperBound, size: isStart ? first : 0, end: 0)
+    _ = enter(region, &stream)
+    stream.end = max(read.upperBound, bound(stream, read.lowerBound + stream.size))
+    if let region, region.isWhole, isStart { stream.end = max(stream.end, region.range.upperBound) }
+    stream.end = min(stream.end, blobSize)
+    streams.append(stream)
+    if streams.count > Self.streamLimit { streams.removeFirst() }
+    return read.lowerBound..<max(stream.end, read.upperBound)
+  }
+
+  /// Notes what a stream reads now; true while it is behind the first thing that it read, and not far.
+  ///
+  /// The kernel's readahead goes a little way into the next tensor by itself, so the window begins there anew.
+  private func enter(_ region: Region?, _ stream: inout Stream) -> Bool {
+    if stream.region != region {
+      if stream.origin != nil, !stream.readsOn { stream.size = 0 }
+      stream.region = region
+      if let region, !region.isWhole, stream.origin == nil { stream.origin = region.range }
+    }
+    guard let origin = stream.origin, !stream.readsOn else { return false }
+    return region?.range != origin
+  }
+
+  private func bound(_ stream: Stream, _ end: Int64) -> Int64 {
+    guard let region = stream.region, !stream.readsOn else { return min(end, blobSize) }
+    return min(end, region.range.upperBound, blobSize)
   }
 }

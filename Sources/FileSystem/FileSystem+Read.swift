@@ -12,6 +12,8 @@ package struct OpenedFile: Sendable {
   package let handle: UInt64
   /// The number of the file that the kernel reads itself; nil where reads come to the daemon.
   package let backing: Int32?
+  /// Pages of an earlier open may be used; not while reads are recorded.
+  package let keepsCache: Bool
 }
 
 /// Files and their bytes.
@@ -37,6 +39,10 @@ extension FileSystem {
         }
         guard !file.isBad else { return .failure(FileSystemError(.staleNFSFileHandle)) }
         file.noteOpen(blob)
+        for extent in file.content.extents {
+          let range = extent.blobOffset..<extent.blobOffset + extent.count
+          blob.noteFile(range, name: node.path)
+        }
         let backing: Int32?
         switch self.beginOpen(file, blob) {
         case .pass(let number): backing = number
@@ -50,7 +56,7 @@ extension FileSystem {
           state.files[state.nextHandle] = OpenFile(blob: blob, file: file, isPassing: backing != nil)
           return state.nextHandle
         }
-        return .success(OpenedFile(handle: handle, backing: backing))
+        return .success(OpenedFile(handle: handle, backing: backing, keepsCache: !blob.isRecording))
       } catch {
         return self.failed(error)
       }
@@ -71,7 +77,8 @@ extension FileSystem {
 
   /// The file that the kernel could read in place of the daemon: whole, verified, of its own, of a kind that it takes.
   func backingFile(_ file: FileNode, _ blob: LazyBlob) -> BlobFile? {
-    guard let complete = blob.verifiedFile, complete.offset == 0, complete.identity.size == file.content.size,
+    guard !blob.isRecording, let complete = blob.verifiedFile, complete.offset == 0,
+      complete.identity.size == file.content.size,
       file.content.isWholeBlob, passthrough.mayTake(complete.identity)
     else { return nil }
     return complete

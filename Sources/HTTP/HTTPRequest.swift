@@ -22,6 +22,8 @@ package struct HTTPRequest: Sendable {
   package var connectTimeout: Duration = .seconds(10)
   /// How long no byte may come.
   package var stallTimeout: Duration = .seconds(30)
+  /// No connection that was used before is used.
+  package var usesNewConnection = false
   /// How long it may take in all; none where it depends on how much there is.
   package var totalTimeout: Duration?
 

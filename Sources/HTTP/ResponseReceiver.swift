@@ -18,4 +18,11 @@ package protocol ResponseReceiver: AnyObject, Sendable {
   ///
   /// - Parameter error: nil where the response is whole.
   func finish(_ error: HTTPError?)
+
+  /// Whether the transfer may be halted while others of the same host run that may not; asked again and again.
+  var canWait: Bool { get }
+}
+
+extension ResponseReceiver {
+  package var canWait: Bool { false }
 }

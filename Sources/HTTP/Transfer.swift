@@ -16,6 +16,8 @@ final class Transfer {
   private var delivered = false
   private var redirectBytes = 0
   var received: UInt64 = 0
+  /// Halted in favour of others.
+  var isHalted = false
   /// The receiver returned false.
   private(set) var wasStopped = false
 

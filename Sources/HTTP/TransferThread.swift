@@ -120,9 +120,42 @@ package final class TransferThread: Sendable {
       }
       curl_multi_perform(multi.pointer, &running)
       finishDone(&active)
+      let isHalting = giveWay(active)
       let isIdle = inbox.withLock { $0.commands.isEmpty }
-      if isIdle { curl_multi_poll(multi.pointer, nil, 0, 1000, nil) }
+      // Who was halted may be wanted any moment, which nobody tells this thread.
+      if isIdle { curl_multi_poll(multi.pointer, nil, 0, isHalting ? 5 : 1000, nil) }
     }
+  }
+
+  /// Halts transfers that can wait while others of their host cannot, and lets them go on afterwards.
+  ///
+  /// A halted transfer reads nothing, so that its sender stops too; libcurl does not count that as standing still.
+  ///
+  /// - Returns: whether one is halted.
+  private func giveWay(_ active: [UInt64: Transfer]) -> Bool {
+    var urgent: Set<String> = []
+    var waiting: [Transfer] = []
+    for transfer in active.values {
+      if transfer.receiver.canWait {
+        waiting.append(transfer)
+      } else {
+        urgent.insert(transfer.request.url.host)
+      }
+    }
+    var isHalting = false
+    for transfer in active.values where transfer.isHalted && !transfer.receiver.canWait {
+      transfer.isHalted = false
+      curl_easy_pause(transfer.handle, CURLPAUSE_CONT)
+    }
+    for transfer in waiting {
+      let mustWait = urgent.contains(transfer.request.url.host)
+      isHalting = isHalting || mustWait
+      // Headers that come while a transfer is halted are handed over in one piece: it is halted in its body alone.
+      guard mustWait != transfer.isHalted, transfer.received > 0 else { continue }
+      transfer.isHalted = mustWait
+      curl_easy_pause(transfer.handle, mustWait ? CURLPAUSE_RECV : CURLPAUSE_CONT)
+    }
+    return isHalting
   }
 
   private func add(
@@ -174,6 +207,9 @@ package final class TransferThread: Sendable {
       CURLOPT_LOW_SPEED_TIME,
       max(1, (request.stallTimeout.milliseconds + 999) / 1000)
     )
+    // One connection serves many requests where the host speaks HTTP/2, which only TLS tells of.
+    if request.url.scheme == "https" { _ = ccurl_set_long(handle, CURLOPT_PIPEWAIT, 1) }
+    if request.usesNewConnection { _ = ccurl_set_long(handle, CURLOPT_FRESH_CONNECT, 1) }
     if let total = request.totalTimeout { _ = ccurl_set_long(handle, CURLOPT_TIMEOUT_MS, total.milliseconds) }
     // This machine is not asked for through a proxy: plain HTTP is allowed because it does not leave the machine.
     if request.url.isLoopback { _ = ccurl_set_string(handle, CURLOPT_NOPROXY, "*") }

@@ -13,6 +13,8 @@ package struct BlockMap: Sendable, Equatable {
   private(set) var states: [UInt8]
   /// How many blocks are there.
   package private(set) var presentCount = 0
+  /// Every block before it is there.
+  private var front = 0
 
   /// Makes a map of a blob of which nothing is there.
   ///
@@ -144,7 +146,19 @@ package struct BlockMap: Sendable, Equatable {
   /// - Parameter block: where to begin.
   /// - Returns: nil where there is none.
   package func firstMissing(from block: Int) -> Int? {
-    states[min(block, states.count)...].firstIndex(of: 0)
+    states[min(max(block, front), states.count)...].firstIndex(of: 0)
+  }
+
+  /// The first block at or behind another that is there.
+  ///
+  /// - Parameters:
+  ///   - block: where to begin.
+  ///   - end: where to stop looking.
+  /// - Returns: `end` where there is none before it.
+  package func firstPresent(from block: Int, before end: Int) -> Int {
+    let end = min(end, states.count)
+    guard block < end else { return end }
+    return states[block..<end].firstIndex(of: 1) ?? end
   }
 
   /// Notes that blocks are there.
@@ -154,6 +168,9 @@ package struct BlockMap: Sendable, Equatable {
     for block in blocks where states[block] == 0 {
       states[block] = 1
       presentCount += 1
+    }
+    if blocks.contains(front) {
+      front = states[blocks.upperBound...].firstIndex(of: 0) ?? states.count
     }
   }
 
@@ -165,5 +182,6 @@ package struct BlockMap: Sendable, Equatable {
       states[block] = 0
       presentCount -= 1
     }
+    front = min(front, blocks.lowerBound)
   }
 }

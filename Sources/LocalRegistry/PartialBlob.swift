@@ -200,6 +200,40 @@ package final class PartialBlob: Sendable {
     state.withLock { $0.blocks.missing(in: blocks) }
   }
 
+  /// The first block at or behind another that is not there, and up to where none is.
+  ///
+  /// - Parameters:
+  ///   - block: where to begin.
+  ///   - limit: of the run, blocks.
+  /// - Returns: nil where there is none.
+  package func nextMissing(from block: Int, limit: Int) -> Range<Int>? {
+    state.withLock { state in
+      guard let first = state.blocks.firstMissing(from: block) else { return nil }
+      return first..<state.blocks.firstPresent(from: first, before: first + limit)
+    }
+  }
+
+  /// Takes blocks out whose bytes turned out wrong, so that they are fetched again.
+  ///
+  /// - Parameter blocks: that are there.
+  /// - Throws: `Errno`.
+  package func drop(_ blocks: Range<Int>) throws(Errno) {
+    try map.write(states: [UInt8](repeating: 0, count: blocks.count), from: blocks.lowerBound)
+    state.withLock { $0.blocks.remove(blocks) }
+    let chunkBlocks = Int(BlockMap.chunkSize / BlockMap.blockSize)
+    for chunk in blocks.lowerBound / chunkBlocks...(blocks.upperBound - 1) / chunkBlocks {
+      try map.write(nil, ofChunk: chunk)
+    }
+  }
+
+  /// Starts writing bytes to the disk, so that less is left when the blob is complete.
+  ///
+  /// - Parameter range: that was written.
+  package func startWriteback(_ range: Range<Int64>) {
+    // A hint; what fails now fails again in fdatasync, where it is looked at.
+    Disk.startWriteback(file, range)
+  }
+
   /// Whether every byte is there.
   package var isComplete: Bool { state.withLock { $0.blocks.isComplete } }
 

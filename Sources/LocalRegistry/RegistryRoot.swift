@@ -39,6 +39,8 @@ package struct RegistryRoot: Sendable {
   func partial(_ digest: Digest) -> FilePath { partials(digest.algorithm).appending(digest.hex) }
   var origins: FilePath { own.appending("state").appending("origins") }
   var verified: FilePath { own.appending("state").appending("verified") }
+  var chunks: FilePath { own.appending("state").appending("chunks") }
+  var profiles: FilePath { own.appending("state").appending("profiles") }
   var bad: FilePath { own.appending("bad") }
   var locks: FilePath { own.appending("locks") }
 
@@ -54,6 +56,6 @@ package struct RegistryRoot: Sendable {
       try Disk.createFolder(blobs(algorithm))
       try Disk.createFolder(partials(algorithm))
     }
-    for folder in [origins, verified, locks] { try Disk.createFolder(folder) }
+    for folder in [origins, verified, chunks, profiles, locks] { try Disk.createFolder(folder) }
   }
 }

@@ -82,7 +82,7 @@ final class FileSystemAdapter: FUSEOperations {
       switch result {
       // The bytes under a node never change, so pages of an earlier open are right.
       case .success(let file):
-        let isTaken = request.open(handle: file.handle, keepsCache: true, backing: file.backing)
+        let isTaken = request.open(handle: file.handle, keepsCache: file.keepsCache, backing: file.backing)
         if !isTaken { fileSystem.close(file.handle) }
       case .failure(let error): request.error(code(error, "open", fileSystem.path(of: node)))
       }

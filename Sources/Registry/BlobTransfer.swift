@@ -64,6 +64,7 @@ struct BlobTransfer: Sendable {
         }
         problem = repository.failure(response, subject: subject)
         retryAfter = response.retryAfter
+        if response.status == 429 || response.status == 503 { sink.note(.throttled) }
         guard RetryPolicy.isTransient(response.status) else { throw problem ?? unexplained }
       } else if let error {
         if direct != nil {
@@ -105,6 +106,7 @@ struct BlobTransfer: Sendable {
     let url = direct ?? home
     var request = HTTPRequest(.get, url)
     request.stallTimeout = client.configuration.stallTimeout
+    request.usesNewConnection = sink.wantsNewConnection
     if isDocument {
       request.headers.append(("Accept", descriptor.mediaType.rawValue))
       request.totalTimeout = client.configuration.stallTimeout * 2
@@ -133,7 +135,7 @@ struct BlobTransfer: Sendable {
       if let identifier = identifier.withLock({ $0 }) { thread.cancel(identifier) }
     }
     if request.range != nil, receiver.result.response?.status == 200,
-      client.hosts.noteWithoutRanges(request.url.host)
+      client.hosts.noteWithoutRanges(repository.name.registry)
     {
       client.log.notice(
         "the host does not serve ranges: blobs are streamed from their start",
@@ -167,7 +169,10 @@ final class BlobReceiver: ResponseReceiver {
   private let wanted: Range<Int64>
   private let size: Int64
   private let sink: any BlobSink
+  private let start = ContinuousClock.now
   private let state: Mutex<State>
+
+  var canWait: Bool { sink.canWait }
 
   init(wanted: Range<Int64>, size: Int64, sink: any BlobSink) {
     self.wanted = wanted
@@ -183,7 +188,8 @@ final class BlobReceiver: ResponseReceiver {
   }
 
   func receive(_ response: HTTPResponse) -> Bool {
-    state.withLock { state in
+    if (200..<300).contains(response.status) { sink.note(.firstByte(ContinuousClock.now - start)) }
+    return state.withLock { state in
       state.result.response = response
       switch response.status {
       case 206:

@@ -48,6 +48,9 @@ final class HostMemory: Sendable {
     state.withLock { $0.failures[host] = (error, .now + Self.failureMemory) }
   }
 
+  /// Whether a registry's blobs come whole, whatever is asked for.
+  func lacksRanges(_ registry: String) -> Bool { state.withLock { $0.withoutRanges.contains(registry) } }
+
   /// Notes that a host answered 200 to a range.
   ///
   /// True the first time.

@@ -8,6 +8,8 @@ package struct RegistryRepository: Repository {
   package let name: RepositoryName
 
   package var origin: String { "\(name)" }
+  package var link: String { name.registry }
+  package var servesRanges: Bool { !client.hosts.lacksRanges(name.registry) }
 
   // The most that a page of tags or a token may have.
   static let pageLimit = 16 << 20

@@ -36,6 +36,11 @@ package struct Metrics: Sendable {
     help: "Times the kernel refused a file for passthrough, so that the daemon serves it."
   )
 
+  package let badChunks = Counter(
+    name: "weightfs_bad_chunks_total",
+    help: "Chunks that came with bytes other than their trusted digest says."
+  )
+
   /// Makes every metric at zero.
   package init() {}
 
@@ -43,7 +48,7 @@ package struct Metrics: Sendable {
   package var all: [Counter] {
     [
       httpRequests, httpBytes, badBlobs, committedBlobs, staleResolutions, failedOperations, skippedStores,
-      passthroughRefusals,
+      passthroughRefusals, badChunks,
     ]
   }
 

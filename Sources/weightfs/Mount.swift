@@ -174,7 +174,7 @@ struct Mount: AsyncParsableCommand {
     let fileSystem = assembly.makeFileSystem(root: root)
     let mounted = try MountedFileSystem(
       fileSystem,
-      at: mountPoint,
+      at: MountPoints.absolute(mountPoint),
       allowsOther: allowOther,
       metrics: assembly.metrics,
       log: assembly.log,
@@ -183,6 +183,10 @@ struct Mount: AsyncParsableCommand {
       label: label,
       onReady: { ready.succeed() }
     )
+    // Asked of the table: a question to the mount itself would come to this process.
+    if let point = MountPoints.all().last(where: { $0.path == MountPoints.absolute(mountPoint) }) {
+      Readahead.set(Readahead.bytes(fill), of: point.device, log: assembly.log)
+    }
     let signals = [SIGINT, SIGTERM, SIGHUP].map { number in
       signal(number, SIG_IGN)
       let source = DispatchSource.makeSignalSource(signal: number, queue: .global())

@@ -4,6 +4,8 @@ import Glibc
 enum MountPoints {
   struct MountPoint {
     let path: String
+    /// `major:minor`.
+    let device: String
     let kind: String
     let source: String
 
@@ -28,6 +30,7 @@ enum MountPoints {
       found.append(
         MountPoint(
           path: unescape(fields[4]),
+          device: String(fields[2]),
           kind: String(fields[dash + 1]),
           source: unescape(fields[dash + 2])
         )

@@ -1,0 +1,34 @@
+import LocalRegistry
+
+/// Which chunks of a blob were read, in the order in which each was first.
+///
+/// Pure.
+package struct AccessRecorder: Sendable {
+  private var seen: [UInt8]
+  /// Runs of chunks, in order.
+  package private(set) var runs: [Range<Int>] = []
+
+  /// Nothing was read yet.
+  ///
+  /// - Parameter blobSize: bytes.
+  package init(blobSize: Int64) {
+    seen = [UInt8](repeating: 0, count: Int((blobSize + BlockMap.chunkSize - 1) / BlockMap.chunkSize))
+  }
+
+  /// Takes a read.
+  ///
+  /// - Parameter range: within the blob.
+  package mutating func note(_ range: Range<Int64>) {
+    guard !range.isEmpty else { return }
+    let first = Int(range.lowerBound / BlockMap.chunkSize)
+    let last = Int((range.upperBound - 1) / BlockMap.chunkSize)
+    for chunk in first...min(last, seen.count - 1) where seen[chunk] == 0 {
+      seen[chunk] = 1
+      if let run = runs.last, run.upperBound == chunk {
+        runs[runs.count - 1] = run.lowerBound..<chunk + 1
+      } else {
+        runs.append(chunk..<chunk + 1)
+      }
+    }
+  }
+}

@@ -1,0 +1,81 @@
+import Synchronization
+
+/// Sends requests when their turn comes.
+final class FetchScheduler: Sendable {
+  private struct State {
+    var queue = FlightQueue()
+    var starts: [UInt64: @Sendable () -> Void] = [:]
+    var next: UInt64 = 1
+  }
+
+  private let state = Mutex(State())
+
+  /// A number that no other flight or blob has.
+  func makeIdentifier() -> UInt64 {
+    state.withLock { state in
+      defer { state.next += 1 }
+      return state.next
+    }
+  }
+
+  /// Adds requests; each is started once, by this call or a later one of anybody.
+  ///
+  /// - Parameter flights: with what starts them, which must not wait.
+  func submit(_ flights: [(flight: FlightQueue.Flight, start: @Sendable () -> Void)]) {
+    update { state in
+      for (flight, start) in flights {
+        state.queue.enqueue(flight)
+        state.starts[flight.identifier] = start
+      }
+    }
+  }
+
+  /// Ends a request, or takes one out that was not sent.
+  func finish(_ identifier: UInt64) {
+    update { state in
+      state.queue.finish(identifier)
+      state.starts[identifier] = nil
+    }
+  }
+
+  func promote(_ identifier: UInt64, to purpose: FlightQueue.Purpose) {
+    update { $0.queue.promote(identifier, to: purpose) }
+  }
+
+  func received(_ count: Int, from link: String) {
+    let now = ContinuousClock.now
+    let mayStartMore = state.withLock { state in
+      let before = (state.queue.limit(of: link).value, state.queue.lastProgress(of: link) != nil)
+      state.queue.received(count, from: link, now: now)
+      return before != (state.queue.limit(of: link).value, true)
+    }
+    if mayStartMore { update { _ in } }
+  }
+
+  /// Its requests wait for bytes that another process brings.
+  func prove(_ link: String) { update { $0.queue.prove(link) } }
+
+  func throttled(_ link: String) {
+    let now = ContinuousClock.now
+    state.withLock { $0.queue.throttled(link, now: now) }
+  }
+
+  func firstByte(after time: Duration, from link: String) {
+    let now = ContinuousClock.now
+    state.withLock { $0.queue.firstByte(after: time, from: link, now: now) }
+  }
+
+  func limit(of link: String) -> ParallelLimit { state.withLock { $0.queue.limit(of: link) } }
+  func lastProgress(of link: String) -> ContinuousClock.Instant? {
+    state.withLock { $0.queue.lastProgress(of: link) }
+  }
+  var blobCount: Int { state.withLock { $0.queue.blobCount } }
+
+  private func update(_ body: (inout State) -> Void) {
+    let starts = state.withLock { state in
+      body(&state)
+      return state.queue.next().compactMap { state.starts.removeValue(forKey: $0) }
+    }
+    for start in starts { start() }
+  }
+}

@@ -1,0 +1,88 @@
+import Content
+import Synchronization
+
+/// What one request is to bring, which others may change while it is under way, and what became of it.
+final class FlightControl: Sendable {
+  private struct State {
+    var purpose: FlightQueue.Purpose
+    /// Bytes that it brings now, of what is under way.
+    var range: Range<Int64> = 0..<0
+    /// Up to here they came.
+    var position: Int64 = 0
+    var isWidened = false
+    var hasDeclined = false
+    var failure: ContentError?
+  }
+
+  private let state: Mutex<State>
+  /// The bytes are not to come over a connection that was used before.
+  let wantsNewConnection: Bool
+
+  init(_ purpose: FlightQueue.Purpose, wantsNewConnection: Bool) {
+    state = Mutex(State(purpose: purpose))
+    self.wantsNewConnection = wantsNewConnection
+  }
+
+  var purpose: FlightQueue.Purpose { state.withLock { $0.purpose } }
+  /// It brings the blob from its start: the source knows no ranges.
+  var isWidened: Bool { state.withLock { $0.isWidened } }
+  /// The stream was ended because nobody wanted more of it.
+  var hasDeclined: Bool { state.withLock { $0.hasDeclined } }
+  var failure: ContentError? { state.withLock { $0.failure } }
+
+  /// A request for these bytes is about to be sent.
+  func begin(_ range: Range<Int64>) {
+    state.withLock { state in
+      state.range = range
+      state.position = range.lowerBound
+    }
+  }
+
+  func promote(to purpose: FlightQueue.Purpose) {
+    state.withLock { $0.purpose = min($0.purpose, purpose) }
+  }
+
+  /// Ends the request early, at bytes that somebody waits for who would wait too long for them here.
+  ///
+  /// - Parameters:
+  ///   - offset: the first byte that is not to come.
+  ///   - distance: bytes still before it that make it worth while.
+  /// - Returns: false where it goes on as it was.
+  func cut(at offset: Int64, ifFartherThan distance: Int64) -> Bool {
+    state.withLock { state in
+      guard !state.isWidened, state.range.contains(offset), offset - state.position > distance else {
+        return false
+      }
+      state.range = state.range.lowerBound..<offset
+      return true
+    }
+  }
+
+  /// What to do with bytes that came.
+  enum Verdict {
+    /// So many are taken.
+    case take(Int)
+    /// They lie outside of what was asked for, for the first time: the source knows no ranges.
+    case widen
+  }
+
+  func judge(_ offset: Int64, _ count: Int) -> Verdict {
+    state.withLock { state in
+      if state.isWidened { return .take(count) }
+      // What is behind the end may have been asked for before a cut.
+      guard offset >= state.range.lowerBound else {
+        state.isWidened = true
+        return .widen
+      }
+      let taken = min(Int64(count), max(0, state.range.upperBound - offset))
+      state.position = max(state.position, offset + taken)
+      return .take(Int(taken))
+    }
+  }
+
+  /// Every byte that it is to bring came.
+  var isAtEnd: Bool { state.withLock { !$0.isWidened && $0.position >= $0.range.upperBound } }
+
+  func decline() { state.withLock { $0.hasDeclined = true } }
+  func fail(_ error: ContentError) { state.withLock { $0.failure = error } }
+}

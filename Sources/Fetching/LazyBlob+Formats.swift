@@ -1,0 +1,65 @@
+import Content
+import LocalRegistry
+import OCI
+import Synchronization
+import SystemPackage
+
+/// Headers that say where tensors lie, so that a jump into one opens a window over that one.
+extension LazyBlob {
+  /// Notes that a file lies in the blob.
+  ///
+  /// - Parameters:
+  ///   - range: bytes of the blob.
+  ///   - name: of the file.
+  package func noteFile(_ range: Range<Int64>, name: String) {
+    let isPartial = state.withLock { state in
+      guard case .partial = state.phase else { return false }
+      state.formats.add(range, name: name)
+      return true
+    }
+    if isPartial { readHeaders(after: nil) }
+  }
+
+  /// Reads headers as far as they are there, on a thread of its own.
+  func readHeaders(after arrived: Range<Int64>?) {
+    let next: (index: Int, bytes: Range<Int64>, blob: PartialBlob)? = state.withLock { state in
+      guard case .partial(let blob, _) = state.phase else { return nil }
+      let chunks = state.chunks
+      let found = state.formats.takeUnread(after: arrived) { start, limit in
+        let end = min(start + limit, descriptor.size)
+        let gap = blob.nextMissing(from: Int(start / BlockMap.blockSize), limit: 1)?.lowerBound
+        var ready = min(end, gap.map { Int64($0) * BlockMap.blockSize } ?? end)
+        // Unverified bytes are not looked at where they can be verified.
+        if let chunks {
+          while ready > start, !chunks.covers(start..<ready) {
+            ready = max(start, ready - chunks.list.chunkSize)
+          }
+        }
+        return max(0, ready - start)
+      }
+      return found.map { ($0.index, $0.bytes, blob) }
+    }
+    guard let next else { return }
+    store.parsing.start {
+      let finding = Self.finding(
+        next.bytes,
+        next.blob,
+        self.state.withLock { $0.formats.size(of: next.index) }
+      )
+      self.state.withLock { $0.formats.note(finding, of: next.index, count: Int64(next.bytes.count)) }
+      // More may have come while it was read.
+      if case .more? = finding { self.readHeaders(after: nil) }
+    }
+  }
+
+  private static func finding(
+    _ range: Range<Int64>,
+    _ blob: PartialBlob,
+    _ size: Int64
+  ) -> TensorLayout.Finding? {
+    var bytes = [UInt8](repeating: 0, count: range.count)
+    let count = bytes.withUnsafeMutableBytes { try? blob.read(into: $0, at: range.lowerBound) }
+    guard count == range.count else { return nil }
+    return TensorLayout.read(bytes, size: size)
+  }
+}

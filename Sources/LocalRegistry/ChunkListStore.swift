@@ -1,0 +1,72 @@
+package import Content
+package import OCI
+import SystemPackage
+
+/// Chunk lists on disk (docs/local-registry.md, "Chunk lists"): those that weightfs made while it
+/// verified a blob, and those that a manifest names.
+///
+/// They outlive the blob.
+///
+///     0   8  "WFSCHNK1"
+///     8   8  bytes of the blob, little endian
+///     16  8  bytes of a chunk
+///     24  32 a chunk: its SHA-256
+package struct ChunkListStore: Sendable {
+  private static let magic = Array("WFSCHNK1".utf8)
+  private static let headerSize = 24
+  private let root: RegistryRoot
+
+  /// The lists of a root.
+  ///
+  /// - Parameter root: of the local registry.
+  package init(root: RegistryRoot) { self.root = root }
+
+  /// Reads a list.
+  ///
+  /// - Parameters:
+  ///   - blob: whose.
+  ///   - list: the digest of a list that a manifest names; nil for one of weightfs' own.
+  /// - Returns: nil where there is none, or one that cannot be read.
+  package func read(_ blob: Descriptor, list: Digest? = nil) -> ChunkList? {
+    let most = Self.headerSize + Int(ChunkList.size(blobSize: blob.size, chunkSize: BlockMap.blockSize))
+    guard let bytes = try? Disk.contents(of: path(blob.digest, list), limit: most),
+      bytes.count >= Self.headerSize,
+      bytes.starts(with: Self.magic), Self.number(bytes[8..<16]) == blob.size
+    else { return nil }
+    let content = Array(bytes[Self.headerSize...])
+    // What a manifest names is checked again: it was fetched from elsewhere.
+    if let list, Verification.digest(of: content, list.algorithm) != list { return nil }
+    return ChunkList(content, blobSize: blob.size, chunkSize: Self.number(bytes[16..<24]))
+  }
+
+  /// Keeps a list.
+  ///
+  /// - Parameters:
+  ///   - chunks: of the blob.
+  ///   - blob: its digest.
+  ///   - list: the digest of a list that a manifest names; nil for one of weightfs' own.
+  /// - Throws: `ContentError`.
+  package func write(_ chunks: ChunkList, of blob: Digest, list: Digest? = nil) throws(ContentError) {
+    func littleEndian(_ value: Int64) -> [UInt8] { withUnsafeBytes(of: value.littleEndian) { Array($0) } }
+    let header = Self.magic + littleEndian(chunks.blobSize) + littleEndian(chunks.chunkSize)
+    try Disk.replace(
+      path(blob, list),
+      with: header + chunks.bytes,
+      permissions: [.ownerReadWrite, .groupRead, .otherRead]
+    )
+  }
+
+  /// Forgets weightfs' own list of a blob.
+  ///
+  /// - Parameter blob: whose digest or list turned out wrong.
+  package func remove(_ blob: Digest) { try? Disk.remove(path(blob, nil)) }
+
+  private func path(_ blob: Digest, _ list: Digest?) -> FilePath {
+    let name = "\(blob.algorithm)-\(blob.hex)"
+    return root.chunks.appending(list.map { "\(name)-\($0.algorithm)-\($0.hex)" } ?? name)
+  }
+
+  private static func number(_ bytes: ArraySlice<UInt8>) -> Int64 {
+    bytes.reversed().reduce(0) { $0 << 8 | Int64($1) }
+  }
+}
