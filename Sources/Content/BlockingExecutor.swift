@@ -45,6 +45,14 @@ package final class BlockingExecutor: Sendable {
     return try result.get()
   }
 
+  /// Asks the disk something that cannot fail, and waits without holding a thread of the pool.
+  ///
+  /// - Parameter body: may block.
+  /// - Returns: what it says.
+  package func ask<Value: Sendable>(_ body: @escaping @Sendable () -> Value) async -> Value {
+    await withCheckedContinuation { continuation in start { continuation.resume(returning: body()) } }
+  }
+
   /// Starts work that nobody waits for.
   ///
   /// - Parameter body: may block.

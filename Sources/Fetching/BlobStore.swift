@@ -59,6 +59,7 @@ package final class BlobStore: Sendable {
     var refusals: [Digest: Refusal] = [:]
     /// Files of layouts and stores whose bytes were found wrong.
     var badFiles: Set<FileIdentity> = []
+    var recordings: [Digest: Recording] = [:]
     weak var delegate: (any BlobStoreDelegate)?
   }
 
@@ -128,7 +129,7 @@ package final class BlobStore: Sendable {
     }
     if let source { blob.addSource(source) }
     if blob.isPartial, let list = await chunkList(descriptor, source) { blob.adopt(list) }
-    blob.prepareProfile()
+    await blob.prepareProfile()
     blob.checkForeign()
     blob.verifyIfWhole()
     return blob
@@ -311,6 +312,28 @@ package final class BlobStore: Sendable {
         ? state.kept.removeValue(forKey: blob.descriptor.digest) : nil
     }
     withExtendedLifetime(released) {}
+  }
+
+  // MARK: Recordings
+
+  /// The recording of a blob; it begins with the first who asks.
+  func recording(of blob: Descriptor, _ profiles: AccessProfileStore) -> Recording {
+    let (recording, isNew) = state.withLock { state in
+      if let known = state.recordings[blob.digest] { return (known, false) }
+      let made = Recording(blob, profiles)
+      state.recordings[blob.digest] = made
+      return (made, true)
+    }
+    guard isNew else { return recording }
+    Task {
+      await recording.run(on: local.executor)
+      _ = self.state.withLock { $0.recordings.removeValue(forKey: blob.digest) }
+    }
+    return recording
+  }
+
+  func isCurrent(_ recording: Recording, of blob: Digest) -> Bool {
+    state.withLock { $0.recordings[blob] === recording }
   }
 
   // MARK: Bad blobs

@@ -24,6 +24,8 @@ package struct FetchPolicy: Sendable {
   package var smallBlob: Int64 = 16 << 20
   /// The most that one request asks for.
   package var requestSize: Int64 = 16 << 20
+  /// What an earlier start read is fetched as soon as a blob is opened.
+  package var appliesProfiles = false
   /// The most that is fetched ahead of readers, of all blobs together, bytes.
   package var windowBudget: Int64 = 256 << 20
   /// How long a blob that turned out wrong is refused at first; doubled each time it does so again.

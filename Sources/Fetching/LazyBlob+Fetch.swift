@@ -33,7 +33,8 @@ extension LazyBlob {
     let size = windowSize(limit)
     let ahead = state.withLock { state in
       let (region, first) = state.formats.region(at: range.lowerBound)
-      return state.window.advance(range, in: region, first: first, limit: size)
+      let (end, _) = state.formats.region(at: range.upperBound - 1)
+      return state.window.advance(range, in: region, endingIn: end, first: first, limit: size)
     }
     start(ahead, need: range, .window)
     fill()
@@ -65,21 +66,6 @@ extension LazyBlob {
     verify()
     fill()
     store.releaseIfIdle(self)
-  }
-
-  /// Fetches a range ahead of its readers and waits until it may be served.
-  ///
-  /// - Parameter range: within the blob, not empty.
-  /// - Throws: `ContentError`.
-  package func prefetch(_ range: Range<Int64>) async throws(ContentError) {
-    let result: Result<Void, ContentError> = await withCheckedContinuation { continuation in
-      let reply = ReadReply(responder: CompletionResponder(continuation), token: 0)
-      enqueue(reply, range, caller: nil, isForWhole: !mayServePartial)
-      answerReady()
-      checkChunks(in: range)
-      if mayServePartial { start(range, .window) } else { fill() }
-    }
-    try result.get()
   }
 
   /// Starts the next parts of what nobody waits for, as many as the link takes and one more.

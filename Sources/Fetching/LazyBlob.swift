@@ -45,7 +45,7 @@ package final class LazyBlob: Sendable {
     var controls: [UInt64: FlightControl] = [:]
     /// What an earlier start read, in its order, as far as it was not looked at yet.
     var profile: [Range<Int>] = []
-    var recorder: AccessRecorder?
+    var recording: Recording?
     var hasLookedForProfile = false
     var sources: [any Repository] = []
     var nextIdentifier: UInt64 = 1
@@ -173,7 +173,7 @@ package final class LazyBlob: Sendable {
       return
     }
     let fast = state.withLock { state -> Answer? in
-      state.recorder?.note(range)
+      state.recording?.note(range)
       switch state.phase {
       case .complete(let file, let isVerified):
         return isVerified || store.policy.verify != .strict ? .file(file) : nil

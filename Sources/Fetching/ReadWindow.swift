@@ -21,7 +21,7 @@ package struct ReadWindow: Sendable, Equatable {
   package struct Region: Sendable, Equatable {
     /// Bytes of the blob.
     package let range: Range<Int64>
-    /// Who reads its start reads it all: a header.
+    /// Who reads its start reads it all, and the kernel a little behind it: a header.
     package let isWhole: Bool
 
     /// A part of a blob that is read by itself.
@@ -70,12 +70,14 @@ package struct ReadWindow: Sendable, Equatable {
   /// - Parameters:
   ///   - read: bytes, not empty.
   ///   - region: what the read begins in; nil where nothing is known.
+  ///   - end: what the read ends in.
   ///   - first: the window of a read at the start of the blob, bytes.
   ///   - limit: of a window, bytes.
   /// - Returns: begins with the read.
   package mutating func advance(
     _ read: Range<Int64>,
     in region: Region? = nil,
+    endingIn end: Region? = nil,
     first: Int64 = ReadWindow.first,
     limit: Int64 = ReadWindow.largest
   ) -> Range<Int64> {
@@ -84,9 +86,18 @@ package struct ReadWindow: Sendable, Equatable {
       read.lowerBound >= stream.next - (stream.size > 0 ? Self.backward : Self.slack)
         && read.lowerBound <= stream.next + max(stream.size, Self.slack)
     }
-    guard let index else { return begin(read, region, first) }
+    guard let index else {
+      // Which of two it is meant for shows with the next read: the kernel's readahead begins before what is wanted at
+      // the start of a tensor, and goes on behind it at the end.
+      return region == end ? begin(read, region, first) : begin(read, nil, 0)
+    }
     var stream = streams.remove(at: index)
+    let isUndecided = stream.region == nil && stream.size == 0
+    if isUndecided, let region, read.lowerBound <= region.range.lowerBound + 2 * Self.slack {
+      stream.size = first / 2
+    }
     let hasCrossed = enter(region, &stream)
+    let before = stream.next
     stream.next = max(stream.next, read.upperBound)
     if let origin = stream.origin, stream.next >= origin.upperBound + Self.first { stream.readsOn = true }
     // Half of the window is left when the next part is asked for, so that requests overlap.
@@ -96,9 +107,11 @@ package struct ReadWindow: Sendable, Equatable {
       stream.size = min(stream.size, max(limit, count))
       stream.end = max(stream.end, bound(stream, stream.next + stream.size))
     }
-    if let region, region.isWhole { stream.end = max(stream.end, region.range.upperBound) }
+    if let region, region.isWhole { stream.end = max(stream.end, region.range.upperBound + Self.slack) }
     streams.append(stream)
-    return read.lowerBound..<max(min(stream.end, blobSize), read.upperBound)
+    // Reads of one readahead may come in another order: what one of them leaves out is as good as asked for.
+    let start = stream.size > 0 ? min(before, read.lowerBound) : read.lowerBound
+    return start..<max(min(stream.end, blobSize), read.upperBound)
   }
 
   private mutating func begin(_ read: Range<Int64>, _ region: Region?, _ first: Int64) -> Range<Int64> {
@@ -106,7 +119,9 @@ package struct ReadWindow: Sendable, Equatable {
     var stream = Stream(next: read.upperBound, size: isStart ? first : 0, end: 0)
     _ = enter(region, &stream)
     stream.end = max(read.upperBound, bound(stream, read.lowerBound + stream.size))
-    if let region, region.isWhole, isStart { stream.end = max(stream.end, region.range.upperBound) }
+    if let region, region.isWhole, isStart {
+      stream.end = max(stream.end, region.range.upperBound + Self.slack)
+    }
     stream.end = min(stream.end, blobSize)
     streams.append(stream)
     if streams.count > Self.streamLimit { streams.removeFirst() }

@@ -89,6 +89,7 @@ struct Mount: AsyncParsableCommand {
     var settings = common.settings
     settings.fetching.verify = verify
     settings.fetching.fill = fill
+    settings.fetching.appliesProfiles = true
     settings.fileSystem.listing = list
     settings.fileSystem.timeToLive = .seconds(ttl)
     settings.fileSystem.namespaceDepth = namespaceDepth

@@ -42,4 +42,41 @@ struct Progress {
     }
     return line
   }
+
+  /// A progress that is being shown.
+  struct Display {
+    fileprivate let task: Task<Void, Never>
+
+    /// Shows the last state.
+    func end() async {
+      task.cancel()
+      await task.value
+    }
+  }
+
+  /// Shows how far something is until the display is ended.
+  ///
+  /// - Parameters:
+  ///   - label: what it is.
+  ///   - total: bytes.
+  ///   - missing: bytes of them that are still to come; nothing is shown at the end where there are none.
+  ///   - done: tells the bytes that are there.
+  /// - Returns: what ends it.
+  static func show(
+    _ label: String,
+    total: Int64,
+    missing: Int64,
+    done: @escaping @Sendable () -> Int64
+  ) -> Display {
+    Display(
+      task: Task {
+        var progress = Progress(label: label, total: total, done: total - missing)
+        while !Task.isCancelled {
+          try? await Task.sleep(for: .milliseconds(200))
+          progress.update(done())
+        }
+        if missing > 0 { progress.finish(done()) }
+      }
+    )
+  }
 }

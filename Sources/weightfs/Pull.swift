@@ -87,13 +87,8 @@ struct Pull: AsyncParsableCommand {
     total: Int64,
     missing: Int64
   ) async throws(ContentError) {
-    let display = Task {
-      var progress = Progress(label: label, total: total, done: total - missing)
-      while !Task.isCancelled {
-        try? await Task.sleep(for: .milliseconds(200))
-        progress.update(blobs.reduce(0) { $0 + $1.status.cachedBytes })
-      }
-      if missing > 0 { progress.finish(blobs.reduce(0) { $0 + $1.status.cachedBytes }) }
+    let display = Progress.show(label, total: total, missing: missing) {
+      blobs.reduce(0) { $0 + $1.status.cachedBytes }
     }
     let failure: ContentError? = await withTaskGroup(of: ContentError?.self) { group in
       var first: ContentError?
@@ -116,8 +111,7 @@ struct Pull: AsyncParsableCommand {
       }
       return first
     }
-    display.cancel()
-    await display.value
+    await display.end()
     if let failure { throw failure }
   }
 }

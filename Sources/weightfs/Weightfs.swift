@@ -11,7 +11,8 @@ struct Weightfs: AsyncParsableCommand {
       """,
     version: "0.1.0",
     subcommands: [
-      Mount.self, Unmount.self, Pull.self, List.self, Inspect.self, Path.self, Cat.self, Exists.self,
+      Mount.self, Unmount.self, Pull.self, Prefetch.self, Profile.self, List.self, Inspect.self, Path.self,
+      Cat.self, Exists.self,
     ]
   )
 }

@@ -116,9 +116,15 @@ package final class FaultyRegistry: Sendable {
 
   /// Adds an artifact of files, named by title.
   @discardableResult
-  package func add(files: [String: [UInt8]], repository: String, tag: String) throws -> Descriptor {
+  package func add(
+    files: [String: [UInt8]],
+    repository: String,
+    tag: String,
+    annotations: [String: String] = [:]
+  ) throws -> Descriptor {
     let layers = files.sorted { $0.key < $1.key }.map { name, bytes in
       var layer = add(blob: bytes)
+      layer.annotations = annotations
       layer.annotations["org.opencontainers.image.title"] = name
       return layer
     }

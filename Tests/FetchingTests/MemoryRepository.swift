@@ -1,0 +1,133 @@
+import Content
+import Fetching
+import Foundation
+import OCI
+import Synchronization
+import TestSupport
+
+/// A repository in memory that counts what it sends and can be told to misbehave.
+final class MemoryRepository: Repository {
+  enum Fault: Sendable {
+    case error(ContentError.Code)
+    /// Stops after so many bytes of a fetch.
+    case cut(Int)
+    /// Sends from the start whatever is asked for.
+    case ignoresRanges
+    /// Never answers until it is cancelled.
+    case stall
+  }
+
+  private struct State {
+    var fault: Fault?
+    var sent: [Int64: Int] = [:]
+    var fetches: [Range<Int64>] = []
+    /// Bytes that are sent wrong, and how often still.
+    var wrong: [Int: Int] = [:]
+  }
+
+  let bytes: [UInt8]
+  let shown: [UInt8]
+  let origin: String
+  private let state = Mutex(State())
+
+  /// - Parameters:
+  ///   - bytes: of the blob.
+  ///   - sent: what is sent in place of them.
+  ///   - origin: its name.
+  init(_ bytes: [UInt8], sent: [UInt8]? = nil, origin: String = "memory") {
+    self.origin = origin
+    self.bytes = bytes
+    shown = sent ?? bytes
+  }
+
+  var descriptor: Descriptor {
+    Descriptor(mediaType: .empty, digest: Verification.digest(of: bytes), size: Int64(bytes.count))
+  }
+
+  var fetches: [Range<Int64>] { state.withLock { $0.fetches } }
+  /// How often the block that was sent most often was sent.
+  var mostSent: Int { state.withLock { $0.sent.values.max() ?? 0 } }
+  /// How many blocks were sent more than once.
+  var resent: Int { state.withLock { $0.sent.values.count { $0 > 1 } } }
+  var sentBytes: Int { state.withLock { $0.sent.values.reduce(0, +) * 65_536 } }
+
+  /// Sends a byte wrong the next times that it is asked for.
+  func setWrong(_ offset: Int, times: Int) { state.withLock { $0.wrong[offset] = times } }
+
+  func setFault(_ fault: Fault?) { state.withLock { $0.fault = fault } }
+
+  func resolve(_ target: Reference.Target) async throws(ContentError) -> Descriptor { descriptor }
+  func tags(limit: Int) async throws(ContentError) -> [String] { [] }
+
+  func fetch(
+    _ descriptor: Descriptor,
+    range: Range<Int64>,
+    into sink: any BlobSink
+  ) async throws(ContentError) {
+    let fault = state.withLock { state in
+      state.fetches.append(range)
+      return state.fault
+    }
+    var position = Int(range.lowerBound)
+    var end = Int(range.upperBound)
+    switch fault {
+    case .error(let code)?: throw ContentError(code, "blob", host: origin, "told to")
+    case .stall?:
+      while !Task.isCancelled { try? await Task.sleep(for: .milliseconds(5)) }
+      throw ContentError(.cancelled, "blob", "cancelled")
+    case .cut(let count)?: end = min(end, position + count)
+    case .ignoresRanges?: (position, end) = (0, bytes.count)
+    case nil: break
+    }
+    while position < end {
+      await Task.yield()
+      let piece = position..<min(position + 65_536 - position % 65_536, end)
+      state.withLock { $0.sent[Int64(position / 65_536), default: 0] += 1 }
+      var part = Array(shown[piece])
+      state.withLock { state in
+        for (offset, times) in state.wrong where piece.contains(offset) && times > 0 {
+          state.wrong[offset] = times - 1
+          part[offset - piece.lowerBound] ^= 1
+        }
+      }
+      let wantsMore = part.withUnsafeBytes { sink.receive($0, at: Int64(piece.lowerBound)) }
+      guard wantsMore else { return }
+      position = piece.upperBound
+    }
+    if case .cut? = fault { throw ContentError(.unreachable, "blob", host: origin, "cut") }
+  }
+}
+
+/// Turns an answer into bytes.
+final class AnswerResponder: ReadResponder {
+  private let continuation: Mutex<CheckedContinuation<Result<[UInt8], ContentError>, Never>?>
+
+  init(_ continuation: CheckedContinuation<Result<[UInt8], ContentError>, Never>) {
+    self.continuation = Mutex(continuation)
+  }
+
+  func answer(_ token: UInt, file descriptor: Int32, offset: Int64, count: Int, keepsPages: Bool) {
+    let bytes = [UInt8](unsafeUninitializedCapacity: count) { buffer, filled in
+      filled = max(0, pread(descriptor, buffer.baseAddress, count, off_t(offset)))
+    }
+    resume(.success(bytes))
+  }
+  func answer(_ token: UInt, bytes: UnsafeRawBufferPointer) { resume(.success(Array(bytes))) }
+  func answer(_ token: UInt, error: ContentError) { resume(.failure(error)) }
+
+  private func resume(_ result: Result<[UInt8], ContentError>) {
+    continuation.withLock { $0.take() }?.resume(returning: result)
+  }
+}
+
+extension LazyBlob {
+  func bytes(_ range: Range<Int64>) async -> Result<[UInt8], ContentError> {
+    await withCheckedContinuation { continuation in
+      read(range, caller: nil, reply: ReadReply(responder: AnswerResponder(continuation), token: 0))
+    }
+  }
+
+  func failure(_ range: Range<Int64>) async -> ContentError.Code? {
+    if case .failure(let error) = await bytes(range) { error.code } else { nil }
+  }
+}
