@@ -27,6 +27,8 @@ package final class BlobStore: Sendable {
   let metrics: Metrics
   /// Hashes, which takes a core for seconds: apart from the disk's threads, so that an open does not wait behind it.
   let hashing = BlockingExecutor(label: "weightfs.hash", threads: 2)
+  /// Hashes blobs that a reader waits for as a whole, so that none waits behind a large one.
+  let hashingSmall = BlockingExecutor(label: "weightfs.hash.small", threads: 1)
   /// Hashes files that weightfs did not write: nobody who fetches waits behind them.
   let foreign = BlockingExecutor(label: "weightfs.check", threads: 1)
   /// Holds chunks against lists: a reader waits for each.
@@ -60,6 +62,8 @@ package final class BlobStore: Sendable {
     /// Files of layouts and stores whose bytes were found wrong.
     var badFiles: Set<FileIdentity> = []
     var recordings: [Digest: Recording] = [:]
+    /// Lists that could not be had, and until when they are not asked for.
+    var missingLists: [Digest: ContinuousClock.Instant] = [:]
     weak var delegate: (any BlobStoreDelegate)?
   }
 
@@ -128,21 +132,39 @@ package final class BlobStore: Sendable {
       }
     }
     if let source { blob.addSource(source) }
-    if blob.isPartial, let list = await chunkList(descriptor, source) { blob.adopt(list) }
+    await findList(for: blob, descriptor, source)
     await blob.prepareProfile()
     blob.checkForeign()
     blob.verifyIfWhole()
     return blob
   }
 
-  /// A list that the blob's chunks can be held against: of an earlier verification, or named by the manifest.
-  private func chunkList(_ descriptor: Descriptor, _ source: (any Repository)?) async -> ChunkList? {
+  /// Looks for a list that the blob's chunks can be held against: of an earlier verification, or named by the manifest.
+  private func findList(for blob: LazyBlob, _ descriptor: Descriptor, _ source: (any Repository)?) async {
     let named = Self.namedList(descriptor)
-    let known: ChunkList? = try? await local.executor.run { () throws(ContentError) in
-      self.lists.read(descriptor) ?? named.flatMap { self.lists.read(descriptor, list: $0.digest) }
+    guard blob.needsList(named?.digest) else { return }
+    let own = await local.executor.ask { self.lists.read(descriptor) }
+    if let own { return blob.adopt(own, named: nil, isOwn: true) }
+    guard let named else { return blob.adopt(nil, named: nil, isOwn: false) }
+    var list = await local.executor.ask { self.lists.read(descriptor, list: named.digest) }
+    let now = ContinuousClock.now
+    if list == nil, state.withLock({ $0.missingLists[named.digest].map { $0 < now } ?? true }) {
+      list = await fetchList(named, of: descriptor, source)
+      let until: ContinuousClock.Instant? = list == nil ? now + Self.missingListMemory : nil
+      state.withLock { $0.missingLists[named.digest] = until }
     }
-    if let known { return known }
-    guard let named, let source else { return nil }
+    blob.adopt(list, named: named.digest, isOwn: false)
+  }
+
+  // A registry that has lost a list, or is not there, is not asked at each open.
+  private static let missingListMemory: Duration = .seconds(60)
+
+  private func fetchList(
+    _ named: Descriptor,
+    of descriptor: Descriptor,
+    _ source: (any Repository)?
+  ) async -> ChunkList? {
+    guard let source else { return nil }
     do throws(ContentError) {
       let bytes = try await source.verifiedBytes(of: named, limit: Self.longestList)
       guard let size = Self.chunkSize(descriptor),

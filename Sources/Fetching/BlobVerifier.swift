@@ -24,12 +24,16 @@ final class BlobVerifier: Sendable {
     var isRunning = false
     /// Something arrived while it ran.
     var isAsked = false
+    /// Bytes that were hashed were thrown away since: the front is to be hashed anew.
+    var mustRestart = false
   }
 
   /// What a run came to.
   enum Outcome {
     /// Bytes are missing still.
     case incomplete
+    /// Others should have their turn before it goes on.
+    case more
     case finished(Digest)
     case failed(ContentError)
   }
@@ -43,6 +47,8 @@ final class BlobVerifier: Sendable {
   private static let backlog = 8
   // Bytes that go to the disk together.
   private static let writebackChunks = 16
+  // Chunks that are hashed before others have a turn.
+  private static let turn = 64
   // Pieces that stay in a core's cache between the copy and the hash.
   private static let piece = 256 << 10
 
@@ -98,10 +104,12 @@ final class BlobVerifier: Sendable {
     defer { buffer.deallocate() }
     while true {
       do throws(Errno) {
-        if let digest = try hashFront(buffer, mayHash, isHurried, progress) {
+        var budget = Self.turn
+        if let digest = try hashFront(buffer, mayHash, isHurried, progress, &budget) {
           state.withLock { $0.isRunning = false }
           return .finished(digest)
         }
+        if budget == 0 { return .more }
         if !isHurried() { try recordScattered(buffer, mayHash, progress) }
       } catch {
         // What was hashed is lost with the error: the next run begins at the front.
@@ -122,17 +130,26 @@ final class BlobVerifier: Sendable {
     _ buffer: UnsafeMutableRawBufferPointer,
     _ mayHash: (Int) -> Bool,
     _ isHurried: () -> Bool,
-    _ progress: () -> Void
+    _ progress: () -> Void,
+    _ budget: inout Int
   ) throws(Errno) -> Digest? {
     if let digest = state.withLock({ $0.digest }) { return digest }
-    var chunk = state.withLock { $0.front }
     guard var whole = state.withLock({ $0.whole.take() }) else { return nil }
-    while chunk < chunkCount, blob.contains(chunk: chunk), mayHash(chunk) {
+    var chunk = state.withLock { state in
+      if state.mustRestart {
+        state.front = 0
+        whole.reset()
+      }
+      state.mustRestart = false
+      return state.front
+    }
+    while budget > 0, chunk < chunkCount, blob.contains(chunk: chunk), mayHash(chunk) {
       let isBehind =
         isHurried() || (chunk + Self.backlog < chunkCount && blob.contains(chunk: chunk + Self.backlog))
       let isKnown = state.withLock { $0.isKnown[chunk] }
       try hash(chunk, buffer, into: &whole, withChunkDigest: !isKnown && !isBehind)
       chunk += 1
+      budget -= 1
       if chunk.isMultiple(of: Self.writebackChunks) {
         let last = BlockMap.bytes(ofChunk: chunk - 1, size: size)
         blob.startWriteback(
@@ -142,9 +159,16 @@ final class BlobVerifier: Sendable {
       progress()
     }
     let digest = chunk == chunkCount ? whole.finish() : nil
+    if chunk == chunkCount { budget = max(budget, 1) }
     put(whole, at: chunk)
-    if let digest { state.withLock { $0.digest = digest } }
-    return digest
+    return state.withLock { state in
+      guard let digest, !state.mustRestart else {
+        if state.mustRestart { state.isAsked = true }
+        return nil
+      }
+      state.digest = digest
+      return digest
+    }
   }
 
   /// Adds a chunk to the whole digest, and computes its own where that is wanted.
@@ -193,11 +217,8 @@ final class BlobVerifier: Sendable {
         state.withLock { $0.scattered.formUnion(chunks[index...]) }
         return
       }
-      if let known = try blob.digest(ofChunk: chunk) {
-        note(known, of: chunk)
-      } else {
-        try computeDigest(of: chunk, buffer)
-      }
+      // One that an earlier run recorded does for the next reboot; for the list that is kept it is computed again.
+      if try blob.digest(ofChunk: chunk) == nil { try computeDigest(of: chunk, buffer) }
       progress()
     }
   }
@@ -238,6 +259,7 @@ final class BlobVerifier: Sendable {
   func forget(_ chunks: Range<Int>) {
     state.withLock { state in
       for chunk in chunks { state.isKnown[chunk] = false }
+      if chunks.lowerBound < state.front || state.whole == nil { state.mustRestart = true }
     }
   }
 }

@@ -27,6 +27,8 @@ package struct FetchTable: Sendable {
     var blocks: [Range<Int>]
     /// Its request was sent; before that others may take blocks from it.
     var isStarted = false
+    /// It is about to end: it is not cut any more.
+    var isEnding = false
   }
 
   /// In the order in which they came.
@@ -41,6 +43,23 @@ package struct FetchTable: Sendable {
 
   /// Whether a request waits for its turn.
   package var hasWaitingFlights: Bool { flights.values.contains { !$0.isStarted } }
+
+  /// Whether some of these blocks are to be brought by a request that was not sent yet.
+  ///
+  /// - Parameter blocks: in order.
+  /// - Returns: true if so.
+  package func isWaiting(_ blocks: Range<Int>) -> Bool {
+    flights.values.contains { flight in !flight.isStarted && flight.blocks.contains { $0.overlaps(blocks) } }
+  }
+
+  /// Takes blocks out of every flight that was started: they came, were thrown away, and are asked for anew.
+  ///
+  /// - Parameter blocks: that no flight has a claim on.
+  package mutating func relinquish(_ blocks: Range<Int>) {
+    for (identifier, flight) in flights where flight.isStarted {
+      flights[identifier]?.blocks = flight.blocks.flatMap { Self.subtract(blocks, from: $0) }
+    }
+  }
 
   /// Whether a request was sent.
   package var hasStartedFlights: Bool { flights.values.contains { $0.isStarted } }
@@ -195,11 +214,20 @@ package struct FetchTable: Sendable {
   ///   - block: the first that it does not bring any more.
   /// - Returns: what it is relieved of.
   package mutating func truncate(_ flight: UInt64, at block: Int) -> [Range<Int>] {
-    guard let blocks = flights[flight]?.blocks else { return [] }
+    guard let blocks = flights[flight]?.blocks, flights[flight]?.isEnding == false else { return [] }
     flights[flight]?.blocks = blocks.compactMap { run in
       run.lowerBound < block ? run.lowerBound..<min(run.upperBound, block) : nil
     }
     return blocks.compactMap { $0.upperBound > block ? max($0.lowerBound, block)..<$0.upperBound : nil }
+  }
+
+  /// Notes that a flight is about to end, so that nobody takes blocks from it whose claims it gives back.
+  ///
+  /// - Parameter flight: its identifier.
+  /// - Returns: every run that it was to bring.
+  package mutating func prepareToEnd(_ flight: UInt64) -> [Range<Int>] {
+    flights[flight]?.isEnding = true
+    return flights[flight]?.blocks ?? []
   }
 
   /// Ends a flight.

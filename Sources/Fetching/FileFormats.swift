@@ -62,7 +62,12 @@ package struct FileFormats: Sendable {
       return (tensor.map { .init(shifted($0.range), isWhole: false) }, ReadWindow.first)
     case .needs(_, let likely) where offset - start < likely:
       return (.init(shifted(0..<likely), isWhole: true), first)
-    case .unread, .needs, .none:
+    case .needs(_, let likely):
+      // Faster than its header is read: until it is known where that ends, not much farther.
+      let step = (offset - start - likely) / ReadWindow.first
+      let from = likely + step * ReadWindow.first
+      return (.init(shifted(from..<from + ReadWindow.first), isWhole: false), first)
+    case .unread, .none:
       // A whole blob is no region: there is nothing behind it.
       let isWhole = file.range == 0..<blobSize
       return (isWhole ? nil : .init(file.range, isWhole: false), first)

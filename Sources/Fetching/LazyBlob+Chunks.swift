@@ -13,17 +13,50 @@ extension LazyBlob {
 
   /// Uses a list from now on, unless one is used already.
   ///
-  /// - Parameter list: trusted, of this blob.
-  func adopt(_ list: ChunkList) {
+  /// A list that a manifest names is that manifest's word alone: once the blob was opened by way of another, which names
+  /// another or none, it is used for nobody, as it may be made to fit wrong bytes.
+  ///
+  /// - Parameters:
+  ///   - list: trusted, of this blob; nil where there is none.
+  ///   - named: the digest that the manifest has for it; nil where it names none.
+  ///   - isOwn: it is of an earlier verification.
+  func adopt(_ list: ChunkList?, named: Digest?, isOwn: Bool) {
+    let isDropped = state.withLock { state in
+      guard case .partial = state.phase, !state.usesOwnList else { return false }
+      if let list, isOwn {
+        state.usesOwnList = true
+        if state.chunks?.list != list { state.chunks = TrustedChunks(list) }
+        return false
+      }
+      state.namedLists.insert(named)
+      if state.namedLists.count > 1 {
+        defer { state.chunks = nil }
+        // Who waits for a verified part waits for the whole from now on, if the policy wants it.
+        if !servesUnverified { state.wantsWhole = true }
+        return state.chunks != nil
+      }
+      if let list, state.chunks == nil { state.chunks = TrustedChunks(list) }
+      return false
+    }
+    if isDropped {
+      answerReady()
+      verify()
+      fill()
+    }
+  }
+
+  /// Whether a list is still to be looked for.
+  func needsList(_ named: Digest?) -> Bool {
     state.withLock { state in
-      if state.chunks == nil, case .partial = state.phase { state.chunks = TrustedChunks(list) }
+      guard case .partial = state.phase, !state.usesOwnList else { return false }
+      return state.chunks == nil || !state.namedLists.contains(named)
     }
   }
 
   /// Whether the bytes of a range may be served.
   func isReady(_ range: Range<Int64>, _ blob: PartialBlob, _ state: borrowing State) -> Bool {
     if let chunks = state.chunks { return chunks.covers(range) }
-    return blob.contains(range)
+    return servesUnverified && blob.contains(range)
   }
 
   /// Whole chunks around a range where a list is used, else the range.
@@ -39,6 +72,24 @@ extension LazyBlob {
     }
     guard let blob else { return }
     for chunk in chunks { store.chunking.start { self.check(chunk, blob) } }
+  }
+
+  /// Looks at a whole blob chunk by chunk, so that what readers wait for comes in between.
+  func checkInBulk(from offset: Int64) {
+    let next: (chunk: Int, end: Int64, blob: PartialBlob)? = state.withLock { state in
+      guard case .partial(let blob, _) = state.phase, let list = state.chunks?.list else { return nil }
+      var position = offset
+      while position < descriptor.size {
+        let end = min(position + list.chunkSize, descriptor.size)
+        let found = state.chunks?.takeUnchecked(in: position..<end) { blob.contains($0) } ?? []
+        if let chunk = found.first { return (chunk, end, blob) }
+        position = end
+      }
+      return nil
+    }
+    guard let next else { return }
+    check(next.chunk, next.blob)
+    store.chunking.start { self.checkInBulk(from: next.end) }
   }
 
   private func check(_ chunk: Int, _ blob: PartialBlob) {
@@ -106,6 +157,8 @@ extension LazyBlob {
     )
     if verdict == .retry, isDropped {
       start(range, need: range, .demand, wantsNewConnection: true)
+      // It may have come again by another way in the meantime.
+      checkChunks(in: range)
       return
     }
     let error = wrongChunk(chunk, host)

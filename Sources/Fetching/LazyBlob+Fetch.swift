@@ -65,7 +65,31 @@ extension LazyBlob {
     checkForeign()
     verify()
     fill()
+    failIfNothingComes()
     store.releaseIfIdle(self)
+  }
+
+  /// Fails who waits for a whole of which nothing more can be asked for.
+  private func failIfNothingComes() {
+    let error: ContentError? = state.withLock { state in
+      guard case .partial(let blob, _) = state.phase, !blob.isComplete, state.controls.isEmpty else {
+        return nil
+      }
+      if state.sources.isEmpty { return sourceless }
+      let refused = state.chunks?.firstRefused(in: 0..<descriptor.size, now: .now)
+      return refused.map { wrongChunk($0, state.sources.first?.origin) }
+    }
+    if let error { failWhole(with: error) }
+  }
+
+  private var sourceless: ContentError {
+    ContentError(
+      store.isOffline ? .offline : .notFound,
+      "\(descriptor.digest)",
+      store.isOffline
+        ? "is not in the local registry, and the mount is offline" : "is not in the local registry",
+      advice: store.isOffline ? "Pull it while there is a network" : nil
+    )
   }
 
   /// Starts the next parts of what nobody waits for, as many as the link takes and one more.
@@ -85,19 +109,24 @@ extension LazyBlob {
     _ part: Int
   ) -> (blocks: Range<Int>, purpose: Purpose)? {
     guard case .partial(let blob, _) = state.phase, !state.isFillPaused, let source = state.sources.first,
-      source.servesRanges || !state.table.hasStartedFlights
+      !isStreaming(state, source)
     else { return nil }
-    while let first = state.profile.first {
+    while state.profileIndex < state.profile.count {
+      let first = state.profile[state.profileIndex]
       guard state.table.flightCount(from: .profile) < appetite else { return nil }
-      let runs = state.table.uncovered(blob.missing(in: first))
+      let runs = state.table.uncovered(permitted(blob.missing(in: first), state))
       guard let run = runs.first else {
-        state.profile.removeFirst()
+        state.profileIndex += 1
         continue
       }
       return (run.lowerBound..<min(run.upperBound, run.lowerBound + part), .profile)
     }
     guard state.wantsWhole || store.policy.fill == .background else { return nil }
-    let purpose: Purpose = state.wantsWhole ? .window : .background
+    // A reader who may only see verified bytes waits for all of them.
+    let isRead = state.table.waiters.contains {
+      $0.range == nil && state.pending[$0.identifier]?.isReader ?? false
+    }
+    let purpose: Purpose = isRead ? .demand : state.wantsWhole ? .window : .background
     guard state.table.flightCount(from: purpose) < appetite else { return nil }
     let now = ContinuousClock.now
     var position = 0
@@ -151,8 +180,16 @@ extension LazyBlob {
           store.scheduler.promote(identifier, to: .demand)
         }
       }
-      if !isCut { return }
+      guard isCut else { return }
+      // Others may have waited for what the cut one does not bring any more.
+      restart()
     }
+  }
+
+  /// Whether a source sends everything in one stream, which passes by everybody.
+  private func isStreaming(_ state: State, _ source: (any Repository)?) -> Bool {
+    if state.controls.values.contains(where: { $0.isWidened }) { return true }
+    return !(source?.servesRanges ?? true) && state.table.hasStartedFlights
   }
 
   private func makePlan(
@@ -167,6 +204,8 @@ extension LazyBlob {
     var plan = Plan(blob: blob)
     let size = descriptor.size
     let blocks = BlockMap.blocks(touching: aligned(range, state), size: size)
+    // What came wrong is still on the list of who brought it.
+    if wantsNewConnection { state.table.relinquish(blocks) }
     let needed = need.map { BlockMap.blocks(touching: aligned($0, state), size: size) } ?? 0..<0
     let missing = permitted(blob.missing(in: blocks), state)
     let lacking = missing.compactMap { run in
@@ -187,10 +226,13 @@ extension LazyBlob {
         state.controls[identifier]?.promote(to: .demand)
       }
     }
-    // A source without ranges sends everything in one stream, which passes by everybody.
-    let isStreaming = !(state.sources.first?.servesRanges ?? true) && state.table.hasStartedFlights
-    if !isStreaming {
-      for run in state.table.take(missing, for: purpose) {
+    if wantsNewConnection || !isStreaming(state, state.sources.first) {
+      // A reader's bytes stand at the start of a request.
+      let runs = state.table.take(missing, for: purpose).flatMap { run in
+        run.lowerBound < needed.lowerBound && needed.lowerBound < run.upperBound
+          ? [run.lowerBound..<needed.lowerBound, needed.lowerBound..<run.upperBound] : [run]
+      }
+      for run in runs {
         for first in stride(from: run.lowerBound, to: run.upperBound, by: part) {
           let piece = first..<min(first + part, run.upperBound)
           let isNeeded = piece.overlaps(needed)
@@ -274,7 +316,7 @@ extension LazyBlob {
       // Another process may be fetching the same blocks: theirs are waited for, and taken over if they fail.
       while true {
         let before = blob.presentBytes
-        let claimed: [Range<Int>]?
+        let claimed: (missing: [Range<Int>], end: Int)?
         do throws(Errno) {
           claimed = try blob.claim(blocks)
         } catch {
@@ -285,7 +327,12 @@ extension LazyBlob {
           arrived(blocks)
         }
         if let claimed {
-          for run in claimed { try await bring(run, flight, blob) }
+          // The rest is another process's: who wants it asks for it anew.
+          if claimed.end < blocks.upperBound {
+            _ = state.withLock { $0.table.truncate(flight.identifier, at: claimed.end) }
+            restart()
+          }
+          for run in claimed.missing { try await bring(run, flight, blob) }
           break
         }
         if blob.missing(in: blocks).isEmpty { break }
@@ -303,26 +350,18 @@ extension LazyBlob {
   }
 
   private func bring(_ run: Range<Int>, _ flight: Flight, _ blob: PartialBlob) async throws(ContentError) {
-    // It may have been cut before it came to this run.
-    guard let bound = state.withLock({ $0.table.blocks(of: flight.identifier).last?.upperBound }),
-      bound > run.lowerBound
-    else { return }
-    let run = run.lowerBound..<min(run.upperBound, bound)
-    let range = BlockMap.bytes(of: run, size: descriptor.size)
     var sources = state.withLock { $0.sources }
-    guard !sources.isEmpty else {
-      throw ContentError(
-        store.isOffline ? .offline : .notFound,
-        "\(descriptor.digest)",
-        store.isOffline
-          ? "is not in the local registry, and the mount is offline" : "is not in the local registry",
-        advice: store.isOffline ? "Pull it while there is a network" : nil
-      )
-    }
+    guard !sources.isEmpty else { throw sourceless }
     // What came wrong from the first is asked of the next.
     if flight.control.wantsNewConnection { sources.append(sources.removeFirst()) }
     var last: ContentError?
     for source in sources {
+      // It may have been cut before it came to this run, or to this source.
+      guard let bound = state.withLock({ $0.table.blocks(of: flight.identifier).last?.upperBound }),
+        bound > run.lowerBound
+      else { return }
+      let run = run.lowerBound..<min(run.upperBound, bound)
+      let range = BlockMap.bytes(of: run, size: descriptor.size)
       flight.control.begin(range)
       let sink = FlightSink(
         blob: self,
@@ -343,6 +382,7 @@ extension LazyBlob {
           "the bytes \(range) did not all come"
         )
       } catch {
+        if flight.control.isAtEnd { return }
         last = error
         if error.code == .cancelled || error.code == .disk { break }
       }
@@ -352,7 +392,7 @@ extension LazyBlob {
 
   private func end(_ flight: Flight, _ blob: PartialBlob, _ error: ContentError?) {
     // Claims go before the table lets go: another flight must not claim what this one is about to release.
-    let runs = state.withLock { $0.table.blocks(of: flight.identifier) }
+    let runs = state.withLock { $0.table.prepareToEnd(flight.identifier) }
     for run in runs { blob.release(run) }
     state.withLock { state in
       _ = state.table.end(flight.identifier)
@@ -397,81 +437,5 @@ extension LazyBlob {
     let chunks = (blocks.lowerBound / blocksOfChunk)...((blocks.upperBound - 1) / blocksOfChunk)
     let whole = chunks.filter { blob.contains(chunk: $0) }
     if !whole.isEmpty { verify(whole) }
-  }
-
-  /// A source that knows no ranges sends the blob from its start: takes every block that nobody else brings.
-  func widen(_ flight: UInt64, _ purpose: Purpose, _ blob: PartialBlob) {
-    let blocks = BlockMap.blockCount(size: descriptor.size)
-    let runs = state.withLock { state in
-      // The stream comes from the start: whatever waits for its turn is better served by it.
-      state.table.takeWaiting(blob.missing(in: 0..<blocks))
-    }
-    for run in runs { widen(flight, purpose, blob, run) }
-  }
-
-  /// Takes a run, or the parts of it that no other process fetches.
-  private func widen(_ flight: UInt64, _ purpose: Purpose, _ blob: PartialBlob, _ run: Range<Int>) {
-    let isFree = state.withLock { state in
-      let isFree = state.table.uncovered([run]) == [run]
-      if isFree { state.table.begin(flight, purpose, run) }
-      return isFree
-    }
-    guard isFree else { return }
-    guard (try? blob.claim(run)) == nil else { return }
-    state.withLock { $0.table.giveBack(run, of: flight) }
-    guard run.count > 1 else { return }
-    let middle = run.lowerBound + run.count / 2
-    widen(flight, purpose, blob, run.lowerBound..<middle)
-    widen(flight, purpose, blob, middle..<run.upperBound)
-  }
-
-  /// Whether a flight that was widened should go on: somebody waits for bytes, or the blob is to be filled.
-  func wantsMore(_ blob: PartialBlob) -> Bool {
-    guard !blob.isComplete else { return false }
-    return state.withLock { state in
-      if state.wantsWhole || store.policy.fill == .background { return true }
-      return state.table.waiters.contains { waiter in waiter.range.map { !blob.contains($0) } ?? true }
-    }
-  }
-}
-
-/// Takes the bytes of one flight.
-private struct FlightSink: BlobSink {
-  let blob: LazyBlob
-  let partial: PartialBlob
-  let flight: UInt64
-  let control: FlightControl
-  let link: String
-
-  var canWait: Bool { control.purpose.canWait }
-  var wantsNewConnection: Bool { control.wantsNewConnection }
-
-  func note(_ signal: TransferSignal) {
-    switch signal {
-    case .firstByte(let time): blob.store.scheduler.firstByte(after: time, from: link)
-    case .throttled: blob.store.scheduler.throttled(link)
-    }
-  }
-
-  func receive(_ bytes: UnsafeRawBufferPointer, at offset: Int64) -> Bool {
-    var count = bytes.count
-    switch control.judge(offset, bytes.count) {
-    case .take(let some): count = some
-    case .widen: blob.widen(flight, control.purpose, partial)
-    }
-    blob.noteProgress()
-    blob.store.scheduler.received(bytes.count, from: link)
-    do throws(Errno) {
-      let finished = try partial.write(UnsafeRawBufferPointer(rebasing: bytes[..<count]), at: offset)
-      for run in finished { blob.arrived(run) }
-    } catch {
-      control.fail(ContentError(.disk, "\(partial.path)", "\(error)", isDiskFull: error == .noSpace))
-      return false
-    }
-    // Cut, or all there: the rest of the response is nobody's.
-    if count < bytes.count { return false }
-    guard control.isWidened, !blob.wantsMore(partial) else { return true }
-    control.decline()
-    return false
   }
 }

@@ -39,9 +39,10 @@ extension LazyBlob {
     let waiting: [(ReadReplyBox, Range<Int64>)] = state.withLock { state in
       guard case .partial(let blob, _) = state.phase else { return [] }
       let lost = runs.flatMap { blob.missing(in: $0) }
+      let chunks = state.chunks
       let waiters = state.table.takeReady { waiter in
         guard let range = waiter.range, Int64(range.count) <= Self.limit else { return false }
-        let blocks = BlockMap.blocks(touching: range, size: descriptor.size)
+        let blocks = BlockMap.blocks(touching: chunks?.aligned(range) ?? range, size: descriptor.size)
         return lost.contains { $0.overlaps(blocks) }
       }
       return waiters.compactMap { state.pending.removeValue(forKey: $0.identifier) }.map {

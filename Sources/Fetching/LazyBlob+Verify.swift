@@ -17,13 +17,22 @@ extension LazyBlob {
     guard verifier.request(chunks) else { return }
     state.withLock { $0.isVerifying = true }
     store.keep(self)
-    store.hashing.start {
+    hash(blob, verifier)
+  }
+
+  /// Hashes for a while, and again when others had their turn.
+  private func hash(_ blob: PartialBlob, _ verifier: BlobVerifier) {
+    let executor = descriptor.size <= store.policy.smallBlob ? store.hashingSmall : store.hashing
+    executor.start {
       let outcome = verifier.run(
         { self.mayHash($0) },
         isHurried: { self.isHurried },
         { self.noteProgress() }
       )
       switch outcome {
+      case .more:
+        self.hash(blob, verifier)
+        return
       case .incomplete: break
       case .failed(let error): self.failWhole(with: error)
       case .finished(let actual):
@@ -72,7 +81,7 @@ extension LazyBlob {
   /// Hashes a blob whose bytes are all there, as an earlier process left them.
   func verifyIfWhole() {
     guard case .partial(let blob, _) = state.withLock({ $0.phase }), blob.isComplete else { return }
-    checkChunks(in: 0..<descriptor.size)
+    store.chunking.start { self.checkInBulk(from: 0) }
     verify()
   }
 

@@ -32,6 +32,8 @@ package final class LazyBlob: Sendable {
     var since: ContinuousClock.Instant
     /// The thread that reads, where its end should end the wait.
     var caller: Int32?
+    /// Somebody reads, in place of fetching ahead.
+    var isReader: Bool
   }
 
   struct State {
@@ -42,9 +44,15 @@ package final class LazyBlob: Sendable {
     var formats: FileFormats
     /// A trusted list; with it each byte is verified before it is served.
     var chunks: TrustedChunks?
+    /// The list is weightfs' own, of an earlier verification.
+    var usesOwnList = false
+    /// The lists that manifests name for it; nil for one that names none.
+    var namedLists: Set<Digest?> = []
     var controls: [UInt64: FlightControl] = [:]
-    /// What an earlier start read, in its order, as far as it was not looked at yet.
+    /// What an earlier start read, in its order.
     var profile: [Range<Int>] = []
+    /// Up to here it was asked for.
+    var profileIndex = 0
     var recording: Recording?
     var hasLookedForProfile = false
     var sources: [any Repository] = []
@@ -140,8 +148,12 @@ package final class LazyBlob: Sendable {
 
   /// Whether bytes may be served before all of them are verified: unverified by policy, or verified by themselves.
   func servesPartial(_ state: borrowing State) -> Bool {
-    if state.chunks != nil { return true }
-    return store.policy.verify == .deferred && descriptor.size > store.policy.smallBlob
+    state.chunks != nil || servesUnverified
+  }
+
+  /// Whether bytes may be served that nothing vouches for yet.
+  var servesUnverified: Bool {
+    store.policy.verify == .deferred && descriptor.size > store.policy.smallBlob
       && !isMixed.load(ordering: .relaxed)
   }
 
@@ -200,7 +212,7 @@ package final class LazyBlob: Sendable {
     case nil: break
     }
     let isByParts = mayServePartial
-    enqueue(reply, range, caller: caller, isForWhole: !isByParts)
+    enqueue(reply, range, caller: caller, isForWhole: !isByParts, isReader: true)
     // What arrived between the look and the queue has no other moment to be noticed.
     answerReady()
     checkChunks(in: range)
@@ -210,18 +222,40 @@ package final class LazyBlob: Sendable {
   }
 
   /// Lets somebody wait, for a range or until the whole is verified, under watch.
-  func enqueue(_ reply: consuming ReadReply, _ range: Range<Int64>, caller: Int32?, isForWhole: Bool) {
+  func enqueue(
+    _ reply: consuming ReadReply,
+    _ range: Range<Int64>,
+    caller: Int32?,
+    isForWhole: Bool,
+    isReader: Bool = false
+  ) {
     let box = ReadReplyBox(reply)
     state.withLock { state in
       let identifier = state.nextIdentifier
       state.nextIdentifier += 1
       let now = ContinuousClock.now
-      state.pending[identifier] = Pending(reply: box, range: range, since: now, caller: caller)
+      state.pending[identifier] = Pending(
+        reply: box,
+        range: range,
+        since: now,
+        caller: caller,
+        isReader: isReader
+      )
       state.table.enqueue(.init(identifier: identifier, range: isForWhole ? nil : range))
       if isForWhole { state.wantsWhole = true }
       state.isFillPaused = false
     }
+    if isForWhole { promoteAll(to: isReader ? .demand : .window) }
     startWatch()
+  }
+
+  /// Makes everything under way more urgent: somebody waits for all of it.
+  private func promoteAll(to purpose: FlightQueue.Purpose) {
+    let flights = state.withLock { state in
+      for control in state.controls.values { control.promote(to: purpose) }
+      return Array(state.controls.keys)
+    }
+    for flight in flights { store.scheduler.promote(flight, to: purpose) }
   }
 
   /// Answers everyone whose bytes are there.
@@ -294,9 +328,10 @@ package final class LazyBlob: Sendable {
     let failed: [Pending] = state.withLock { state in
       guard case .partial(let blob, _) = state.phase else { return [] }
       let lost = evenIfPresent ? runs : runs.flatMap { blob.missing(in: $0) }
+      let chunks = state.chunks
       let waiters = state.table.takeReady { waiter in
         guard let range = waiter.range else { return !evenIfPresent }
-        let blocks = BlockMap.blocks(touching: range, size: descriptor.size)
+        let blocks = BlockMap.blocks(touching: chunks?.aligned(range) ?? range, size: descriptor.size)
         return lost.contains { $0.overlaps(blocks) }
       }
       return waiters.compactMap { state.pending.removeValue(forKey: $0.identifier) }
@@ -351,7 +386,7 @@ package final class LazyBlob: Sendable {
       Set(state.pending.values.filter { now - $0.since > .milliseconds(200) }.compactMap(\.caller))
     }
     // Who waits for a turn waits for others' bytes: that is progress too.
-    let turn = state.withLock { $0.table.hasWaitingFlights } ? store.scheduler.lastProgress(of: link) : nil
+    let turn = store.scheduler.lastProgress(of: link)
     let dying = callers.filter { $0 > 0 && CallerState.isBeingKilled($0) }
     let (late, killed, isOver): ([Pending], [Pending], Bool) = state.withLock { state in
       var late: [Pending] = []
@@ -359,8 +394,13 @@ package final class LazyBlob: Sendable {
       for (identifier, pending) in state.pending {
         if let caller = pending.caller, dying.contains(caller) {
           killed.append(pending)
-        } else if now - max(pending.since, state.lastProgress, turn ?? pending.since) > deadline,
-          !state.isVerifying
+        } else if now
+          - max(
+            pending.since,
+            state.lastProgress,
+            waitsForTurn(pending, state) ? turn ?? pending.since : pending.since
+          )
+          > deadline, !state.isVerifying
         {
           late.append(pending)
         } else {
@@ -379,6 +419,12 @@ package final class LazyBlob: Sendable {
     let origin = state.withLock { $0.sources.first?.origin }
     for pending in late { pending.reply.fail(timeout(origin)) }
     return !isOver
+  }
+
+  /// Whether what somebody waits for is to be brought by a request that was not sent yet.
+  private func waitsForTurn(_ pending: Pending, _ state: borrowing State) -> Bool {
+    let range = pending.range.isEmpty ? 0..<descriptor.size : aligned(pending.range, state)
+    return state.table.isWaiting(BlockMap.blocks(touching: range, size: descriptor.size))
   }
 
   private func timeout(_ origin: String?) -> ContentError {

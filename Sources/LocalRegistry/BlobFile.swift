@@ -99,6 +99,13 @@ package struct FileIdentity: Sendable, Hashable {
     self.init(status)
   }
 
+  /// How many names an open file has.
+  static func linkCount(of descriptor: FileDescriptor) throws(Errno) -> Int {
+    var status = stat()
+    guard fstat(descriptor.rawValue, &status) == 0 else { throw Errno(rawValue: errno) }
+    return Int(status.st_nlink)
+  }
+
   /// Asks the file system, following symbolic links.
   ///
   /// - Parameter path: of a file or folder.

@@ -10,10 +10,11 @@ import SystemPackage
 ///     0   8  "WFSCHNK1"
 ///     8   8  bytes of the blob, little endian
 ///     16  8  bytes of a chunk
-///     24  32 a chunk: its SHA-256
+///     24  32 the SHA-256 of what follows
+///     56  32 a chunk: its SHA-256
 package struct ChunkListStore: Sendable {
   private static let magic = Array("WFSCHNK1".utf8)
-  private static let headerSize = 24
+  private static let headerSize = 56
   private let root: RegistryRoot
 
   /// The lists of a root.
@@ -34,7 +35,7 @@ package struct ChunkListStore: Sendable {
       bytes.starts(with: Self.magic), Self.number(bytes[8..<16]) == blob.size
     else { return nil }
     let content = Array(bytes[Self.headerSize...])
-    // What a manifest names is checked again: it was fetched from elsewhere.
+    guard Verification.digest(of: content).bytes == Array(bytes[24..<56]) else { return nil }
     if let list, Verification.digest(of: content, list.algorithm) != list { return nil }
     return ChunkList(content, blobSize: blob.size, chunkSize: Self.number(bytes[16..<24]))
   }
@@ -48,7 +49,9 @@ package struct ChunkListStore: Sendable {
   /// - Throws: `ContentError`.
   package func write(_ chunks: ChunkList, of blob: Digest, list: Digest? = nil) throws(ContentError) {
     func littleEndian(_ value: Int64) -> [UInt8] { withUnsafeBytes(of: value.littleEndian) { Array($0) } }
-    let header = Self.magic + littleEndian(chunks.blobSize) + littleEndian(chunks.chunkSize)
+    let header =
+      Self.magic + littleEndian(chunks.blobSize) + littleEndian(chunks.chunkSize)
+      + Verification.digest(of: chunks.bytes).bytes
     try Disk.replace(
       path(blob, list),
       with: header + chunks.bytes,

@@ -34,6 +34,20 @@ final class FileLock: Sendable {
 enum RangeLock {
   // <fcntl.h> shows it only with _GNU_SOURCE.
   private static let setLock: Int32 = 37
+  private static let setLockAndWait: Int32 = 38
+  private static let getLock: Int32 = 36
+
+  /// Takes a lock that others may have too, waiting for who has it alone; an own lock becomes a shared one.
+  static func share(_ descriptor: FileDescriptor, _ range: Range<Int>) throws(Errno) {
+    try set(descriptor, range, type: F_RDLCK, setLockAndWait)
+  }
+
+  /// The first byte of a range that somebody else has a lock on.
+  static func firstConflict(_ descriptor: FileDescriptor, _ range: Range<Int>) throws(Errno) -> Int? {
+    var lock = lock(range, type: F_WRLCK)
+    guard fcntl(descriptor.rawValue, getLock, &lock) == 0 else { throw Errno(rawValue: errno) }
+    return lock.l_type == Int16(F_UNLCK) ? nil : max(range.lowerBound, Int(lock.l_start))
+  }
 
   /// Takes the lock if nobody else has any of it.
   static func tryLock(_ descriptor: FileDescriptor, _ range: Range<Int>) throws(Errno) -> Bool {
@@ -50,13 +64,23 @@ enum RangeLock {
     try? set(descriptor, range, type: F_UNLCK)
   }
 
-  private static func set(_ descriptor: FileDescriptor, _ range: Range<Int>, type: Int32) throws(Errno) {
+  private static func lock(_ range: Range<Int>, type: Int32) -> flock {
     var lock = flock()
     lock.l_type = Int16(type)
     lock.l_whence = Int16(SEEK_SET)
     lock.l_start = off_t(range.lowerBound)
     lock.l_len = off_t(range.count)
-    while fcntl(descriptor.rawValue, setLock, &lock) != 0 {
+    return lock
+  }
+
+  private static func set(
+    _ descriptor: FileDescriptor,
+    _ range: Range<Int>,
+    type: Int32,
+    _ command: Int32 = setLock
+  ) throws(Errno) {
+    var lock = lock(range, type: type)
+    while fcntl(descriptor.rawValue, command, &lock) != 0 {
       guard errno == EINTR else { throw Errno(rawValue: errno) }
     }
   }

@@ -41,6 +41,9 @@ package final class PartialBlob: Sendable {
     state = Mutex(State(blocks: blocks))
   }
 
+  /// The byte of the map that each process with the blob open holds a shared lock on.
+  private static let presence = 0..<1
+
   deinit {
     try? file.close()
     try? map.descriptor.close()
@@ -79,6 +82,7 @@ package final class PartialBlob: Sendable {
       let map = PartialMapFile(descriptor: mapFile, size: descriptor.size)
       do throws(Errno) {
         try map.reset(bootIdentifier: bootIdentifier)
+        try RangeLock.share(mapFile, presence)
       } catch {
         try? mapFile.close()
         throw error
@@ -116,6 +120,7 @@ package final class PartialBlob: Sendable {
         let isSameBoot = boot == bootIdentifier
         let blocks = try load(map, file: file, size: descriptor.size, isTrusted: isSameBoot)
         if !isSameBoot { try map.writeHeader(bootIdentifier: bootIdentifier) }
+        try RangeLock.share(mapFile, presence)
         return PartialBlob(
           descriptor: descriptor,
           file: file,
@@ -216,8 +221,12 @@ package final class PartialBlob: Sendable {
   /// Takes blocks out whose bytes turned out wrong, so that they are fetched again.
   ///
   /// - Parameter blocks: that are there.
-  /// - Throws: `Errno`.
+  /// - Throws: `Errno`; `resourceBusy` where another process has the blob open, which may have hashed them already, or
+  ///   where it has other names than its own.
   package func drop(_ blocks: Range<Int>) throws(Errno) {
+    guard try RangeLock.tryLock(map.descriptor, Self.presence) else { throw .resourceBusy }
+    defer { try? RangeLock.share(map.descriptor, Self.presence) }
+    guard try FileIdentity.linkCount(of: file) <= 1 else { throw .resourceBusy }
     try map.write(states: [UInt8](repeating: 0, count: blocks.count), from: blocks.lowerBound)
     state.withLock { $0.blocks.remove(blocks) }
     let chunkBlocks = Int(BlockMap.chunkSize / BlockMap.blockSize)
@@ -249,12 +258,19 @@ package final class PartialBlob: Sendable {
   /// Claims blocks for this process, then looks which of them others brought since.
   ///
   /// - Parameter blocks: not claimed by this process yet.
-  /// - Returns: the runs to fetch, empty where all are there; nil where another process has a claim on some.
+  /// - Returns: the runs to fetch, empty where all are there, and up to where they were claimed; nil where another
+  ///   process has a claim on the first.
   /// - Throws: `Errno`.
-  package func claim(_ blocks: Range<Int>) throws(Errno) -> [Range<Int>]? {
-    guard try RangeLock.tryLock(map.descriptor, lockRange(blocks)) else {
+  package func claim(_ blocks: Range<Int>) throws(Errno) -> (missing: [Range<Int>], end: Int)? {
+    var blocks = blocks
+    if try !RangeLock.tryLock(map.descriptor, lockRange(blocks)) {
       try refresh(blocks)
-      return nil
+      // What lies before the first claim of another process can be had now.
+      guard let conflict = try RangeLock.firstConflict(map.descriptor, lockRange(blocks)),
+        case let end = conflict - PartialMapFile.headerSize, end > blocks.lowerBound, end < blocks.upperBound,
+        try RangeLock.tryLock(map.descriptor, lockRange(blocks.lowerBound..<end))
+      else { return nil }
+      blocks = blocks.lowerBound..<end
     }
     try refresh(blocks)
     let missing = state.withLock { state in
@@ -271,7 +287,7 @@ package final class PartialBlob: Sendable {
     if position < blocks.upperBound {
       RangeLock.unlock(map.descriptor, lockRange(position..<blocks.upperBound))
     }
-    return missing
+    return (missing, blocks.upperBound)
   }
 
   /// Gives claims back, those of blocks that did not come.

@@ -134,6 +134,7 @@ struct BlobTransfer: Sendable {
     } onCancel: {
       if let identifier = identifier.withLock({ $0 }) { thread.cancel(identifier) }
     }
+    if receiver.result.response?.status == 206 { client.hosts.noteRanges(repository.name.registry) }
     if request.range != nil, receiver.result.response?.status == 200,
       client.hosts.noteWithoutRanges(repository.name.registry)
     {

@@ -51,6 +51,9 @@ final class HostMemory: Sendable {
   /// Whether a registry's blobs come whole, whatever is asked for.
   func lacksRanges(_ registry: String) -> Bool { state.withLock { $0.withoutRanges.contains(registry) } }
 
+  /// Notes that a registry's blobs come in ranges after all: one answer without may have been a cache's.
+  func noteRanges(_ registry: String) { _ = state.withLock { $0.withoutRanges.remove(registry) } }
+
   /// Notes that a host answered 200 to a range.
   ///
   /// True the first time.

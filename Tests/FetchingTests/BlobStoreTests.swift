@@ -292,6 +292,20 @@ struct BlobStoreTests {
     let descriptor = repository().descriptor
     let blob = try await store().open(descriptor, layout: nil, source: nil)
     #expect(await blob.failure(0..<1) == .notFound)
+    await #expect(throws: ContentError.self) { try await blob.complete() }
+  }
+
+  @Test func aProfileOfASourceWithoutRangesIsNotAskedForAgainAndAgain() async throws {
+    let source = repository()
+    source.setFault(.ignoresRanges)
+    let store = try store { $0.appliesProfiles = true }
+    let profiles = AccessProfileStore(root: store.local.root)
+    try profiles.write(AccessProfile(source.descriptor, runs: [5..<6, 2..<3]))
+    let blob = try await store.open(source.descriptor, layout: nil, source: source)
+    #expect(await eventually { blob.status(of: 5 << 20..<6 << 20).presence == .complete })
+    #expect(await eventually { blob.status(of: 2 << 20..<3 << 20).presence == .complete })
+    #expect(source.fetches.count == 1)
+    withExtendedLifetime(blob) {}
   }
 }
 

@@ -146,6 +146,35 @@ struct ChunkVerificationTests {
     #expect(again.status.verified == .chunk, "it is known without the registry")
   }
 
+  @Test func aListOfOneManifestIsNotUsedForReadersOfAnother() async throws {
+    // The liar's list fits the liar's bytes.
+    var wrong = bytes
+    wrong[100] ^= 1
+    let liar = ListRepository(bytes, chunkSize: 256 << 10, sent: wrong, origin: "liar")
+    let honest = MemoryRepository(bytes, origin: "honest")
+    let store = try store()
+    let poisoned = try await store.open(liar.annotated, layout: nil, source: liar)
+    #expect(try await poisoned.bytes(100..<101).get() == [wrong[100]])
+    let blob = try await store.open(honest.descriptor, layout: nil, source: honest)
+    #expect(await blob.failure(100..<101) == .corrupt, "nothing is served before the whole was right")
+  }
+
+  @Test func aChunkThatIsWrongInALongRequestIsFetchedWhileThatGoesOn() async throws {
+    try keepList()
+    let source = MemoryRepository(bytes)
+    source.setWrong(0, times: 1)
+    source.setFault(.stallAfter(3 << 20))
+    let blob = try await store {
+      $0.requestSize = 8 << 20; $0.fill = .background
+    }.open(
+      source.descriptor,
+      layout: nil,
+      source: source
+    )
+    #expect(try await blob.bytes(0..<10).get() == Array(bytes[..<10]))
+    source.setFault(nil)
+  }
+
   @Test func aListThatCannotBeHadLeavesTheBlobToItsWholeDigest() async throws {
     let registry = ListRepository(bytes, chunkSize: 256 << 10)
     registry.list.setFault(.error(.notFound))
@@ -177,9 +206,9 @@ private final class ListRepository: Repository {
   let list: MemoryRepository
   private let chunkSize: Int
 
-  init(_ bytes: [UInt8], chunkSize: Int) {
-    model = MemoryRepository(bytes)
-    list = MemoryRepository(ModelChunks.list(of: bytes, chunkSize: chunkSize).bytes)
+  init(_ bytes: [UInt8], chunkSize: Int, sent: [UInt8]? = nil, origin: String = "memory") {
+    model = MemoryRepository(bytes, sent: sent, origin: origin)
+    list = MemoryRepository(ModelChunks.list(of: sent ?? bytes, chunkSize: chunkSize).bytes)
     self.chunkSize = chunkSize
   }
 

@@ -15,6 +15,8 @@ final class MemoryRepository: Repository {
     case ignoresRanges
     /// Never answers until it is cancelled.
     case stall
+    /// Sends so much of each fetch and then nothing until the fault is taken away.
+    case stallAfter(Int)
   }
 
   private struct State {
@@ -75,6 +77,7 @@ final class MemoryRepository: Repository {
     case .stall?:
       while !Task.isCancelled { try? await Task.sleep(for: .milliseconds(5)) }
       throw ContentError(.cancelled, "blob", "cancelled")
+    case .stallAfter?: break
     case .cut(let count)?: end = min(end, position + count)
     case .ignoresRanges?: (position, end) = (0, bytes.count)
     case nil: break
@@ -93,6 +96,11 @@ final class MemoryRepository: Repository {
       let wantsMore = part.withUnsafeBytes { sink.receive($0, at: Int64(piece.lowerBound)) }
       guard wantsMore else { return }
       position = piece.upperBound
+      if case .stallAfter(let count)? = fault, position >= Int(range.lowerBound) + count {
+        while case .stallAfter? = state.withLock({ $0.fault }) {
+          try? await Task.sleep(for: .milliseconds(5))
+        }
+      }
     }
     if case .cut? = fault { throw ContentError(.unreachable, "blob", host: origin, "cut") }
   }

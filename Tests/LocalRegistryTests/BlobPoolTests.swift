@@ -40,7 +40,7 @@ struct BlobPoolTests {
 
   private func fill(_ blob: PartialBlob, _ blocks: Range<Int>) throws {
     let runs = try #require(try blob.claim(blocks))
-    for run in runs {
+    for run in runs.missing {
       let range = blob.blocks.bytes(of: run)
       // In pieces as they come from a connection: a block is whole only with its last.
       for start in stride(from: Int(range.lowerBound), to: Int(range.upperBound), by: 10_007) {
@@ -73,12 +73,38 @@ struct BlobPoolTests {
     let second = try registry().pool.partial(descriptor)
     _ = try #require(try first.claim(0..<4))
     #expect(try second.claim(2..<6) == nil, "blocks 2 and 3 are another's")
-    #expect(try second.claim(4..<6) == [4..<6])
+    #expect(try second.claim(4..<6)?.missing == [4..<6])
     try write(first, 0..<65_536)
     try second.refresh(0..<4)
     #expect(second.contains(0..<65_536), "what one brings the other sees")
     first.release(1..<4)
-    #expect(try second.claim(0..<4) == [1..<4])
+    #expect(try second.claim(0..<4)?.missing == [1..<4])
+  }
+
+  @Test func whatLiesBeforeAnotherProcessClaimCanBeHad() throws {
+    let first = try registry().pool.partial(descriptor)
+    let second = try registry().pool.partial(descriptor)
+    _ = try #require(try first.claim(6..<9))
+    let claim = try #require(try second.claim(2..<8))
+    #expect(claim.missing == [2..<6])
+    #expect(claim.end == 6)
+  }
+
+  @Test func wrongBlocksAreDroppedByTheOnlyProcessThatHasThem() throws {
+    let first = try registry().pool.partial(descriptor)
+    try fill(first, 0..<4)
+    do {
+      let second = try registry().pool.partial(descriptor)
+      // The other one may have hashed them already.
+      #expect(throws: Errno.resourceBusy) { try first.drop(0..<2) }
+      #expect(second.contains(0..<65_536))
+    }
+    try first.drop(0..<2)
+    #expect(!first.contains(0..<65_536))
+    #expect(first.contains(131_072..<262_144))
+    #expect(try #require(try first.claim(0..<4)).missing == [0..<2])
+    // Whoever comes now does not find them either.
+    #expect(try !registry().pool.partial(descriptor).contains(0..<65_536))
   }
 
   @Test func afterAnotherBootOnlyHashedChunksCount() throws {

@@ -154,7 +154,9 @@ import Testing
     _ = try await Command.shell("exec 9<'\(second.path(path))'; sleep 2")
     #expect(await eventually { ranges(registry, bytes).count >= 3 })
     let asked = ranges(registry, bytes)
-    #expect(Array(asked.map(\.lowerBound).prefix(3)) == order, "\(asked)")
+    // Two are under way at once, so neighbours may change places on their way.
+    #expect(Set(asked.map(\.lowerBound).prefix(3)) == Set(order), "\(asked)")
+    #expect(asked.prefix(2).contains { $0.lowerBound == order[0] }, "\(asked)")
     #expect(asked.reduce(0) { $0 + $1.count } < 10 << 20)
   }
 

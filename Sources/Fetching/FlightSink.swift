@@ -1,0 +1,44 @@
+import Content
+import LocalRegistry
+import SystemPackage
+
+/// Takes the bytes of one flight.
+struct FlightSink: BlobSink {
+  let blob: LazyBlob
+  let partial: PartialBlob
+  let flight: UInt64
+  let control: FlightControl
+  let link: String
+
+  var canWait: Bool { control.purpose.canWait }
+  var wantsNewConnection: Bool { control.wantsNewConnection }
+
+  func note(_ signal: TransferSignal) {
+    switch signal {
+    case .firstByte(let time): blob.store.scheduler.firstByte(after: time, from: link)
+    case .throttled: blob.store.scheduler.throttled(link)
+    }
+  }
+
+  func receive(_ bytes: UnsafeRawBufferPointer, at offset: Int64) -> Bool {
+    var count = bytes.count
+    switch control.judge(offset, bytes.count) {
+    case .take(let some): count = some
+    case .widen: blob.widen(flight, control.purpose, partial)
+    }
+    blob.noteProgress()
+    blob.store.scheduler.received(bytes.count, from: link)
+    do throws(Errno) {
+      let finished = try partial.write(UnsafeRawBufferPointer(rebasing: bytes[..<count]), at: offset)
+      for run in finished { blob.arrived(run) }
+    } catch {
+      control.fail(ContentError(.disk, "\(partial.path)", "\(error)", isDiskFull: error == .noSpace))
+      return false
+    }
+    // Cut, or all there: the rest of the response is nobody's.
+    if count < bytes.count { return false }
+    guard control.isWidened, !blob.wantsMore(partial) else { return true }
+    control.decline()
+    return false
+  }
+}

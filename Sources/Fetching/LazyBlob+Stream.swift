@@ -1,0 +1,42 @@
+import LocalRegistry
+import OCI
+import Synchronization
+
+/// Sources that know no ranges: their one stream is kept, and serves everybody whom it passes.
+extension LazyBlob {
+  /// A source that knows no ranges sends the blob from its start: takes every block that nobody else brings.
+  func widen(_ flight: UInt64, _ purpose: Purpose, _ blob: PartialBlob) {
+    let blocks = BlockMap.blockCount(size: descriptor.size)
+    let runs = state.withLock { state in
+      // The stream comes from the start: whatever waits for its turn is better served by it.
+      state.table.takeWaiting(blob.missing(in: 0..<blocks))
+    }
+    for run in runs { widen(flight, purpose, blob, run) }
+  }
+
+  /// Takes a run, or the parts of it that no other process fetches.
+  private func widen(_ flight: UInt64, _ purpose: Purpose, _ blob: PartialBlob, _ run: Range<Int>) {
+    let isFree = state.withLock { state in
+      let isFree = state.table.uncovered([run]) == [run]
+      if isFree { state.table.begin(flight, purpose, run) }
+      return isFree
+    }
+    guard isFree else { return }
+    guard (try? blob.claim(run)) == nil else { return }
+    state.withLock { $0.table.giveBack(run, of: flight) }
+    guard run.count > 1 else { return }
+    let middle = run.lowerBound + run.count / 2
+    widen(flight, purpose, blob, run.lowerBound..<middle)
+    widen(flight, purpose, blob, middle..<run.upperBound)
+  }
+
+  /// Whether a flight that was widened should go on: somebody waits for bytes, or the blob is to be filled.
+  func wantsMore(_ blob: PartialBlob) -> Bool {
+    guard !blob.isComplete else { return false }
+    return state.withLock { state in
+      if state.wantsWhole || store.policy.fill == .background { return true }
+      if state.profile.contains(where: { !blob.missing(in: $0).isEmpty }) { return true }
+      return state.table.waiters.contains { waiter in waiter.range.map { !blob.contains($0) } ?? true }
+    }
+  }
+}
