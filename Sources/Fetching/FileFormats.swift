@@ -14,6 +14,8 @@ package struct FileFormats: Sendable {
     /// Bytes of the blob.
     let range: Range<Int64>
     let isSafetensors: Bool
+    /// By its name it has a header that says where its parts lie.
+    let isModel: Bool
     var knowledge = Knowledge.unread
     var isBeingRead = false
   }
@@ -38,7 +40,9 @@ package struct FileFormats: Sendable {
     guard !range.isEmpty, files.count < Self.fileLimit, !files.contains(where: { $0.range == range }) else {
       return
     }
-    files.append(File(range: range, isSafetensors: name.lowercased().hasSuffix(".safetensors")))
+    let isSafetensors = name.lowercased().hasSuffix(".safetensors")
+    let isModel = isSafetensors || name.lowercased().hasSuffix(".gguf")
+    files.append(File(range: range, isSafetensors: isSafetensors, isModel: isModel))
   }
 
   /// What a byte lies in, and how much of a file's beginning to ask for.
@@ -67,6 +71,9 @@ package struct FileFormats: Sendable {
       let step = (offset - start - likely) / ReadWindow.first
       let from = likely + step * ReadWindow.first
       return (.init(shifted(from..<from + ReadWindow.first), isWhole: false), first)
+    case .unread where file.isModel && offset - start < first:
+      // A moment later its first bytes have been looked at.
+      return (.init(shifted(0..<first), isWhole: true), first)
     case .unread, .none:
       // A whole blob is no region: there is nothing behind it.
       let isWhole = file.range == 0..<blobSize

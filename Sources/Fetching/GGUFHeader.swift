@@ -106,7 +106,10 @@ struct GGUFHeader {
     let count = MemoryLayout<Value>.size
     try need(Int64(count))
     defer { position += count }
-    return bytes[position..<position + count].reversed().reduce(Value(0)) { $0 << 8 | Value($1) }
+    let place = position
+    return bytes.withUnsafeBytes {
+      Value(littleEndian: $0.loadUnaligned(fromByteOffset: place, as: Value.self))
+    }
   }
 
   private mutating func length() throws(Stop) -> Int64 {

@@ -101,13 +101,15 @@ package struct ReadWindow: Sendable, Equatable {
     stream.next = max(stream.next, read.upperBound)
     if let origin = stream.origin, stream.next >= origin.upperBound + Self.first { stream.readsOn = true }
     // Half of the window is left when the next part is asked for, so that requests overlap.
-    if stream.next + stream.size / 2 >= stream.end {
+    // A header is asked for as far as it is known to go, and further when that was read: guesses get better.
+    let isHeader = region?.isWhole ?? false
+    if isHeader ? stream.next + Self.slack >= stream.end : stream.next + stream.size / 2 >= stream.end {
       let count = Int64(read.count)
       stream.size = max(stream.size * 2, hasCrossed ? 2 * count : first)
       stream.size = min(stream.size, max(limit, count))
       stream.end = max(stream.end, bound(stream, stream.next + stream.size))
+      if let region, region.isWhole { stream.end = max(stream.end, region.range.upperBound + Self.slack) }
     }
-    if let region, region.isWhole { stream.end = max(stream.end, region.range.upperBound + Self.slack) }
     streams.append(stream)
     // Reads of one readahead may come in another order: what one of them leaves out is as good as asked for.
     let start = stream.size > 0 ? min(before, read.lowerBound) : read.lowerBound
@@ -133,7 +135,11 @@ package struct ReadWindow: Sendable, Equatable {
   /// The kernel's readahead goes a little way into the next tensor by itself, so the window begins there anew.
   private func enter(_ region: Region?, _ stream: inout Stream) -> Bool {
     if stream.region != region {
-      if stream.origin != nil, !stream.readsOn { stream.size = 0 }
+      let wasHeader = stream.region?.isWhole ?? false
+      let isHeader = region?.isWhole ?? false
+      // What is known of a header grows while it is read.
+      if wasHeader, !isHeader, stream.origin == nil { stream.origin = stream.region?.range }
+      if stream.origin != nil, !stream.readsOn, !(wasHeader && isHeader) { stream.size = 0 }
       stream.region = region
       if let region, !region.isWhole, stream.origin == nil { stream.origin = region.range }
     }

@@ -2,6 +2,7 @@ import ArtifactTree
 package import Content
 import Fetching
 import LocalRegistry
+import Logging
 import OCI
 import Synchronization
 import SystemPackage
@@ -43,6 +44,7 @@ extension FileSystem {
           let range = extent.blobOffset..<extent.blobOffset + extent.count
           blob.noteFile(range, name: node.path)
         }
+        await self.findCopy(of: file, blob)
         let backing: Int32?
         switch self.beginOpen(file, blob) {
         case .pass(let number): backing = number
@@ -77,12 +79,41 @@ extension FileSystem {
 
   /// The file that the kernel could read in place of the daemon: whole, verified, of its own, of a kind that it takes.
   func backingFile(_ file: FileNode, _ blob: LazyBlob) -> BlobFile? {
-    guard !blob.isRecording, let complete = blob.verifiedFile, complete.offset == 0,
-      complete.identity.size == file.content.size,
-      file.content.isWholeBlob, passthrough.mayTake(complete.identity)
-    else { return nil }
-    return complete
+    guard !blob.isRecording, let complete = blob.verifiedFile else { return nil }
+    let isOwn =
+      complete.offset == 0 && complete.identity.size == file.content.size && file.content.isWholeBlob
+    guard let backing = isOwn ? complete : file.copy, passthrough.mayTake(backing.identity) else {
+      return nil
+    }
+    return backing
   }
+
+  /// Looks for a copy of a file that lies inside a tar or an archive, and has one made behind what else is going on.
+  private func findCopy(of file: FileNode, _ blob: LazyBlob) async {
+    guard options.materializeLimit > 0, let complete = blob.verifiedFile,
+      let extent = file.content.extents.first,
+      complete.offset > 0 || !file.content.isWholeBlob, extent.count >= Self.smallestCopy
+    else { return }
+    if let known = file.copy, known.isInPlace { return }
+    let part = MaterializedFiles.Part(
+      blob: file.content.blob.digest,
+      offset: extent.blobOffset,
+      size: extent.count
+    )
+    let (copies, limit, log) = (local.materialized, options.materializeLimit, log)
+    file.copy = await local.executor.ask { copies.find(part) }
+    guard file.copy == nil else { return }
+    copying.start {
+      do throws(ContentError) {
+        file.copy = try copies.make(part, from: complete, limit: limit)
+      } catch {
+        log.notice("a file was not copied out of its archive", metadata: ["reason": "\(error)"])
+      }
+    }
+  }
+
+  // Smaller ones are read in a moment, whoever reads them.
+  private static let smallestCopy: Int64 = 1 << 20
 
   func openBlob(_ file: FileNode) async throws(ContentError) -> LazyBlob {
     var opened: LazyBlob?

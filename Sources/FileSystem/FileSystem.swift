@@ -45,6 +45,8 @@ package final class FileSystem: Sendable {
   package let loader: ArtifactLoader
   let classifier: PathClassifier
   let passthrough: Passthrough
+  /// Copies files out of tars and archives.
+  let copying = BlockingExecutor(label: "weightfs.copy", threads: 1)
   let metrics: Metrics
   let log: Logger
   let state: Mutex<State>

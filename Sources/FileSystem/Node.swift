@@ -85,6 +85,8 @@ final class FileNode: Sendable {
     var wasComplete = false
     var modes = OpenModes()
     weak var blob: LazyBlob?
+    /// A copy of it as a file of its own.
+    var copy: BlobFile?
   }
 
   /// Where bytes may be had.
@@ -126,6 +128,12 @@ final class FileNode: Sendable {
   /// The blob of the last open, as long as somebody has it open.
   var openBlob: LazyBlob? { state.withLock { $0.blob } }
   func noteOpen(_ blob: LazyBlob) { state.withLock { $0.blob = blob } }
+
+  /// A copy of it as a file of its own, where one was made.
+  var copy: BlobFile? {
+    get { state.withLock { $0.copy } }
+    set { state.withLock { $0.copy = newValue } }
+  }
 
   func withModes<Value: Sendable>(_ body: (inout OpenModes) -> Value) -> Value {
     state.withLock { body(&$0.modes) }

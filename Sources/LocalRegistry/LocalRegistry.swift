@@ -10,6 +10,7 @@ package import Telemetry
 package final class LocalRegistry: Sendable {
   package let root: RegistryRoot
   package let pool: BlobPool
+  package let materialized: MaterializedFiles
   /// Runs what waits for the disk.
   package let executor: BlockingExecutor
   private let stores: [AdditionalStore]
@@ -53,6 +54,7 @@ package final class LocalRegistry: Sendable {
       throw ContentError(.disk, "\(root.path)", error)
     }
     self.root = root
+    materialized = MaterializedFiles(root: root)
     let executor = BlockingExecutor(label: "weightfs.disk", threads: 8)
     self.executor = executor
     self.metrics = metrics

@@ -41,6 +41,7 @@ package struct RegistryRoot: Sendable {
   var verified: FilePath { own.appending("state").appending("verified") }
   var chunks: FilePath { own.appending("state").appending("chunks") }
   var profiles: FilePath { own.appending("state").appending("profiles") }
+  var materialized: FilePath { own.appending("materialized") }
   var bad: FilePath { own.appending("bad") }
   var locks: FilePath { own.appending("locks") }
 

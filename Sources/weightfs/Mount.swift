@@ -50,6 +50,14 @@ struct Mount: AsyncParsableCommand {
   )
   var namespace: [String] = []
 
+  @Option(
+    help: ArgumentHelp(
+      "Copy files out of tars and archives, up to so many bytes in all (as 20G), so that the kernel reads them itself.",
+      valueName: "size"
+    )
+  )
+  var materialize: ByteCount?
+
   @Flag(help: "Let other users than the one who mounts look in.")
   var allowOther = false
 
@@ -97,6 +105,7 @@ struct Mount: AsyncParsableCommand {
     settings.fileSystem.userIdentifier = uid ?? geteuid()
     settings.fileSystem.groupIdentifier = gid ?? getegid()
     settings.fileSystem.umask = umaskBits ?? 0
+    settings.fileSystem.materializeLimit = materialize?.bytes ?? 0
     settings.allowsOther = allowOther
     return settings
   }

@@ -164,4 +164,63 @@ import Testing
     #expect(try await isRight(mount, "model.gguf"))
     #expect(try await mount.attribute("served", of: "model.gguf") == "daemon")
   }
+
+  @Test func whatLiesInATarOrAnArchiveIsCopiedOutOnRequest() async throws {
+    _ = try await Command.shell(
+      "cd '\(folder.path)' && mkdir t && cp source t/model.gguf && tar cf t.tar -C t model.gguf"
+    )
+    try LayoutMaker.write(
+      folder,
+      "layout",
+      layers: [LayoutMaker.tar(try folder.read("t.tar"))],
+      config: LayoutMaker.imageConfig,
+      artifactType: nil
+    )
+    _ = try await Command.shell(
+      "cd '\(folder.path("layout"))' && tar cf ../archive.tar oci-layout index.json blobs"
+    )
+    for source in ["oci:\(folder.path("layout"))", "oci-archive:\(folder.path("archive.tar"))"] {
+      let name = source.hasPrefix("oci:") ? "tar" : "archive"
+      let mount = try await MountProcess(
+        folder,
+        name: name,
+        root: "\(name).root",
+        source: source,
+        ["--materialize", "1G"]
+      )
+      #expect(try await isRight(mount, "model.gguf"))
+      // Opens notice what was verified and copied since.
+      let isPassing = try await eventually {
+        guard try await isRight(mount, "model.gguf") else { return false }
+        return try await mount.attribute("served", of: "model.gguf") == "passthrough"
+      }
+      #expect(isPassing, "\(source): \(mount.messages)")
+      #expect(try await isRight(mount, "model.gguf"))
+      // Another mount finds the copy.
+      try await mount.crash()
+      let again = try await MountProcess(
+        folder,
+        name: "\(name)2",
+        root: "\(name).root",
+        source: source,
+        ["--materialize", "1G"]
+      )
+      #expect(try await isRight(again, "model.gguf"))
+      #expect(try await again.attribute("served", of: "model.gguf") == "passthrough")
+    }
+    let small = try await MountProcess(
+      folder,
+      name: "small",
+      root: "small.root",
+      source: "oci:\(folder.path("layout"))",
+      ["--materialize", "10M"]
+    )
+    #expect(try await isRight(small, "model.gguf"))
+    let isTold = try await eventually {
+      let isRight = try await isRight(small, "model.gguf")
+      return isRight && small.messages.contains("more than the 10485760 bytes of --materialize")
+    }
+    #expect(isTold)
+    #expect(try await small.attribute("served", of: "model.gguf") == "daemon")
+  }
 }

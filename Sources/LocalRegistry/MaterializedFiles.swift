@@ -1,0 +1,150 @@
+package import Content
+import Glibc
+package import OCI
+import Synchronization
+import SystemPackage
+
+/// Copies of what lies inside a tar or an archive, as files of their own, so that the kernel can read them itself
+/// (docs/local-registry.md, "Materialized files").
+///
+/// A copy is made of verified bytes alone. Its name says what it holds; a record beside it says what it was when it was
+/// finished, so that one that was cut or written to since is not used.
+package final class MaterializedFiles: Sendable {
+  /// A part of a blob.
+  package struct Part: Sendable, Hashable {
+    package let blob: Digest
+    /// In the blob, bytes.
+    package let offset: Int64
+    package let size: Int64
+
+    /// Names a part.
+    ///
+    /// - Parameters:
+    ///   - blob: whose.
+    ///   - offset: of its first byte.
+    ///   - size: in bytes.
+    package init(blob: Digest, offset: Int64, size: Int64) {
+      self.blob = blob
+      self.offset = offset
+      self.size = size
+    }
+  }
+
+  private let root: RegistryRoot
+  private let running = Mutex<Set<Part>>([])
+
+  /// The copies of a root.
+  ///
+  /// - Parameter root: of the local registry.
+  package init(root: RegistryRoot) { self.root = root }
+
+  private func path(_ part: Part) -> FilePath {
+    root.materialized.appending("\(part.blob.algorithm)-\(part.blob.hex)-\(part.offset)-\(part.size)")
+  }
+
+  private func record(_ part: Part) -> FilePath { FilePath(path(part).string + ".record") }
+
+  private static func line(_ identity: FileIdentity) -> [UInt8] {
+    Array("\(identity.inode) \(identity.size) \(identity.modified)\n".utf8)
+  }
+
+  /// Opens a copy.
+  ///
+  /// - Parameter part: of a blob.
+  /// - Returns: nil where there is none that can be used.
+  package func find(_ part: Part) -> BlobFile? {
+    guard let file = try? BlobFile.open(path(part)), file.size == part.size,
+      let known = try? Disk.contents(of: record(part), limit: 256), known == Self.line(file.identity)
+    else { return nil }
+    return file
+  }
+
+  /// Bytes of all copies.
+  package var size: Int64 {
+    let names = (try? Disk.names(in: root.materialized)) ?? []
+    return names.reduce(0) { $0 + ((try? FileIdentity(at: root.materialized.appending($1)))?.size ?? 0) }
+  }
+
+  /// Makes a copy, by reflink where the file system can.
+  ///
+  /// Blocks.
+  ///
+  /// - Parameters:
+  ///   - part: of a blob.
+  ///   - source: the verified blob.
+  ///   - limit: of all copies together, bytes.
+  /// - Returns: the copy; nil where somebody else is making it.
+  /// - Throws: `ContentError`; `unsupported` where the limit leaves no room.
+  package func make(_ part: Part, from source: BlobFile, limit: Int64) throws(ContentError) -> BlobFile? {
+    if let known = find(part) { return known }
+    guard running.withLock({ $0.insert(part).inserted }) else { return nil }
+    defer { running.withLock { _ = $0.remove(part) } }
+    guard size + part.size <= limit else {
+      throw ContentError(
+        .unsupported,
+        "\(path(part))",
+        "\(part.size) bytes more would be more than the \(limit) bytes of --materialize"
+      )
+    }
+    let temporary = FilePath("\(path(part)).\(UInt64.random(in: 0 ... .max)).copy")
+    do throws(Errno) {
+      try Disk.createFolder(root.materialized)
+      let output = try Disk.open(
+        temporary,
+        .writeOnly,
+        options: [.create, .exclusiveCreate, .closeOnExec],
+        permissions: [.ownerReadWrite, .groupRead, .otherRead]
+      )
+      defer { try? output.close() }
+      if try !clone(part, source, output) { try copy(part, source, output) }
+      try Disk.synchronize(output)
+      guard fchmod(output.rawValue, 0o444) == 0 else { throw Errno(rawValue: errno) }
+      try Disk.rename(temporary, to: path(part))
+    } catch {
+      try? Disk.remove(temporary)
+      throw ContentError(.disk, "\(path(part))", error)
+    }
+    guard let identity = try? FileIdentity(at: path(part)) else { return nil }
+    try Disk.replace(
+      record(part),
+      with: Self.line(identity),
+      permissions: [.ownerReadWrite, .groupRead, .otherRead]
+    )
+    return find(part)
+  }
+
+  /// <linux/fs.h>, struct file_clone_range.
+  private struct CloneRange {
+    var source: Int64
+    var sourceOffset: UInt64
+    var sourceLength: UInt64
+    var targetOffset: UInt64
+  }
+
+  // FICLONERANGE is _IOW(0x94, 13, struct file_clone_range).
+  private static let cloneRange: UInt = 0x4020_940d
+
+  /// Shares the bytes with the source; false where the file system cannot, as where they do not begin with a block.
+  private func clone(_ part: Part, _ source: BlobFile, _ output: FileDescriptor) throws(Errno) -> Bool {
+    var range = CloneRange(
+      source: Int64(source.descriptor.rawValue),
+      sourceOffset: UInt64(source.offset + part.offset),
+      sourceLength: UInt64(part.size),
+      targetOffset: 0
+    )
+    return withUnsafeMutablePointer(to: &range) { ioctl(output.rawValue, Self.cloneRange, $0) } == 0
+  }
+
+  private func copy(_ part: Part, _ source: BlobFile, _ output: FileDescriptor) throws(Errno) {
+    let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 20, alignment: 4096)
+    defer { buffer.deallocate() }
+    var position: Int64 = 0
+    while position < part.size {
+      let wanted = Int(min(Int64(buffer.count), part.size - position))
+      let piece = UnsafeMutableRawBufferPointer(rebasing: buffer[..<wanted])
+      guard try source.read(into: piece, at: part.offset + position) == wanted else { throw .ioError }
+      try Disk.write(output, UnsafeRawBufferPointer(piece), at: position)
+      position += Int64(wanted)
+    }
+  }
+}
