@@ -3,6 +3,7 @@
 
 PREFIX ?= /usr/local
 DESTDIR ?=
+BENCH_FLAGS ?=
 SWIFT ?= swift
 SHELL = /bin/bash
 BUILD_FLAGS = --explicit-target-dependency-import-check error
@@ -12,6 +13,7 @@ RELEASE_FLAGS = -c release --static-swift-stdlib -Xlinker -s --product weightfs
 BUILD_PACKAGES = libfuse3-dev libarchive-dev libcurl4-openssl-dev libssl-dev pkg-config
 RUN_PACKAGES = fuse3 ca-certificates attr
 TEST_PACKAGES = docker-registry skopeo buildah umoci rsync apache2-utils curl python3
+BENCH_PACKAGES = nginx-light libnginx-mod-http-lua rclone iproute2 util-linux openssl gcc libc6-dev procps
 DEMO_PACKAGES = docker-registry skopeo curl python3 python3-venv
 
 SUDO = $(shell [ "$$(id -u)" = 0 ] || echo sudo)
@@ -59,11 +61,12 @@ demo-llm:
 	$(SWIFT) build $(BUILD_FLAGS) --product weightfs
 	Tests/demo/demo-llm.sh "$$($(SWIFT) build --show-bin-path)/weightfs"
 
-# First figures: interleaved runs against curl and the native file. Takes some minutes.
+# Interleaved runs against the native file, curl, rclone, ratarmount and a C passthrough daemon, as root; writes
+# docs/benchmarks.md. Takes 20 minutes and 40 GB of disk; BENCH_FLAGS=--quick takes two minutes and prints.
 bench:
-	$(call install_packages,$(BUILD_PACKAGES) $(RUN_PACKAGES) $(DEMO_PACKAGES))
+	$(call install_packages,$(BUILD_PACKAGES) $(RUN_PACKAGES) $(DEMO_PACKAGES) $(BENCH_PACKAGES))
 	$(SWIFT) build -c release --product weightfs
-	python3 Benchmarks/baseline.py "$$($(SWIFT) build -c release --show-bin-path)/weightfs"
+	Benchmarks/run.sh "$$($(SWIFT) build -c release --show-bin-path)/weightfs" $(BENCH_FLAGS)
 
 # The slow proof of crash safety: more kills than the tests make.
 soak:

@@ -38,6 +38,9 @@ final class FetchScheduler: Sendable {
     }
   }
 
+  /// Little is left of a request: the next may be sent.
+  func release(_ identifier: UInt64) { update { $0.queue.release(identifier) } }
+
   func promote(_ identifier: UInt64, to purpose: FlightQueue.Purpose) {
     update { $0.queue.promote(identifier, to: purpose) }
   }

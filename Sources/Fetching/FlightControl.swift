@@ -10,6 +10,7 @@ final class FlightControl: Sendable {
     /// Up to here they came.
     var position: Int64 = 0
     var isWidened = false
+    var isNearEnd = false
     var hasDeclined = false
     var failure: ContentError?
   }
@@ -77,6 +78,20 @@ final class FlightControl: Sendable {
       let taken = min(Int64(count), max(0, state.range.upperBound - offset))
       state.position = max(state.position, offset + taken)
       return .take(Int(taken))
+    }
+  }
+
+  /// Whether little is left of it, for the first time.
+  ///
+  /// - Parameter distance: bytes that come while the next request is on its way.
+  /// - Returns: true once.
+  func comesToEnd(within distance: Int64) -> Bool {
+    state.withLock { state in
+      guard !state.isWidened, !state.isNearEnd, state.range.upperBound - state.position <= distance else {
+        return false
+      }
+      state.isNearEnd = true
+      return true
     }
   }
 

@@ -49,6 +49,8 @@ package struct FlightQueue: Sendable {
   private struct Link: Sendable {
     var limit = ParallelLimit()
     var running: [UInt64: Flight] = [:]
+    /// Nearly done: they take no part of the limit any more.
+    var ending: Set<UInt64> = []
     /// In the order in which they came.
     var waiting: [Flight] = []
     /// When each blob's turn was, by a count of turns.
@@ -128,11 +130,19 @@ package struct FlightQueue: Sendable {
   /// - Parameter identifier: of the request.
   package mutating func finish(_ identifier: UInt64) {
     guard let name = places.removeValue(forKey: identifier), var link = links[name] else { return }
-    if link.running.removeValue(forKey: identifier) == nil {
+    if link.ending.remove(identifier) == nil, link.running.removeValue(forKey: identifier) == nil {
       link.waiting.removeAll { $0.identifier == identifier }
     }
     if link.running.isEmpty, link.waiting.isEmpty { link.turns = [:] }
     links[name] = link
+  }
+
+  /// Lets the next request start: this one has little left.
+  ///
+  /// - Parameter identifier: of a request that runs.
+  package mutating func release(_ identifier: UInt64) {
+    guard let name = places[identifier], links[name]?.running.removeValue(forKey: identifier) != nil else { return }
+    links[name]?.ending.insert(identifier)
   }
 
   /// Makes a request more urgent: somebody waits for it now.
@@ -162,7 +172,7 @@ package struct FlightQueue: Sendable {
     known.lastProgress = now
     known.isProven = true
     // While readers jump the sum is small for other reasons than the limit.
-    let isSaturated = known.running.count >= known.limit.value
+    let isSaturated = known.running.count + known.ending.count >= known.limit.value
     known.limit.received(count, isSaturated: isSaturated, now: now)
     links[link] = known
   }
@@ -209,5 +219,7 @@ package struct FlightQueue: Sendable {
   }
 
   /// Whether nothing runs and nothing waits.
-  package var isIdle: Bool { links.values.allSatisfy { $0.running.isEmpty && $0.waiting.isEmpty } }
+  package var isIdle: Bool {
+    links.values.allSatisfy { $0.running.isEmpty && $0.ending.isEmpty && $0.waiting.isEmpty }
+  }
 }

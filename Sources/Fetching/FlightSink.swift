@@ -28,6 +28,8 @@ struct FlightSink: BlobSink {
     }
     blob.noteProgress()
     blob.store.scheduler.received(bytes.count, from: link)
+    let distance = blob.store.scheduler.limit(of: link).endDistance
+    if distance > 0, control.comesToEnd(within: distance) { blob.store.scheduler.release(flight) }
     do throws(Errno) {
       let finished = try partial.write(UnsafeRawBufferPointer(rebasing: bytes[..<count]), at: offset)
       for run in finished { blob.arrived(run) }

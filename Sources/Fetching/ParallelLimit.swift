@@ -141,6 +141,13 @@ package struct ParallelLimit: Sendable {
     return min(max(quarter, 4 << 20), 16 << 20)
   }
 
+  /// What one transfer brings in the time until a first byte: with so little left of it the next is asked for, so that the
+  /// link does not stand still in between.
+  package var endDistance: Int64 {
+    guard rate > 0, let latency else { return 0 }
+    return Int64(1.25 * rate / Double(value) * (latency / .seconds(1)))
+  }
+
   /// How far the bytes that somebody waits for may be from where a request is, so that waiting for them there is not
   /// much slower than asking anew; what is on its way of the old request is lost then.
   package var cutDistance: Int64 {

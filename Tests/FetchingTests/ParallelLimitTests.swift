@@ -174,6 +174,25 @@ struct FlightQueueTests {
     for blob in 2...5 as ClosedRange<UInt64> { #expect(served.contains(100 + blob), "blob \(blob)") }
   }
 
+  @Test func theNextRequestIsSentBeforeTheLastOneEnds() {
+    var queue = proven()
+    for number in 1...4 as ClosedRange<UInt64> { queue.enqueue(flight(number, .window)) }
+    let first = queue.next()
+    #expect(first == [1, 2])
+    queue.release(1)
+    let second = queue.next()
+    #expect(second == [3])
+    queue.finish(1)
+    let third = queue.next()
+    #expect(third.isEmpty, "its place was taken already")
+    queue.finish(2)
+    let fourth = queue.next()
+    #expect(fourth == [4])
+    queue.finish(3)
+    queue.finish(4)
+    #expect(queue.isIdle)
+  }
+
   @Test func promotionMovesWhatWaits() {
     var queue = proven()
     for number in 1...10 as ClosedRange<UInt64> { queue.enqueue(flight(number, .background)) }
