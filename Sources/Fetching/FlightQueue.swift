@@ -141,7 +141,9 @@ package struct FlightQueue: Sendable {
   ///
   /// - Parameter identifier: of a request that runs.
   package mutating func release(_ identifier: UInt64) {
-    guard let name = places[identifier], links[name]?.running.removeValue(forKey: identifier) != nil else { return }
+    guard let name = places[identifier], links[name]?.running.removeValue(forKey: identifier) != nil else {
+      return
+    }
     links[name]?.ending.insert(identifier)
   }
 
