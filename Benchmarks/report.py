@@ -99,7 +99,8 @@ Links: **loopback** is nginx on this machine. **shaped** is nginx in a network n
 loopback device, and a sleep of 20 ms before each response: this kernel has no `netem`, so the delay is one for each request and not a
 round trip; opening a connection costs nothing of it. **throttled** is nginx with `limit_rate 30m` for each connection. Models are random bytes,
 but for the {large} ones, which are zeros. rclone is `--vfs-cache-mode full`, as it comes (*default*) and with `--vfs-read-chunk-size 4M
---vfs-read-ahead 0 --buffer-size 0` (*tuned*); it verifies nothing. weightfs hashes all that it fetches.
+--vfs-read-ahead 0 --buffer-size 0` (*tuned*); it verifies nothing. weightfs hashes all that it fetches. Names are looked up before the clock
+starts, in rclone's mounts and in weightfs' alike, but for llama.cpp, whose time begins with the mount.
 
 ## What it must reach
 

@@ -22,6 +22,7 @@ package struct AccessRecorder: Sendable {
     guard !range.isEmpty else { return }
     let first = Int(range.lowerBound / BlockMap.chunkSize)
     let last = Int((range.upperBound - 1) / BlockMap.chunkSize)
+    guard first < seen.count else { return }
     for chunk in first...min(last, seen.count - 1) where seen[chunk] == 0 {
       seen[chunk] = 1
       if let run = runs.last, run.upperBound == chunk {

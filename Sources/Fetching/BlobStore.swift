@@ -341,7 +341,7 @@ package final class BlobStore: Sendable {
   /// The recording of a blob; it begins with the first who asks.
   func recording(of blob: Descriptor, _ profiles: AccessProfileStore) -> Recording {
     let (recording, isNew) = state.withLock { state in
-      if let known = state.recordings[blob.digest] { return (known, false) }
+      if let known = state.recordings[blob.digest], known.blob.size == blob.size { return (known, false) }
       let made = Recording(blob, profiles)
       state.recordings[blob.digest] = made
       return (made, true)
@@ -349,7 +349,9 @@ package final class BlobStore: Sendable {
     guard isNew else { return recording }
     Task {
       await recording.run(on: local.executor)
-      _ = self.state.withLock { $0.recordings.removeValue(forKey: blob.digest) }
+      self.state.withLock { state in
+        if state.recordings[blob.digest] === recording { state.recordings[blob.digest] = nil }
+      }
     }
     return recording
   }

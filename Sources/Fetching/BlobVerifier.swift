@@ -213,7 +213,8 @@ final class BlobVerifier: Sendable {
     }
     for (index, chunk) in chunks.enumerated() where blob.contains(chunk: chunk) && mayHash(chunk) {
       // The front goes first.
-      if state.withLock({ $0.isAsked }), blob.contains(chunk: state.withLock { $0.front }) {
+      let front = state.withLock { $0.isAsked ? $0.front : chunkCount }
+      if front < chunkCount, blob.contains(chunk: front) {
         state.withLock { $0.scattered.formUnion(chunks[index...]) }
         return
       }

@@ -136,7 +136,14 @@ package struct FetchTable: Sendable {
   package mutating func take(_ missing: [Range<Int>], for purpose: Purpose) -> [Range<Int>] {
     for (identifier, flight) in flights where !flight.isStarted && flight.purpose > purpose {
       var blocks = flight.blocks
-      for run in missing { blocks = blocks.flatMap { Self.subtract(run, from: $0) } }
+      for run in missing {
+        blocks = blocks.flatMap { block in
+          // A reader who has come to its window takes the rest of it along: one request in place of many small ones.
+          let isOwnWindow = purpose == .demand && flight.purpose == .window && block.overlaps(run)
+          let taken = isOwnWindow ? run.lowerBound..<max(run.upperBound, block.upperBound) : run
+          return Self.subtract(taken, from: block)
+        }
+      }
       // One request is one range: what is left behind the first is planned anew.
       flights[identifier]?.blocks = Array(blocks.prefix(1))
     }

@@ -9,6 +9,7 @@ final class FlightControl: Sendable {
     var range: Range<Int64> = 0..<0
     /// Up to here they came.
     var position: Int64 = 0
+    var begun: ContinuousClock.Instant?
     var isWidened = false
     var isNearEnd = false
     var hasDeclined = false
@@ -36,6 +37,7 @@ final class FlightControl: Sendable {
     state.withLock { state in
       state.range = range
       state.position = range.lowerBound
+      state.begun = .now
     }
   }
 
@@ -48,12 +50,19 @@ final class FlightControl: Sendable {
   /// - Parameters:
   ///   - offset: the first byte that is not to come.
   ///   - distance: bytes still before it that make it worth while.
+  ///   - time: how long they must be expected to take, by what came so far.
   /// - Returns: false where it goes on as it was.
-  func cut(at offset: Int64, ifFartherThan distance: Int64) -> Bool {
+  func cut(at offset: Int64, ifFartherThan distance: Int64, andLaterThan time: Duration) -> Bool {
     state.withLock { state in
-      guard !state.isWidened, state.range.contains(offset), offset - state.position > distance else {
+      // One that still waits for what another process brings can give up any of its own.
+      if state.range.isEmpty, !state.isWidened { return true }
+      let left = offset - state.position
+      guard !state.isWidened, state.range.contains(offset), left > distance, let begun = state.begun else {
         return false
       }
+      let elapsed = (ContinuousClock.now - begun) / .seconds(1)
+      let rate = Double(max(1, state.position - state.range.lowerBound)) / max(elapsed, 0.001)
+      guard Double(left) / rate > time / .seconds(1) else { return false }
       state.range = state.range.lowerBound..<offset
       return true
     }

@@ -161,7 +161,16 @@ extension LazyBlob {
       checkChunks(in: range)
       return
     }
-    let error = wrongChunk(chunk, host)
+    let error =
+      isDropped
+      ? wrongChunk(chunk, host)
+      : ContentError(
+        .corrupt,
+        "\(descriptor.digest)",
+        host: host,
+        "chunk \(chunk) is wrong, and cannot be fetched again while another process has the blob open",
+        advice: "End the other weightfs that reads it, and read again"
+      )
     fail([blocks], with: error, evenIfPresent: true)
     failWhole(with: error)
   }

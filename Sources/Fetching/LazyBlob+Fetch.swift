@@ -70,7 +70,7 @@ extension LazyBlob {
   }
 
   /// Fails who waits for a whole of which nothing more can be asked for.
-  private func failIfNothingComes() {
+  func failIfNothingComes() {
     let error: ContentError? = state.withLock { state in
       guard case .partial(let blob, _) = state.phase, !blob.isComplete, state.controls.isEmpty else {
         return nil
@@ -301,20 +301,22 @@ extension LazyBlob {
     _ blob: PartialBlob
   ) -> Bool {
     let offset = Int64(block) * BlockMap.blockSize
-    guard control.cut(at: offset, ifFartherThan: limit.cutDistance) else { return false }
+    let isWorthIt = control.cut(at: offset, ifFartherThan: limit.cutDistance, andLaterThan: limit.cutTime)
+    guard isWorthIt else { return false }
     let runs = state.withLock { $0.table.truncate(identifier, at: block) }
     for run in runs { blob.release(run) }
     return true
   }
 
   private func fly(_ flight: Flight, _ blob: PartialBlob) async {
-    guard let blocks = state.withLock({ $0.table.start(flight.identifier) }) else {
+    guard state.withLock({ $0.table.start(flight.identifier) }) != nil else {
       end(flight, blob, nil)
       return
     }
     do throws(ContentError) {
       // Another process may be fetching the same blocks: theirs are waited for, and taken over if they fail.
-      while true {
+      // Meanwhile a reader may take blocks back that it need not wait for.
+      while let blocks = state.withLock({ $0.table.blocks(of: flight.identifier).first }) {
         let before = blob.presentBytes
         let claimed: (missing: [Range<Int>], end: Int)?
         do throws(Errno) {
@@ -382,7 +384,7 @@ extension LazyBlob {
           "the bytes \(range) did not all come"
         )
       } catch {
-        if flight.control.isAtEnd { return }
+        if flight.control.failure == nil, flight.control.isAtEnd { return }
         last = error
         if error.code == .cancelled || error.code == .disk { break }
       }
@@ -418,8 +420,14 @@ extension LazyBlob {
 
   /// Starts flights for waiters whose blocks no flight brings.
   private func restart() {
-    let ranges = state.withLock { state in state.table.waiters.compactMap(\.range) }
-    for range in ranges { start(range, need: range, .demand) }
+    let waiting = state.withLock { state in
+      state.table.waiters.compactMap { waiter in
+        waiter.range.map { (range: $0, isReader: state.pending[waiter.identifier]?.isReader ?? false) }
+      }
+    }
+    for (range, isReader) in waiting {
+      start(range, need: isReader ? range : nil, isReader ? .demand : .window)
+    }
   }
 
   func noteProgress() {

@@ -24,6 +24,7 @@ extension LazyBlob {
       } else {
         verify()
         fill()
+        failIfNothingComes()
       }
     }
     try result.get()

@@ -40,8 +40,11 @@ extension LazyBlob {
       guard case .partial(let blob, _) = state.phase else { return [] }
       let lost = runs.flatMap { blob.missing(in: $0) }
       let chunks = state.chunks
+      // Who fetches ahead wants them kept.
+      let readers = Set(state.pending.filter(\.value.isReader).keys)
       let waiters = state.table.takeReady { waiter in
-        guard let range = waiter.range, Int64(range.count) <= Self.limit else { return false }
+        guard let range = waiter.range, Int64(range.count) <= Self.limit, readers.contains(waiter.identifier)
+        else { return false }
         let blocks = BlockMap.blocks(touching: chunks?.aligned(range) ?? range, size: descriptor.size)
         return lost.contains { $0.overlaps(blocks) }
       }

@@ -155,6 +155,9 @@ package struct ParallelLimit: Sendable {
     return max(2 << 20, Int64(rate / Double(value) * max(4 * (latency / .seconds(1)), 0.1)))
   }
 
+  /// How long a wait must be for a new request to be better: four times until its first byte, and a quarter of a second.
+  package var cutTime: Duration { max((latency ?? .zero) * 4, .milliseconds(250)) }
+
   /// How far ahead of a reader to ask for bytes: twice what is under way when the link is full.
   package var windowSize: Int64 {
     let delay = latency.map { $0 / .seconds(1) } ?? 0

@@ -6,7 +6,7 @@ import Synchronization
 /// The recording of a blob's reads: it lasts from the first open until it is switched off, however often the blob is
 /// closed and opened in between.
 final class Recording: Sendable {
-  private let blob: Descriptor
+  let blob: Descriptor
   private let profiles: AccessProfileStore
   private let recorder: Mutex<AccessRecorder>
 

@@ -92,7 +92,8 @@ extension FileSystem {
   private func findCopy(of file: FileNode, _ blob: LazyBlob) async {
     guard options.materializeLimit > 0, let complete = blob.verifiedFile,
       let extent = file.content.extents.first,
-      complete.offset > 0 || !file.content.isWholeBlob, extent.count >= Self.smallestCopy
+      complete.offset > 0 || !file.content.isWholeBlob, extent.count >= Self.smallestCopy,
+      passthrough.mayTake(complete.identity)
     else { return }
     if let known = file.copy, known.isInPlace { return }
     let part = MaterializedFiles.Part(
@@ -102,7 +103,7 @@ extension FileSystem {
     )
     let (copies, limit, log) = (local.materialized, options.materializeLimit, log)
     file.copy = await local.executor.ask { copies.find(part) }
-    guard file.copy == nil else { return }
+    guard file.copy == nil, file.takeCopyTurn(.now, next: .now + Self.copyInterval) else { return }
     copying.start {
       do throws(ContentError) {
         file.copy = try copies.make(part, from: complete, limit: limit)
@@ -112,6 +113,8 @@ extension FileSystem {
     }
   }
 
+  // What failed once is not tried at each open.
+  private static let copyInterval: Duration = .seconds(600)
   // Smaller ones are read in a moment, whoever reads them.
   private static let smallestCopy: Int64 = 1 << 20
 

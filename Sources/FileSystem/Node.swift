@@ -87,6 +87,8 @@ final class FileNode: Sendable {
     weak var blob: LazyBlob?
     /// A copy of it as a file of its own.
     var copy: BlobFile?
+    /// When a copy may be tried again.
+    var nextCopy: ContinuousClock.Instant?
   }
 
   /// Where bytes may be had.
@@ -133,6 +135,15 @@ final class FileNode: Sendable {
   var copy: BlobFile? {
     get { state.withLock { $0.copy } }
     set { state.withLock { $0.copy = newValue } }
+  }
+
+  /// Whether a copy is to be tried now; the next time not before `next`.
+  func takeCopyTurn(_ now: ContinuousClock.Instant, next: ContinuousClock.Instant) -> Bool {
+    state.withLock { state in
+      if let known = state.nextCopy, known > now { return false }
+      state.nextCopy = next
+      return true
+    }
   }
 
   func withModes<Value: Sendable>(_ body: (inout OpenModes) -> Value) -> Value {

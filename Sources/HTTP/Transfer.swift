@@ -1,4 +1,5 @@
 import CCurl
+import Synchronization
 
 /// One request under way.
 ///
@@ -24,8 +25,17 @@ final class Transfer {
   // The most that headers may have, all together.
   private static let headerLimit = 256 << 10
 
-  init?(identifier: UInt64, request: HTTPRequest, receiver: any ResponseReceiver, redirectCount: Int) {
+  private unowned let thread: TransferThread
+
+  init?(
+    identifier: UInt64,
+    request: HTTPRequest,
+    receiver: any ResponseReceiver,
+    redirectCount: Int,
+    thread: TransferThread
+  ) {
     guard let handle = curl_easy_init() else { return nil }
+    self.thread = thread
     self.identifier = identifier
     self.request = request
     self.receiver = receiver
@@ -63,6 +73,13 @@ final class Transfer {
     let value = line[line.index(after: colon)...].drop(while: isSpace)
     let end = value.lastIndex { !isSpace($0) }
     headers.append((String(line[..<colon]), end.map { String(value[...$0]) } ?? ""))
+    return true
+  }
+
+  /// Lets go of the thread before the next bytes: it is wanted for something else, and this can wait.
+  func givesWay() -> Bool {
+    guard received > 0, thread.isWanted.load(ordering: .acquiring), receiver.canWait else { return false }
+    isHalted = true
     return true
   }
 
@@ -104,6 +121,7 @@ func receiveBody(
   guard let user else { return 0 }
   // SAFETY: the pointer is the transfer that TransferThread holds until the handle is done.
   let transfer = Unmanaged<Transfer>.fromOpaque(user).takeUnretainedValue()
+  if transfer.givesWay() { return Int(CURL_WRITEFUNC_PAUSE) }
   return transfer.receiveBody(UnsafeRawBufferPointer(start: buffer, count: size * count)) ? size * count : 0
 }
 

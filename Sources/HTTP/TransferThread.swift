@@ -26,6 +26,10 @@ package final class TransferThread: Sendable {
 
   private let multi: Multi
   private let inbox = Mutex(Inbox())
+  /// Somebody wants something of the thread: what can wait lets go of it.
+  ///
+  /// libcurl goes on with one connection as long as it has bytes, whatever others have.
+  let isWanted = Atomic(false)
   private let metrics: Metrics
   private let certificates: CertificateSettings
 
@@ -71,6 +75,7 @@ package final class TransferThread: Sendable {
       receiver.finish(HTTPError(.cancelled, "the program is ending"))
       return 0
     }
+    isWanted.store(true, ordering: .releasing)
     curl_multi_wakeup(multi.pointer)
     return identifier
   }
@@ -80,6 +85,7 @@ package final class TransferThread: Sendable {
   /// - Parameter identifier: what `start` gave.
   package func cancel(_ identifier: UInt64) {
     inbox.withLock { $0.commands.append(.cancel(identifier: identifier)) }
+    isWanted.store(true, ordering: .releasing)
     curl_multi_wakeup(multi.pointer)
   }
 
@@ -90,6 +96,7 @@ package final class TransferThread: Sendable {
       inbox.isStopped = true
       inbox.commands.append(.stop)
     }
+    isWanted.store(true, ordering: .releasing)
     curl_multi_wakeup(multi.pointer)
   }
 
@@ -97,6 +104,7 @@ package final class TransferThread: Sendable {
     var active: [UInt64: Transfer] = [:]
     var running: Int32 = 0
     while true {
+      isWanted.store(false, ordering: .releasing)
       let commands = inbox.withLock { inbox in
         defer { inbox.commands.removeAll(keepingCapacity: true) }
         return inbox.commands
@@ -170,7 +178,8 @@ package final class TransferThread: Sendable {
         identifier: identifier,
         request: request,
         receiver: receiver,
-        redirectCount: redirectCount
+        redirectCount: redirectCount,
+        thread: self
       )
     else {
       receiver.finish(HTTPError(.broken, "out of memory"))
@@ -197,7 +206,8 @@ package final class TransferThread: Sendable {
     _ = ccurl_set_long(handle, CURLOPT_NOSIGNAL, 1)
     _ = ccurl_set_long(handle, CURLOPT_HTTP_VERSION, Int(CURL_HTTP_VERSION_2TLS))
     _ = ccurl_set_long(handle, CURLOPT_TCP_KEEPALIVE, 1)
-    _ = ccurl_set_long(handle, CURLOPT_BUFFERSIZE, 512 << 10)
+    // libcurl reads up to a hundred of these from one connection before it looks at the others.
+    _ = ccurl_set_long(handle, CURLOPT_BUFFERSIZE, 256 << 10)
     _ = ccurl_set_long(handle, CURLOPT_FOLLOWLOCATION, 0)
     _ = ccurl_set_long(handle, CURLOPT_CONNECTTIMEOUT_MS, request.connectTimeout.milliseconds)
     // The low-speed limit counts bytes a second over whole seconds, so it ends only what really stands still.

@@ -69,7 +69,9 @@ package struct BlockMap: Sendable, Equatable {
   ///
   /// - Parameter chunk: its number.
   /// - Returns: true if so.
-  package func contains(chunk: Int) -> Bool { contains(Self.bytes(ofChunk: chunk, size: size)) }
+  package func contains(chunk: Int) -> Bool {
+    chunk < chunkCount && contains(Self.bytes(ofChunk: chunk, size: size))
+  }
 
   /// The blocks that a range of bytes lies in.
   ///

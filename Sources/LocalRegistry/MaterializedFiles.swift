@@ -59,11 +59,15 @@ package final class MaterializedFiles: Sendable {
     return file
   }
 
-  /// Bytes of all copies.
-  package var size: Int64 {
+  /// Bytes of all copies but one.
+  private func size(without path: FilePath) -> Int64 {
     let names = (try? Disk.names(in: root.materialized)) ?? []
-    return names.reduce(0) { $0 + ((try? FileIdentity(at: root.materialized.appending($1)))?.size ?? 0) }
+    let paths = names.map { root.materialized.appending($0) }
+    return paths.reduce(0) { $0 + ($1 == path ? 0 : (try? FileIdentity(at: $1))?.size ?? 0) }
   }
+
+  // O_TMPFILE, which <fcntl.h> shows only with _GNU_SOURCE: a file without a name goes with the process.
+  private static let unnamed = FileDescriptor.OpenOptions(rawValue: 0o20_200_000)
 
   /// Makes a copy, by reflink where the file system can.
   ///
@@ -79,32 +83,34 @@ package final class MaterializedFiles: Sendable {
     if let known = find(part) { return known }
     guard running.withLock({ $0.insert(part).inserted }) else { return nil }
     defer { running.withLock { _ = $0.remove(part) } }
-    guard size + part.size <= limit else {
+    guard size(without: path(part)) + part.size <= limit else {
       throw ContentError(
         .unsupported,
         "\(path(part))",
         "\(part.size) bytes more would be more than the \(limit) bytes of --materialize"
       )
     }
-    let temporary = FilePath("\(path(part)).\(UInt64.random(in: 0 ... .max)).copy")
+    let identity: FileIdentity
     do throws(Errno) {
       try Disk.createFolder(root.materialized)
       let output = try Disk.open(
-        temporary,
-        .writeOnly,
-        options: [.create, .exclusiveCreate, .closeOnExec],
+        root.materialized,
+        .readWrite,
+        options: [Self.unnamed, .closeOnExec],
         permissions: [.ownerReadWrite, .groupRead, .otherRead]
       )
       defer { try? output.close() }
       if try !clone(part, source, output) { try copy(part, source, output) }
       try Disk.synchronize(output)
       guard fchmod(output.rawValue, 0o444) == 0 else { throw Errno(rawValue: errno) }
-      try Disk.rename(temporary, to: path(part))
+      // Somebody may have written to the source while it was copied.
+      guard source.isInPlace else { throw .staleNFSFileHandle }
+      identity = try FileIdentity(of: output)
+      try Disk.remove(path(part))
+      try Disk.link(output, to: path(part))
     } catch {
-      try? Disk.remove(temporary)
       throw ContentError(.disk, "\(path(part))", error)
     }
-    guard let identity = try? FileIdentity(at: path(part)) else { return nil }
     try Disk.replace(
       record(part),
       with: Self.line(identity),

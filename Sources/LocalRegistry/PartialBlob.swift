@@ -117,10 +117,11 @@ package final class PartialBlob: Sendable {
     do throws(Errno) {
       let map = PartialMapFile(descriptor: mapFile, size: descriptor.size)
       if try FileIdentity(of: file).size == descriptor.size, let boot = try map.bootIdentifier() {
+        // Before the map is read: from now on nobody takes blocks out of it.
+        try RangeLock.share(mapFile, presence)
         let isSameBoot = boot == bootIdentifier
         let blocks = try load(map, file: file, size: descriptor.size, isTrusted: isSameBoot)
         if !isSameBoot { try map.writeHeader(bootIdentifier: bootIdentifier) }
-        try RangeLock.share(mapFile, presence)
         return PartialBlob(
           descriptor: descriptor,
           file: file,

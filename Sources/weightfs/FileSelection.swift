@@ -31,9 +31,12 @@ struct FileSelection: ParsableArguments {
   func find(_ assembly: Assembly) async throws -> (artifact: LoadedArtifact, files: [File]) {
     let artifact = try await assembly.load(try ArtifactSource(parsing: source))
     var files: [File] = []
+    var hasEmpty = false
     for (node, content) in artifact.tree.files {
       let path = artifact.tree.path(of: node)
-      guard Self.matches(path, include), let extent = content.extents.first, extent.count > 0 else {
+      guard Self.matches(path, include) else { continue }
+      guard let extent = content.extents.first, extent.count > 0 else {
+        hasEmpty = true
         continue
       }
       let range = extent.blobOffset..<extent.blobOffset + extent.count
@@ -41,7 +44,9 @@ struct FileSelection: ParsableArguments {
     }
     guard !files.isEmpty else {
       let wanted =
-        include.isEmpty ? "the artifact has no files" : "no file fits \(include.joined(separator: ", "))"
+        hasEmpty
+        ? "the files that fit are empty"
+        : include.isEmpty ? "the artifact has no files" : "no file fits \(include.joined(separator: ", "))"
       throw ContentError(.notFound, artifact.label, wanted)
     }
     return (artifact, files)

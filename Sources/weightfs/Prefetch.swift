@@ -31,20 +31,23 @@ struct Prefetch: AsyncParsableCommand {
       let assembly = try common.assemble(settings)
       let (artifact, files) = try await selection.find(assembly)
       var parts: [Part] = []
+      var fileCount = 0
       for file in files {
+        let before = parts.count
         let blob = try await assembly.open(file, of: artifact)
         if tensors.isEmpty {
           parts.append(Part(blob: blob, range: file.range))
         } else {
           parts += try await tensorParts(file, blob)
         }
+        if parts.count > before { fileCount += 1 }
       }
       guard !parts.isEmpty else {
         throw ContentError(.notFound, artifact.label, "no tensor fits \(tensors.joined(separator: ", "))")
       }
       let total = parts.reduce(0) { $0 + Int64($1.range.count) }
       try await Part.fetch(parts, label: artifact.label)
-      Terminal.print("\(artifact.label)\t\(files.count) files\t\(total) bytes")
+      Terminal.print("\(artifact.label)\t\(fileCount) files\t\(total) bytes")
     }
   }
 

@@ -64,7 +64,8 @@ struct Profile: AsyncParsableCommand {
         let (artifact, files) = try await selection.find(assembly)
         let profiles = AccessProfileStore(root: assembly.local.root)
         var isEmpty = true
-        for file in files {
+        var seen: Set<Digest> = []
+        for file in files where seen.insert(file.content.blob.digest).inserted {
           guard let profile = profiles.read(file.content.blob) else { continue }
           isEmpty = false
           let share = Int(Double(profile.byteCount) / Double(max(1, profile.size)) * 100)
@@ -102,7 +103,8 @@ struct Profile: AsyncParsableCommand {
         let (artifact, files) = try await selection.find(assembly)
         let profiles = AccessProfileStore(root: assembly.local.root)
         var parts: [Part] = []
-        for file in files {
+        var seen: Set<Digest> = []
+        for file in files where seen.insert(file.content.blob.digest).inserted {
           guard let profile = profiles.read(file.content.blob) else { continue }
           let blob = try await assembly.open(file, of: artifact)
           parts += profile.ranges.map { Part(blob: blob, range: $0) }

@@ -19,6 +19,97 @@ struct ReadWindowTests {
     return (requests, map.presentBytes)
   }
 
+  /// What a fetcher would do for a trace: bytes, requests, and reads that had to wait for the start of a request.
+  private func replay(
+    _ reads: [Range<Int64>],
+    size: Int64,
+    formats: FileFormats? = nil
+  ) -> (waits: Int, requests: Int, bytes: Int64) {
+    var window = ReadWindow(blobSize: size)
+    var map = BlockMap(size: size)
+    var waits = 0
+    var requests = 0
+    for read in reads {
+      if !map.contains(read) { waits += 1 }
+      let region = formats?.region(at: read.lowerBound).0
+      let end = formats?.region(at: read.upperBound - 1).0
+      for run in map.missing(in: map.blocks(touching: window.advance(read, in: region, endingIn: end))) {
+        requests += 1
+        map.insert(run)
+      }
+    }
+    return (waits, requests, map.presentBytes)
+  }
+
+  @Test func llamaCppWaitsForFewRequestsAndFetchesEachByteOnce() {
+    let size: Int64 = 253_113_024
+    let result = replay(ReadTraces.llama, size: size)
+    #expect(ReadTraces.llama.count == 1984)
+    #expect(result.waits <= 6, "\(result)")
+    #expect(result.requests <= 40, "\(result)")
+    #expect(result.bytes <= size)
+  }
+
+  @Test func eightThreadsOfSafetensorsKeepTheirWindows() {
+    let size: Int64 = 104_861_032
+    let result = replay(ReadTraces.safetensors, size: size)
+    // Forty tensors are forty jumps; each may wait once for its start, and few times more.
+    #expect(result.waits <= 160, "\(result)")
+    #expect(result.requests <= 400, "\(result)")
+    #expect(result.bytes <= size)
+  }
+
+  @Test func sequentialReadingWaitsOnce() {
+    let reads = stride(from: Int64(0), to: 256 << 20, by: 131_072).map { $0..<$0 + 131_072 }
+    let result = replay(reads, size: 256 << 20)
+    #expect(result.waits == 1, "\(result)")
+  }
+
+  private func region(_ range: Range<Int64>, isWhole: Bool = false) -> ReadWindow.Region {
+    ReadWindow.Region(range, isWhole: isWhole)
+  }
+
+  @Test func aJumpToATensorOpensAWindowThatEndsWithIt() {
+    var window = ReadWindow(blobSize: size)
+    let tensor = region(100 << 20..<104 << 20)
+    var end = window.advance(100 << 20..<(100 << 20) + 65_536, in: tensor, endingIn: tensor).upperBound
+    #expect(end == (100 << 20) + ReadWindow.first)
+    for start in stride(from: Int64((100 << 20) + 65_536), to: 104 << 20, by: 65_536) {
+      end = window.advance(start..<start + 65_536, in: tensor, endingIn: tensor).upperBound
+      #expect(end <= 104 << 20)
+    }
+    #expect(end == 104 << 20)
+    // The kernel goes on a little by itself: that is no reason to fetch the next tensor.
+    let next = region(104 << 20..<200 << 20)
+    end = window.advance(104 << 20..<(104 << 20) + 65_536, in: next, endingIn: next).upperBound
+    #expect(end <= (104 << 20) + (256 << 10))
+  }
+
+  @Test func whoReadsOnThroughManyTensorsIsNotHeldUpAtEach() {
+    let tensors = (0..<64 as Range<Int64>).map { region($0 << 22..<($0 + 1) << 22) }
+    var window = ReadWindow(blobSize: 256 << 20)
+    var map = BlockMap(size: 256 << 20)
+    var waits = 0
+    for start in stride(from: Int64(0), to: 256 << 20, by: 65_536) {
+      let tensor = tensors[Int(start >> 22)]
+      if !map.contains(start..<start + 65_536) { waits += 1 }
+      let ahead = window.advance(start..<start + 65_536, in: tensor, endingIn: tensor)
+      for run in map.missing(in: map.blocks(touching: ahead)) { map.insert(run) }
+    }
+    #expect(waits <= 8, "\(waits)")
+  }
+
+  @Test func aReadOverTheEdgeOfTwoTensorsFetchesJustItself() {
+    var window = ReadWindow(blobSize: size)
+    let (left, right) = (region(10 << 20..<20 << 20), region(20 << 20..<30 << 20))
+    let read: Range<Int64> = (20 << 20) - 32_768..<(20 << 20) + 32_768
+    let ahead = window.advance(read, in: left, endingIn: right)
+    #expect(ahead == read)
+    // The next read shows that the right one was meant.
+    let next = window.advance((20 << 20) + 32_768..<(20 << 20) + 98_304, in: right, endingIn: right)
+    #expect(next.upperBound > (20 << 20) + (1 << 20))
+  }
+
   @Test func theFirstReadAbsorbsTheKernelsReadahead() {
     var window = ReadWindow(blobSize: size)
     #expect(window.advance(0..<4096) == 0..<ReadWindow.first)

@@ -24,6 +24,19 @@ struct TLSTests {
       trusting.stop()
     }
     #expect(try registry.log().contains("HTTP/2.0"))
+    // Many requests at once share one connection.
+    let before = try registry.log().count
+    let sharing = TransferThread(metrics: Metrics(), environment: ["SSL_CERT_FILE": folder.path("cert.pem")])
+    try await withThrowingTaskGroup(of: Int.self) { group in
+      for _ in 0..<8 {
+        group.addTask { try await sharing.send(HTTPRequest(.get, url), limit: 100).response.status }
+      }
+      for try await status in group { #expect(status == 200) }
+    }
+    sharing.stop()
+    let log = try registry.log().dropFirst(before)
+    let clients = Set(log.matches(of: /http\.request\.remoteaddr="?([0-9.:\[\]]+)/).map { String($0.1) })
+    #expect(clients.count == 1, "\(clients)")
     let strict = TransferThread(metrics: Metrics(), environment: [:])
     defer { strict.stop() }
     do throws(HTTPError) {

@@ -1,8 +1,26 @@
+import Dispatch
+import Glibc
 import HTTP
 import Synchronization
 import Telemetry
 import TestSupport
 import Testing
+
+/// Counts the bytes of a response that may wait.
+private final class CountingReceiver: ResponseReceiver {
+  private let bytes = Atomic(0)
+
+  var count: Int { bytes.load(ordering: .relaxed) }
+  var canWait: Bool { true }
+  func receive(_ response: HTTPResponse) -> Bool { true }
+  func receive(_ bytes: UnsafeRawBufferPointer) -> Bool {
+    self.bytes.add(bytes.count, ordering: .relaxed)
+    // Slow enough that it does not end before it can be halted.
+    usleep(500)
+    return true
+  }
+  func finish(_ error: HTTPError?) {}
+}
 
 struct TransferThreadTests {
   private let thread = TransferThread(metrics: Metrics(), environment: [:])
@@ -36,6 +54,49 @@ struct TransferThreadTests {
     }
     #expect(server.connectionCount == 1)
     #expect(server.requests.allSatisfy { $0.headers["accept-encoding"] == "identity" })
+  }
+
+  @Test func aNewConnectionIsMadeOnRequest() async throws {
+    let server = try HTTPServer { _ in .init(200, body: [1]) }
+    defer { server.stop() }
+    var request = HTTPRequest(.get, try url(server))
+    _ = try await thread.send(request, limit: 10)
+    _ = try await thread.send(request, limit: 10)
+    #expect(server.connectionCount == 1)
+    request.usesNewConnection = true
+    _ = try await thread.send(request, limit: 10)
+    #expect(server.connectionCount == 2)
+  }
+
+  @Test func whatCanWaitStandsStillWhileSomethingElseCannot() async throws {
+    let gate = DispatchSemaphore(value: 0)
+    let size = 40 << 20
+    let server = try HTTPServer { request in
+      if request.path == "/urgent" {
+        gate.wait()
+        return .init(200, body: [7])
+      }
+      return .init(200, body: [UInt8](repeating: 1, count: size))
+    }
+    defer { server.stop() }
+    let patient = CountingReceiver()
+    thread.start(HTTPRequest(.get, try url(server, "/large")), receiver: patient)
+    #expect(await eventually { patient.count > 0 })
+    let urgent = try url(server, "/urgent")
+    async let answer = thread.send(HTTPRequest(.get, urgent), limit: 10)
+    #expect(await eventually { server.requests.contains { $0.path == "/urgent" } })
+    // It comes to a stand, and stays there.
+    #expect(
+      await eventually {
+        let before = patient.count
+        try? await Task.sleep(for: .milliseconds(300))
+        return patient.count == before
+      }
+    )
+    #expect(patient.count < size)
+    gate.signal()
+    #expect(try await answer.body == [7])
+    #expect(await eventually { patient.count == size })
   }
 
   @Test func headHasNoBodyAndPostSendsOne() async throws {

@@ -39,4 +39,17 @@ struct BlockMapTests {
     #expect(map.blocks(touching: 5..<5).isEmpty)
     #expect(map.bytes(of: 3..<4) == 196_608..<200_000)
   }
+
+  @Test func nothingLiesBehindTheLastChunk() {
+    var map = BlockMap(size: (2 << 20) + 5)
+    map.insert(0..<map.blockCount)
+    #expect(map.contains(chunk: 2))
+    #expect(!map.contains(chunk: 3))
+    #expect(map.firstMissing(from: 0) == nil)
+    map.remove(3..<5)
+    #expect(map.firstMissing(from: 0) == 3)
+    #expect(map.firstPresent(from: 3, before: 100) == 5)
+    map.insert(3..<5)
+    #expect(map.isComplete)
+  }
 }

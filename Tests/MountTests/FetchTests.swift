@@ -206,7 +206,10 @@ import Testing
     #expect(result.status == 0, "\(result.error)\(mount.messages)")
     let whole = try await Command.shell("sha256sum <'\(mount.path(path))'")
     #expect(whole.output.hasPrefix(digest))
-    #expect(await (try? eventually { try await mount.attribute("verified", of: path) == "blob" }) == true)
+    #expect(
+      await (try? eventually { try await mount.attribute("verified", of: path) == "blob" }) == true,
+      "\(mount.messages)"
+    )
     let kept = Array(
       try Data(contentsOf: URL(filePath: folder.path("root/.weightfs/blobs/sha256/\(digest)")))
     )

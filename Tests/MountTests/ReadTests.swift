@@ -102,7 +102,8 @@ import Testing
       }
       for try await result in group { #expect(result.status == 0, "\(result.error)") }
     }
-    #expect(sent(registry).most == 1)
+    // A request that is cut for a reader who is far ahead of it asked for more than it brought.
+    #expect(sent(registry).bytes <= Self.size * 3 / 2, "\(sent(registry))")
     #expect(await (try? eventually { try await mount.attribute("state", of: path) == "complete" }) == true)
     #expect(try await mount.attribute("verified", of: path) == "blob")
   }
