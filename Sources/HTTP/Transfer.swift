@@ -19,6 +19,8 @@ final class Transfer {
   var received: UInt64 = 0
   /// Halted in favour of others.
   var isHalted = false
+  /// Others of its host run that cannot wait.
+  var mustWait = false
   /// The receiver returned false.
   private(set) var wasStopped = false
 
@@ -78,7 +80,9 @@ final class Transfer {
 
   /// Lets go of the thread before the next bytes: it is wanted for something else, and this can wait.
   func givesWay() -> Bool {
-    guard received > 0, thread.isWanted.load(ordering: .acquiring), receiver.canWait else { return false }
+    guard received > 0, mustWait || thread.isWanted.load(ordering: .acquiring), receiver.canWait else {
+      return false
+    }
     isHalted = true
     return true
   }

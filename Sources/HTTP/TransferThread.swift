@@ -157,6 +157,7 @@ package final class TransferThread: Sendable {
     }
     for transfer in waiting {
       let mustWait = urgent.contains(transfer.request.url.host)
+      transfer.mustWait = mustWait
       isHalting = isHalting || mustWait
       // Headers that come while a transfer is halted are handed over in one piece: it is halted in its body alone.
       guard mustWait != transfer.isHalted, transfer.received > 0 else { continue }
@@ -186,6 +187,9 @@ package final class TransferThread: Sendable {
       return
     }
     configure(transfer)
+    transfer.mustWait = active.values.contains {
+      !$0.receiver.canWait && $0.request.url.host == request.url.host
+    }
     active[identifier] = transfer
     metrics.httpRequests.add()
     guard curl_multi_add_handle(multi.pointer, transfer.handle) == CURLM_OK else {

@@ -302,7 +302,7 @@ struct BlobStoreTests {
     let profiles = AccessProfileStore(root: store.local.root)
     try profiles.write(AccessProfile(source.descriptor, runs: [5..<6, 2..<3]))
     let blob = try await store.open(source.descriptor, layout: nil, source: source)
-    #expect(await eventually { blob.status(of: 5 << 20..<6 << 20).presence == .complete })
+    #expect(await eventually(seconds: 60) { blob.status(of: 5 << 20..<6 << 20).presence == .complete })
     #expect(await eventually { blob.status(of: 2 << 20..<3 << 20).presence == .complete })
     #expect(source.fetches.count == 1)
     withExtendedLifetime(blob) {}

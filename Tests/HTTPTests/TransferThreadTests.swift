@@ -79,12 +79,12 @@ struct TransferThreadTests {
       return .init(200, body: [UInt8](repeating: 1, count: size))
     }
     defer { server.stop() }
-    let patient = CountingReceiver()
-    thread.start(HTTPRequest(.get, try url(server, "/large")), receiver: patient)
-    #expect(await eventually { patient.count > 0 })
     let urgent = try url(server, "/urgent")
     async let answer = thread.send(HTTPRequest(.get, urgent), limit: 10)
     #expect(await eventually { server.requests.contains { $0.path == "/urgent" } })
+    let patient = CountingReceiver()
+    thread.start(HTTPRequest(.get, try url(server, "/large")), receiver: patient)
+    #expect(await eventually { patient.count > 0 })
     // It comes to a stand, and stays there.
     #expect(
       await eventually {
