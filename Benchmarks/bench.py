@@ -22,7 +22,7 @@ WEIGHTFS, PYTHON, GGUF, RESULT = sys.argv[1:5]
 QUICK = "--quick" in sys.argv
 REPETITIONS = 2 if QUICK else 5
 SIZE = (128 if QUICK else 1024) << 20
-SHAPED_SIZE = (64 if QUICK else 512) << 20
+SHAPED_SIZE = (64 if QUICK else 256) << 20
 LARGE = (256 if QUICK else 2048) << 20
 HERE = os.path.dirname(os.path.abspath(__file__))
 

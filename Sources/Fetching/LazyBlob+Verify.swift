@@ -87,7 +87,13 @@ extension LazyBlob {
 
   private func finish(_ blob: PartialBlob, _ actual: Digest) {
     // Two runs may come to the end; the first one's word stands.
-    guard case .partial = state.withLock({ $0.phase }) else { return }
+    let isFirst = state.withLock { state in
+      guard case .partial = state.phase, !state.isFinishing else { return false }
+      state.isFinishing = true
+      return true
+    }
+    guard isFirst else { return }
+    defer { state.withLock { $0.isFinishing = false } }
     guard actual == descriptor.digest else {
       store.local.pool.discard(blob)
       turnBad(

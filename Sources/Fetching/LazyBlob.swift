@@ -65,6 +65,8 @@ package final class LazyBlob: Sendable {
     var isWatched = false
     /// When somebody last waited in vain, and for what.
     var lastTimeout: (at: ContinuousClock.Instant, ranges: [Range<Int64>])?
+    /// It is being committed, or thrown away.
+    var isFinishing = false
     /// Bytes are being hashed or committed: who waits for the whole is not late.
     var isVerifying = false
   }
