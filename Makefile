@@ -62,7 +62,7 @@ demo-llm:
 	Tests/demo/demo-llm.sh "$$($(SWIFT) build --show-bin-path)/weightfs"
 
 # Interleaved runs against the native file, curl, rclone, ratarmount and a C passthrough daemon, as root; writes
-# docs/benchmarks.md. Takes 20 minutes and 40 GB of disk; BENCH_FLAGS=--quick takes two minutes and prints.
+# docs/benchmarks.md. Takes a quarter of an hour and 40 GB of disk; BENCH_FLAGS=--quick takes two minutes and prints.
 bench:
 	$(call install_packages,$(BUILD_PACKAGES) $(RUN_PACKAGES) $(DEMO_PACKAGES) $(BENCH_PACKAGES))
 	$(SWIFT) build -c release --product weightfs

@@ -169,6 +169,38 @@ struct ReadWindowTests {
 }
 
 struct FetchTableTests {
+  @Test func aReaderWhoComesToItsWindowTakesTheRestOfItAlong() {
+    var table = FetchTable()
+    table.begin(1, .window, 10..<50)
+    table.begin(2, .background, 50..<90)
+    let runs = table.take([20..<22], for: .demand)
+    #expect(runs == [20..<22])
+    #expect(table.blocks(of: 1) == [10..<20])
+    let free = table.uncovered([10..<60])
+    #expect(free == [20..<50], "one request brings it all, in place of many small ones")
+    // Of what nobody reads only what is wanted.
+    let others = table.take([60..<62], for: .demand)
+    #expect(others == [60..<62])
+    #expect(table.blocks(of: 2) == [50..<60])
+  }
+
+  @Test func aRequestUnderWayKeepsItsBlocksUntilItIsCut() {
+    var table = FetchTable()
+    table.begin(1, .window, 0..<100)
+    let first = table.start(1)
+    #expect(first == 0..<100)
+    let runs = table.take([40..<50], for: .demand)
+    #expect(runs.isEmpty)
+    let relieved = table.truncate(1, at: 40)
+    #expect(relieved == [40..<100])
+    let uncovered = table.uncovered([0..<100])
+    #expect(uncovered == [40..<100])
+    let left = table.prepareToEnd(1)
+    #expect(left == [0..<40])
+    let late = table.truncate(1, at: 10)
+    #expect(late.isEmpty, "it gives its claims back already")
+  }
+
   @Test(arguments: 1...50 as ClosedRange<UInt64>)
   func noBlockIsBroughtTwiceAndNobodyIsForgotten(_ seed: UInt64) {
     var generator = SeededGenerator(seed: seed)
