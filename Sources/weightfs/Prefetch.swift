@@ -83,26 +83,14 @@ struct Part: Sendable {
     let total = parts.reduce(0) { $0 + Int64($1.range.count) }
     let done = { @Sendable () -> Int64 in parts.reduce(0) { $0 + $1.blob.status(of: $1.range).cachedBytes } }
     let display = Progress.show(label, total: total, missing: total - done(), done: done)
-    let failure: ContentError? = await withTaskGroup(of: ContentError?.self) { group in
-      var waiting = parts[...]
-      var first: ContentError?
-      func next() {
-        guard let part = waiting.popFirst() else { return }
-        group.addTask {
-          do throws(ContentError) {
-            try await part.blob.prefetch(part.range)
-            return nil
-          } catch {
-            return error
-          }
-        }
+    let failure: ContentError?
+    do throws(ContentError) {
+      try await ParallelWork.run(parts, limit: parallel) { (part) async throws(ContentError) in
+        try await part.blob.prefetch(part.range)
       }
-      for _ in 0..<parallel { next() }
-      for await error in group {
-        if first == nil { first = error }
-        if first == nil { next() }
-      }
-      return first
+      failure = nil
+    } catch {
+      failure = error
     }
     await display.end()
     if let failure { throw failure }

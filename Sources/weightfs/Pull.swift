@@ -90,26 +90,14 @@ struct Pull: AsyncParsableCommand {
     let display = Progress.show(label, total: total, missing: missing) {
       blobs.reduce(0) { $0 + $1.status.cachedBytes }
     }
-    let failure: ContentError? = await withTaskGroup(of: ContentError?.self) { group in
-      var first: ContentError?
-      var waiting = blobs[...]
-      func next() {
-        guard let blob = waiting.popFirst() else { return }
-        group.addTask {
-          do throws(ContentError) {
-            try await blob.complete()
-            return nil
-          } catch {
-            return error
-          }
-        }
+    let failure: ContentError?
+    do throws(ContentError) {
+      try await ParallelWork.run(blobs, limit: Self.parallelBlobs) { (blob) async throws(ContentError) in
+        try await blob.complete()
       }
-      for _ in 0..<Self.parallelBlobs { next() }
-      for await error in group {
-        if first == nil { first = error }
-        if first == nil { next() }
-      }
-      return first
+      failure = nil
+    } catch {
+      failure = error
     }
     await display.end()
     if let failure { throw failure }
