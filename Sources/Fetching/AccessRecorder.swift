@@ -12,7 +12,7 @@ package struct AccessRecorder: Sendable {
   ///
   /// - Parameter blobSize: bytes.
   package init(blobSize: Int64) {
-    seen = [UInt8](repeating: 0, count: Int((blobSize + BlockMap.chunkSize - 1) / BlockMap.chunkSize))
+    seen = [UInt8](repeating: 0, count: BlockMap.chunkCount(size: blobSize))
   }
 
   /// Takes a read.
@@ -20,10 +20,7 @@ package struct AccessRecorder: Sendable {
   /// - Parameter range: within the blob.
   package mutating func note(_ range: Range<Int64>) {
     guard !range.isEmpty else { return }
-    let first = Int(range.lowerBound / BlockMap.chunkSize)
-    let last = Int((range.upperBound - 1) / BlockMap.chunkSize)
-    guard first < seen.count else { return }
-    for chunk in first...min(last, seen.count - 1) where seen[chunk] == 0 {
+    for chunk in BlockMap.chunks(touching: range).clamped(to: seen.indices) where seen[chunk] == 0 {
       seen[chunk] = 1
       if let run = runs.last, run.upperBound == chunk {
         runs[runs.count - 1] = run.lowerBound..<chunk + 1

@@ -17,8 +17,8 @@ final class BlobVerifier: Sendable {
     /// Chunk digests that are known, one after another; zeros for those that are not.
     var digests: [UInt8]
     var isKnown: [Bool]
-    /// Chunks that became whole behind a gap.
-    var scattered: Set<Int> = []
+    /// Chunks whose digest is to be computed: those behind a gap, and those that were left out.
+    var owed: Set<Int> = []
     /// What came out, once.
     var digest: Digest?
     var isRunning = false
@@ -55,7 +55,7 @@ final class BlobVerifier: Sendable {
   init(blob: PartialBlob) {
     self.blob = blob
     size = blob.descriptor.size
-    let count = Int((size + BlockMap.chunkSize - 1) / BlockMap.chunkSize)
+    let count = BlockMap.chunkCount(size: size)
     chunkCount = count
     state = Mutex(
       State(
@@ -72,7 +72,7 @@ final class BlobVerifier: Sendable {
   /// - Returns: true if so.
   func request(_ chunks: [Int]) -> Bool {
     state.withLock { state in
-      for chunk in chunks where chunk >= state.front { state.scattered.insert(chunk) }
+      for chunk in chunks where chunk >= state.front { state.owed.insert(chunk) }
       if state.isRunning {
         state.isAsked = true
         return false
@@ -110,7 +110,7 @@ final class BlobVerifier: Sendable {
           return .finished(digest)
         }
         if budget == 0 { return .more }
-        if !isHurried() { try recordScattered(buffer, mayHash, progress) }
+        if !isHurried() { try recordOwed(buffer, mayHash, progress) }
       } catch {
         // What was hashed is lost with the error: the next run begins at the front.
         put(HashStream(blob.descriptor.digest.algorithm), at: 0)
@@ -148,6 +148,7 @@ final class BlobVerifier: Sendable {
         isHurried() || (chunk + Self.backlog < chunkCount && blob.contains(chunk: chunk + Self.backlog))
       let isKnown = state.withLock { $0.isKnown[chunk] }
       try hash(chunk, buffer, into: &whole, withChunkDigest: !isKnown && !isBehind)
+      if !isKnown, isBehind { _ = state.withLock { $0.owed.insert(chunk) } }
       chunk += 1
       budget -= 1
       if chunk.isMultiple(of: Self.writebackChunks) {
@@ -201,21 +202,20 @@ final class BlobVerifier: Sendable {
   }
 
   /// The digests of chunks behind a gap, and of those that were left out: they let chunks outlive a reboot.
-  private func recordScattered(
+  private func recordOwed(
     _ buffer: UnsafeMutableRawBufferPointer,
     _ mayHash: (Int) -> Bool,
     _ progress: () -> Void
   ) throws(Errno) {
     let chunks = state.withLock { state in
-      defer { state.scattered = [] }
-      let skipped = (0..<state.front).filter { !state.isKnown[$0] }
-      return skipped + state.scattered.filter { $0 >= state.front && !state.isKnown[$0] }.sorted()
+      defer { state.owed = [] }
+      return state.owed.filter { !state.isKnown[$0] }.sorted()
     }
     for (index, chunk) in chunks.enumerated() where blob.contains(chunk: chunk) && mayHash(chunk) {
       // The front goes first.
       let front = state.withLock { $0.isAsked ? $0.front : chunkCount }
       if front < chunkCount, blob.contains(chunk: front) {
-        state.withLock { $0.scattered.formUnion(chunks[index...]) }
+        state.withLock { $0.owed.formUnion(chunks[index...]) }
         return
       }
       // One that an earlier run recorded does for the next reboot; for the list that is kept it is computed again.

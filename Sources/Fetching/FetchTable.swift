@@ -41,9 +41,6 @@ package struct FetchTable: Sendable {
   /// Whether nobody waits and nothing is under way.
   package var isIdle: Bool { waiters.isEmpty && flights.isEmpty }
 
-  /// Whether a request waits for its turn.
-  package var hasWaitingFlights: Bool { flights.values.contains { !$0.isStarted } }
-
   /// Whether some of these blocks are to be brought by a request that was not sent yet.
   ///
   /// - Parameter blocks: in order.

@@ -139,9 +139,7 @@ extension LazyBlob {
     // Out of the map first: nobody may find it there again.
     let isDropped = (try? blob.drop(blocks)) != nil
     if case .partial(_, let verifier) = state.withLock({ $0.phase }) {
-      verifier.forget(
-        Int(range.lowerBound / BlockMap.chunkSize)..<Int((range.upperBound - 1) / BlockMap.chunkSize) + 1
-      )
+      verifier.forget(BlockMap.chunks(touching: range))
     }
     let until = ContinuousClock.now + refusal
     let (verdict, host) = state.withLock { state in

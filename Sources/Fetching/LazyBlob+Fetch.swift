@@ -70,7 +70,7 @@ extension LazyBlob {
   }
 
   /// Fails who waits for a whole of which nothing more can be asked for.
-  func failIfNothingComes() {
+  private func failIfNothingComes() {
     let error: ContentError? = state.withLock { state in
       guard case .partial(let blob, _) = state.phase, !blob.isComplete, state.controls.isEmpty else {
         return nil
@@ -128,20 +128,14 @@ extension LazyBlob {
     }
     let purpose: Purpose = isRead ? .demand : state.wantsWhole ? .window : .background
     guard state.table.flightCount(from: purpose) < appetite else { return nil }
-    let now = ContinuousClock.now
     var position = 0
     while let run = state.table.nextUncovered(
       from: position,
       limit: part,
       { blob.nextMissing(from: $0, limit: $1) }
     ) {
-      let bytes = BlockMap.bytes(of: run, size: descriptor.size)
-      guard let chunks = state.chunks, let refused = chunks.firstRefused(in: bytes, now: now) else {
-        return (run, purpose)
-      }
-      let blocks = BlockMap.blocks(touching: chunks.list.range(of: refused), size: descriptor.size)
-      if blocks.lowerBound > run.lowerBound { return (run.lowerBound..<blocks.lowerBound, purpose) }
-      position = blocks.upperBound
+      if let first = permitted([run], state).first { return (first, purpose) }
+      position = run.upperBound
     }
     return nil
   }
@@ -441,9 +435,7 @@ extension LazyBlob {
     let range = BlockMap.bytes(of: blocks, size: descriptor.size)
     checkChunks(in: range)
     readHeaders(after: range)
-    let blocksOfChunk = Int(BlockMap.chunkSize / BlockMap.blockSize)
-    let chunks = (blocks.lowerBound / blocksOfChunk)...((blocks.upperBound - 1) / blocksOfChunk)
-    let whole = chunks.filter { blob.contains(chunk: $0) }
+    let whole = BlockMap.chunks(touching: range).filter { blob.contains(chunk: $0) }
     if !whole.isEmpty { verify(whole) }
   }
 }

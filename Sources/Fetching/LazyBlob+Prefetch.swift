@@ -12,20 +12,14 @@ extension LazyBlob {
   /// - Throws: `ContentError`.
   package func prefetch(_ range: Range<Int64>) async throws(ContentError) {
     guard !range.isEmpty else { return }
+    guard mayServePartial else { return try await complete() }
     let result: Result<Void, ContentError> = await withCheckedContinuation { continuation in
       let reply = ReadReply(responder: CompletionResponder(continuation), token: 0)
-      let isByParts = mayServePartial
-      enqueue(reply, range, caller: nil, isForWhole: !isByParts)
+      enqueue(reply, range, caller: nil, isForWhole: false)
       answerReady()
       checkChunks(in: range)
       checkForeign()
-      if isByParts {
-        start(range, .window)
-      } else {
-        verify()
-        fill()
-        failIfNothingComes()
-      }
+      start(range, .window)
     }
     try result.get()
   }

@@ -313,15 +313,7 @@ package final class BlobPool: Sendable {
     )
     defer { try? output.close() }
     do throws(Errno) {
-      let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 20, alignment: 4096)
-      defer { buffer.deallocate() }
-      var position: Int64 = 0
-      while position < file.size {
-        let count = try Disk.read(file.descriptor, into: buffer, at: position)
-        guard count > 0 else { throw Errno.ioError }
-        try Disk.write(output, UnsafeRawBufferPointer(rebasing: buffer[..<count]), at: position)
-        position += Int64(count)
-      }
+      try Disk.copy(file.descriptor, 0..<file.size, to: output)
       try Disk.synchronize(output)
       try Disk.rename(temporary, to: target)
     } catch {

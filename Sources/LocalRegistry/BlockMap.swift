@@ -27,7 +27,7 @@ package struct BlockMap: Sendable, Equatable {
   /// How many blocks the blob has.
   package var blockCount: Int { states.count }
   /// How many chunks the blob has.
-  package var chunkCount: Int { Int((size + Self.chunkSize - 1) / Self.chunkSize) }
+  package var chunkCount: Int { Self.chunkCount(size: size) }
   /// Whether every block is there.
   package var isComplete: Bool { presentCount == states.count }
 
@@ -113,6 +113,20 @@ package struct BlockMap: Sendable, Equatable {
   /// - Parameter size: of the blob.
   /// - Returns: the last one may be shorter.
   package static func blockCount(size: Int64) -> Int { Int((size + blockSize - 1) / blockSize) }
+
+  /// How many chunks a blob has.
+  ///
+  /// - Parameter size: of the blob.
+  /// - Returns: the last one may be shorter.
+  package static func chunkCount(size: Int64) -> Int { Int((size + chunkSize - 1) / chunkSize) }
+
+  /// The chunks that a range of bytes lies in.
+  ///
+  /// - Parameter range: not empty.
+  /// - Returns: their numbers.
+  package static func chunks(touching range: Range<Int64>) -> Range<Int> {
+    Int(range.lowerBound / chunkSize)..<Int((range.upperBound - 1) / chunkSize) + 1
+  }
 
   /// The bytes of a chunk.
   ///

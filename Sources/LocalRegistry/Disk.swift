@@ -64,6 +64,24 @@ enum Disk {
     }
   }
 
+  /// Copies bytes of a file to the start of another.
+  static func copy(
+    _ source: FileDescriptor,
+    _ range: Range<Int64>,
+    to target: FileDescriptor
+  ) throws(Errno) {
+    let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 20, alignment: 4096)
+    defer { buffer.deallocate() }
+    var position = range.lowerBound
+    while position < range.upperBound {
+      let wanted = Int(min(Int64(buffer.count), range.upperBound - position))
+      let piece = UnsafeMutableRawBufferPointer(rebasing: buffer[..<wanted])
+      guard try read(source, into: piece, at: position) == wanted else { throw Errno.ioError }
+      try write(target, UnsafeRawBufferPointer(piece), at: position - range.lowerBound)
+      position += Int64(wanted)
+    }
+  }
+
   private typealias SyncFileRange = @convention(c) (Int32, Int64, Int64, UInt32) -> Int32
   // <fcntl.h> shows sync_file_range(2) only with _GNU_SOURCE, which Swift's module of the C library is not made with.
   private static let syncFileRange = dlsym(nil, "sync_file_range").map {

@@ -100,7 +100,10 @@ package final class MaterializedFiles: Sendable {
         permissions: [.ownerReadWrite, .groupRead, .otherRead]
       )
       defer { try? output.close() }
-      if try !clone(part, source, output) { try copy(part, source, output) }
+      if try !clone(part, source, output) {
+        let start = source.offset + part.offset
+        try Disk.copy(source.descriptor, start..<start + part.size, to: output)
+      }
       try Disk.synchronize(output)
       guard fchmod(output.rawValue, 0o444) == 0 else { throw Errno(rawValue: errno) }
       // Somebody may have written to the source while it was copied.
@@ -139,18 +142,5 @@ package final class MaterializedFiles: Sendable {
       targetOffset: 0
     )
     return withUnsafeMutablePointer(to: &range) { ioctl(output.rawValue, Self.cloneRange, $0) } == 0
-  }
-
-  private func copy(_ part: Part, _ source: BlobFile, _ output: FileDescriptor) throws(Errno) {
-    let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 20, alignment: 4096)
-    defer { buffer.deallocate() }
-    var position: Int64 = 0
-    while position < part.size {
-      let wanted = Int(min(Int64(buffer.count), part.size - position))
-      let piece = UnsafeMutableRawBufferPointer(rebasing: buffer[..<wanted])
-      guard try source.read(into: piece, at: part.offset + position) == wanted else { throw .ioError }
-      try Disk.write(output, UnsafeRawBufferPointer(piece), at: position)
-      position += Int64(wanted)
-    }
   }
 }

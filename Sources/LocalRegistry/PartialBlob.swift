@@ -230,8 +230,7 @@ package final class PartialBlob: Sendable {
     guard try FileIdentity.linkCount(of: file) <= 1 else { throw .resourceBusy }
     try map.write(states: [UInt8](repeating: 0, count: blocks.count), from: blocks.lowerBound)
     state.withLock { $0.blocks.remove(blocks) }
-    let chunkBlocks = Int(BlockMap.chunkSize / BlockMap.blockSize)
-    for chunk in blocks.lowerBound / chunkBlocks...(blocks.upperBound - 1) / chunkBlocks {
+    for chunk in BlockMap.chunks(touching: BlockMap.bytes(of: blocks, size: descriptor.size)) {
       try map.write(nil, ofChunk: chunk)
     }
   }
