@@ -10,7 +10,7 @@ BUILD_FLAGS = --explicit-target-dependency-import-check error
 RELEASE_FLAGS = -c release --static-swift-stdlib -Xlinker -s --product weightfs
 
 # What building needs, what running needs, and what the tests run beside weightfs.
-BUILD_PACKAGES = libfuse3-dev libarchive-dev libcurl4-openssl-dev libssl-dev pkg-config
+BUILD_PACKAGES = libfuse3-dev libarchive-dev libcurl4-openssl-dev libssl-dev libsqlite3-dev pkg-config
 RUN_PACKAGES = fuse3 ca-certificates attr
 TEST_PACKAGES = docker-registry skopeo buildah umoci rsync apache2-utils curl python3
 BENCH_PACKAGES = nginx-light libnginx-mod-http-lua rclone iproute2 util-linux openssl gcc libc6-dev procps

@@ -42,6 +42,7 @@ let package = Package(
     // Layer 0: one C library each.
     .systemLibrary(name: "CArchive", pkgConfig: "libarchive", providers: [.apt(["libarchive-dev"])]),
     .systemLibrary(name: "COpenSSL", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
+    .systemLibrary(name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
     .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
     .target(name: "CFUSE", cSettings: strictC, linkerSettings: [.linkedLibrary("fuse3")]),
     // Layer 1: values.
@@ -52,10 +53,11 @@ let package = Package(
     target("HTTP", ["CCurl", "Telemetry"]),
     target("Archive", ["CArchive"]),
     target("FUSE", ["CFUSE"]),
+    target("SQLite", ["CSQLite"]),
     // Layer 3: content and where it is.
     target("Content", ["OCI", "Hashing"]),
     target("Registry", ["OCI", "Content", "HTTP", "Telemetry", log]),
-    target("LocalRegistry", ["OCI", "Content", "Archive", "Hashing", "Telemetry", system, log]),
+    target("LocalRegistry", ["OCI", "Content", "Archive", "Hashing", "SQLite", "Telemetry", system, log]),
     target("Fetching", ["OCI", "Content", "LocalRegistry", "Hashing", "Telemetry", system, log]),
     // Layer 4: what a user sees of it.
     target("ArtifactTree", ["OCI", "Content", "Archive"]),

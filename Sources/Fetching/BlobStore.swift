@@ -132,11 +132,24 @@ package final class BlobStore: Sendable {
       }
     }
     if let source { blob.addSource(source) }
+    await noteUse(of: blob)
     await findList(for: blob, descriptor, source)
     await blob.prepareProfile()
     blob.checkForeign()
     blob.verifyIfWhole()
     return blob
+  }
+
+  /// Notes a use for who evicts, and whether there can be room for the rest.
+  private func noteUse(of blob: LazyBlob) async {
+    guard blob.isUseDue(at: .now) else { return }
+    let missing = blob.descriptor.size - blob.status.cachedBytes
+    let space = local.space
+    let mayFill = await local.executor.ask {
+      space.touch(blob.descriptor.digest)
+      return missing == 0 || (try? space.couldHold(missing)) ?? true
+    }
+    blob.state.withLock { $0.mayFill = mayFill }
   }
 
   /// Looks for a list that the blob's chunks can be held against: of an earlier verification, or named by the manifest.
@@ -239,6 +252,10 @@ package final class BlobStore: Sendable {
     case .none: break
     }
     if let layout, let phase = try foreignPhase(descriptor, layout, canFetch: canFetch) { return phase }
+    if let file = local.storedBlob(descriptor), !isKnownBad(file) {
+      let isVerified = VerificationRecords(root: local.root).covers(file, descriptor.digest)
+      return .complete(file, isVerified: isVerified)
+    }
     let partial = try local.pool.partial(descriptor)
     // Another process may have committed it between the two looks.
     if case .file(let file, let isVerified) = try local.pool.complete(descriptor) {
@@ -307,6 +324,10 @@ package final class BlobStore: Sendable {
         return BlobStatus(presence: .complete, cachedBytes: count, verified: .blob)
       }
       if let file = try? layout?.blob(descriptor.digest), file.size == descriptor.size {
+        let isVerified = VerificationRecords(root: self.local.root).covers(file, descriptor.digest)
+        return BlobStatus(presence: .complete, cachedBytes: count, verified: isVerified ? .blob : .no)
+      }
+      if let file = self.local.storedBlob(descriptor) {
         let isVerified = VerificationRecords(root: self.local.root).covers(file, descriptor.digest)
         return BlobStatus(presence: .complete, cachedBytes: count, verified: isVerified ? .blob : .no)
       }

@@ -1,5 +1,6 @@
 import Content
 import LocalRegistry
+import OCI
 import SystemPackage
 
 /// Takes the bytes of one flight.
@@ -24,7 +25,7 @@ struct FlightSink: BlobSink {
     var count = bytes.count
     switch control.judge(offset, bytes.count) {
     case .take(let some): count = some
-    case .widen: blob.widen(flight, control.purpose, partial)
+    case .widen: blob.widen(flight, control, partial)
     }
     blob.noteProgress()
     blob.store.scheduler.received(bytes.count, from: link)
@@ -32,7 +33,10 @@ struct FlightSink: BlobSink {
     if distance > 0, control.comesToEnd(within: distance) { blob.store.scheduler.release(flight) }
     do throws(Errno) {
       let finished = try partial.write(UnsafeRawBufferPointer(rebasing: bytes[..<count]), at: offset)
-      for run in finished { blob.arrived(run) }
+      for run in finished {
+        control.keep(Int64(BlockMap.bytes(of: run, size: blob.descriptor.size).count))
+        blob.arrived(run)
+      }
     } catch {
       control.fail(ContentError(.disk, "\(partial.path)", "\(error)", isDiskFull: error == .noSpace))
       return false

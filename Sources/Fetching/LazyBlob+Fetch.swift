@@ -121,7 +121,7 @@ extension LazyBlob {
       }
       return (run.lowerBound..<min(run.upperBound, run.lowerBound + part), .profile)
     }
-    guard state.wantsWhole || store.policy.fill == .background else { return nil }
+    guard state.wantsWhole || (store.policy.fill == .background && state.mayFill) else { return nil }
     // A reader who may only see verified bytes waits for all of them.
     let isRead = state.table.waiters.contains {
       $0.range == nil && state.pending[$0.identifier]?.isReader ?? false
@@ -295,11 +295,15 @@ extension LazyBlob {
     _ blob: PartialBlob
   ) -> Bool {
     let offset = Int64(block) * BlockMap.blockSize
-    let isWorthIt = control.cut(at: offset, ifFartherThan: limit.cutDistance, andLaterThan: limit.cutTime)
-    guard isWorthIt else { return false }
-    let runs = state.withLock { $0.table.truncate(identifier, at: block) }
-    for run in runs { blob.release(run) }
-    return true
+    // At once with the claims: a flight that begins in between would ask for what it has lost, and one that claims in
+    // between would lose what it has.
+    return state.withLock { state in
+      guard control.cut(at: offset, ifFartherThan: limit.cutDistance, andLaterThan: limit.cutTime) else {
+        return false
+      }
+      for run in state.table.truncate(identifier, at: block) { blob.release(run) }
+      return true
+    }
   }
 
   private func fly(_ flight: Flight, _ blob: PartialBlob) async {
@@ -328,7 +332,7 @@ extension LazyBlob {
             _ = state.withLock { $0.table.truncate(flight.identifier, at: claimed.end) }
             restart()
           }
-          for run in claimed.missing { try await bring(run, flight, blob) }
+          for run in claimed.missing { try await keep(run, flight, blob) }
           break
         }
         if blob.missing(in: blocks).isEmpty { break }
@@ -345,6 +349,27 @@ extension LazyBlob {
     }
   }
 
+  /// Brings a run, with room for it.
+  private func keep(_ run: Range<Int>, _ flight: Flight, _ blob: PartialBlob) async throws(ContentError) {
+    let count = Int64(BlockMap.bytes(of: run, size: descriptor.size).count)
+    let space = store.local.space
+    // Most often there is room and nobody else at the ledger: no other thread is needed for that.
+    if try !space.reserveAtOnce(count) {
+      try await space.executor.run { () throws(ContentError) in try space.reserve(count) }
+    }
+    flight.control.promise(count)
+    let failure: ContentError?
+    do throws(ContentError) {
+      try await bring(run, flight, blob)
+      failure = nil
+    } catch {
+      failure = error
+    }
+    let (promised, kept) = flight.control.takeBalance()
+    space.executor.start { space.settle(promised: promised, kept: kept) }
+    if let failure { throw failure }
+  }
+
   private func bring(_ run: Range<Int>, _ flight: Flight, _ blob: PartialBlob) async throws(ContentError) {
     var sources = state.withLock { $0.sources }
     guard !sources.isEmpty else { throw sourceless }
@@ -353,12 +378,15 @@ extension LazyBlob {
     var last: ContentError?
     for source in sources {
       // It may have been cut before it came to this run, or to this source.
-      guard let bound = state.withLock({ $0.table.blocks(of: flight.identifier).last?.upperBound }),
-        bound > run.lowerBound
-      else { return }
-      let run = run.lowerBound..<min(run.upperBound, bound)
+      let left: Range<Int>? = state.withLock { state in
+        guard let bound = state.table.blocks(of: flight.identifier).last?.upperBound, bound > run.lowerBound
+        else { return nil }
+        let left = run.lowerBound..<min(run.upperBound, bound)
+        flight.control.begin(BlockMap.bytes(of: left, size: descriptor.size))
+        return left
+      }
+      guard let run = left else { return }
       let range = BlockMap.bytes(of: run, size: descriptor.size)
-      flight.control.begin(range)
       let sink = FlightSink(
         blob: self,
         partial: blob,
@@ -397,11 +425,15 @@ extension LazyBlob {
     }
     store.scheduler.finish(flight.identifier)
     if let error {
-      store.log.warning(
-        "bytes of a blob could not be fetched",
-        metadata: ["blob": "\(descriptor.digest)", "blocks": "\(runs)", "reason": "\(error)"]
-      )
-      if error.isDiskFull { serveWithoutKeeping(runs, error) }
+      if error.isDiskFull {
+        store.local.space.report(error)
+        serveWithoutKeeping(runs, error)
+      } else {
+        store.log.warning(
+          "bytes of a blob could not be fetched",
+          metadata: ["blob": "\(descriptor.digest)", "blocks": "\(runs)", "reason": "\(error)"]
+        )
+      }
       fail(runs, with: error)
     }
     for run in runs { arrived(run) }

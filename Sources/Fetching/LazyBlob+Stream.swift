@@ -5,13 +5,20 @@ import Synchronization
 /// Sources that know no ranges: their one stream is kept, and serves everybody whom it passes.
 extension LazyBlob {
   /// A source that knows no ranges sends the blob from its start: takes every block that nobody else brings.
-  func widen(_ flight: UInt64, _ purpose: Purpose, _ blob: PartialBlob) {
+  ///
+  /// What there is no room for passes by without being kept.
+  func widen(_ flight: UInt64, _ control: FlightControl, _ blob: PartialBlob) {
     let blocks = BlockMap.blockCount(size: descriptor.size)
     let runs = state.withLock { state in
       // The stream comes from the start: whatever waits for its turn is better served by it.
       state.table.takeWaiting(blob.missing(in: 0..<blocks))
     }
-    for run in runs { widen(flight, purpose, blob, run) }
+    for run in runs {
+      let count = Int64(BlockMap.bytes(of: run, size: descriptor.size).count)
+      guard (try? store.local.space.reserveNow(count)) ?? false else { continue }
+      control.promise(count)
+      widen(flight, control.purpose, blob, run)
+    }
   }
 
   /// Takes a run, or the parts of it that no other process fetches.

@@ -31,11 +31,34 @@ extension LazyBlob {
     return Array(bytes[first..<first + range.count])
   }
 
+  /// Answers those who may see verified bytes alone: from memory, where the blob fits.
+  private func serveWholeWithoutKeeping(_ error: ContentError) {
+    guard descriptor.size <= Self.limit, let source = state.withLock({ $0.sources.first }) else { return }
+    let waiting: [(ReadReplyBox, Range<Int64>)] = state.withLock { state in
+      let readers = Set(state.pending.filter { $0.value.isReader && !$0.value.range.isEmpty }.keys)
+      let waiters = state.table.takeReady { readers.contains($0.identifier) }
+      return waiters.compactMap { state.pending.removeValue(forKey: $0.identifier) }.map {
+        ($0.reply, $0.range)
+      }
+    }
+    guard !waiting.isEmpty else { return }
+    Task {
+      do throws(ContentError) {
+        let bytes = try await source.verifiedBytes(of: descriptor, limit: Self.limit)
+        for (reply, range) in waiting {
+          reply.bytes(Array(bytes[Int(range.lowerBound)..<Int(range.upperBound)]))
+        }
+      } catch {
+        for (reply, _) in waiting { reply.fail(error) }
+      }
+    }
+  }
+
   /// Answers those who wait for lost blocks from memory.
   ///
   /// Who wants the whole blob kept is left to fail.
   func serveWithoutKeeping(_ runs: [Range<Int>], _ error: ContentError) {
-    guard mayServePartial else { return }
+    guard mayServePartial else { return serveWholeWithoutKeeping(error) }
     let waiting: [(ReadReplyBox, Range<Int64>)] = state.withLock { state in
       guard case .partial(let blob, _) = state.phase else { return [] }
       let lost = runs.flatMap { blob.missing(in: $0) }

@@ -1,5 +1,4 @@
 import Content
-import Hashing
 import LocalRegistry
 import Logging
 import OCI
@@ -162,7 +161,7 @@ extension LazyBlob {
     store.keep(self)
     store.foreign.start {
       do throws(Errno) {
-        let actual = try Self.digest(of: file, self.descriptor.digest.algorithm) { self.noteProgress() }
+        let actual = try file.digest(self.descriptor.digest.algorithm) { _ in self.noteProgress() }
         self.judge(file, actual)
       } catch {
         self.failWhole(with: ContentError(.disk, "\(file.path)", "\(error)"))
@@ -191,24 +190,5 @@ extension LazyBlob {
         advice: "Repair or remove the layout or store that has it"
       )
     )
-  }
-
-  private static func digest(
-    of file: BlobFile,
-    _ algorithm: Digest.Algorithm,
-    progress: () -> Void
-  ) throws(Errno) -> Digest {
-    var stream = HashStream(algorithm)
-    let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 20, alignment: 4096)
-    defer { buffer.deallocate() }
-    var position: Int64 = 0
-    while position < file.size {
-      let count = try file.read(into: buffer, at: position)
-      guard count > 0 else { throw Errno.ioError }
-      stream.update(UnsafeRawBufferPointer(rebasing: buffer[..<count]))
-      position += Int64(count)
-      progress()
-    }
-    return stream.finish()
   }
 }

@@ -58,10 +58,14 @@ package final class LazyBlob: Sendable {
     var sources: [any Repository] = []
     var nextIdentifier: UInt64 = 1
     var lastProgress: ContinuousClock.Instant
+    /// When its use was last noted on the disk.
+    var lastUse: ContinuousClock.Instant?
     /// Somebody wants it whole, whatever the policy: a pull, or a reader who may only see verified bytes.
     var wantsWhole = false
     /// Fetching ahead failed: readers alone start something now.
     var isFillPaused = false
+    /// There can be room for all of it, if others go.
+    var mayFill = true
     var isWatched = false
     /// When somebody last waited in vain, and for what.
     var lastTimeout: (at: ContinuousClock.Instant, ranges: [Range<Int64>])?
@@ -96,6 +100,18 @@ package final class LazyBlob: Sendable {
       return nil
     }
     if let partial, !partial.noteOrigin(source.origin) { isMixed.store(true, ordering: .relaxed) }
+  }
+
+  // How exact the order of eviction is.
+  private static let useInterval: Duration = .seconds(30)
+
+  /// Whether a use is to be noted; it is then.
+  func isUseDue(at now: ContinuousClock.Instant) -> Bool {
+    state.withLock { state in
+      if let last = state.lastUse, now - last < Self.useInterval { return false }
+      state.lastUse = now
+      return true
+    }
   }
 
   /// What is here of it.

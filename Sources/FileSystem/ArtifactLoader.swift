@@ -117,7 +117,7 @@ package actor ArtifactLoader {
     let blobs = LoadedArtifact.blobs(of: manifest)
     var home = layout
     if let local = resolution.local {
-      await self.local.adopt(local, blobs: blobs)
+      await self.local.adopt(reference, local, blobs: blobs)
     } else if isRecorded {
       // A root that cannot take the layout is told of; the files are served all the same.
       do throws(ContentError) {

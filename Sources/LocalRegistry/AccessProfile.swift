@@ -83,7 +83,7 @@ package struct AccessProfileStore: Sendable {
     } catch {
       throw ContentError(.invalid, "\(profile.blob)", "the profile cannot be written")
     }
-    try Disk.replace(path(profile.blob), with: bytes, permissions: [.ownerReadWrite, .groupRead, .otherRead])
+    try root.replace(path(profile.blob), with: bytes, permissions: [.ownerReadWrite, .groupRead, .otherRead])
   }
 
   /// Whether reads of a blob are to be recorded.

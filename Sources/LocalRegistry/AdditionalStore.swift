@@ -3,19 +3,17 @@ import OCI
 import Synchronization
 import SystemPackage
 
-/// A read-only store: nothing is ever written or locked in it.
-///
-/// It is a podman or CRI-O artifact store (`<path>/artifacts`), an oci-dir or an oci-archive of any number of named
-/// artifacts, or a local registry of weightfs' or ommx' kind.
+/// A read-only store by its path, whose kind is told by what is in it: a podman or CRI-O artifact store
+/// (`<path>/artifacts`), an oci-dir or an oci-archive of any number of named artifacts, a store of ommx 3, a models folder
+/// of Ollama, a cache of the Hugging Face hub, or a local registry of weightfs' or ommx 2's kind.
 final class AdditionalStore: Sendable {
   let path: FilePath
   private let executor: BlockingExecutor
-  private let cache = Mutex<Cached?>(nil)
+  private let state = Mutex<(kind: Kind, store: any ReadOnlyStore)?>(nil)
 
-  private struct Cached: Sendable {
-    let identity: FileIdentity
-    let layout: any LocalRepository
-    let entries: [Reference: Descriptor]
+  private enum Kind: Equatable {
+    case layout(FilePath)
+    case ommx, ollama, huggingFace, tree
   }
 
   init(path: FilePath, executor: BlockingExecutor) {
@@ -24,94 +22,58 @@ final class AdditionalStore: Sendable {
   }
 
   func artifact(_ reference: Reference) throws(ContentError) -> LocalArtifact? {
-    try requirePath()
-    if let layoutPath {
-      let named = try entries(layoutPath)
-      if let entry = named.entries[reference] { return artifact(entry, named.layout) }
-      guard case .digest(let digest) = reference.target,
-        let entry = named.entries.first(where: {
-          $0.key.repository == reference.repository && $0.value.digest == digest
-        })
-      else { return nil }
-      return artifact(entry.value, named.layout)
-    }
-    let tree = RegistryTree(path: path, executor: executor)
-    guard let repository = try tree.repository(reference),
-      let entry = try tree.entry(reference, in: repository)
-    else {
-      return nil
-    }
-    return artifact(entry, repository)
+    guard let (descriptor, layout) = try store().find(reference) else { return nil }
+    return LocalArtifact(descriptor: descriptor, repository: layout, wasFetched: false, isAdditional: true)
   }
 
-  func registries() throws(ContentError) -> [String] {
-    try requirePath()
-    if let layoutPath { return try entries(layoutPath).entries.keys.map(\.repository.registry) }
-    return try RegistryTree(path: path, executor: executor).registries()
-  }
+  func registries() throws(ContentError) -> [String] { try store().registries() }
 
   func children(registry: String, components: [String]) throws(ContentError) -> LocalChildren {
-    try requirePath()
-    guard let layoutPath else {
-      return try RegistryTree(path: path, executor: executor).children(
-        registry: registry,
-        components: components
-      )
-    }
-    var found = LocalChildren()
-    for reference in try entries(layoutPath).entries.keys where reference.repository.registry == registry {
-      let parts = reference.repository.path.split(separator: "/").map(String.init)
-      if parts == components {
-        found.targets.insert(reference.target)
-      } else if parts.count > components.count, parts.starts(with: components) {
-        found.components.insert(parts[components.count])
-      }
-    }
-    return found
+    try store().children(registry: registry, components: components)
   }
 
-  private func artifact(_ entry: Descriptor, _ layout: any LocalRepository) -> LocalArtifact {
-    LocalArtifact(descriptor: entry, repository: layout, wasFetched: false, isAdditional: true)
-  }
+  func blob(_ digest: Digest) throws(ContentError) -> BlobFile? { try store().blob(digest) }
 
-  private func requirePath() throws(ContentError) {
-    guard Disk.exists(path) else {
-      throw ContentError(.notFound, "\(path)", "the additional store does not exist")
+  /// The store as it is now: one that was not there, or was another, may have come.
+  private func store() throws(ContentError) -> any ReadOnlyStore {
+    let kind = try kind()
+    return state.withLock { state in
+      if let state, state.kind == kind { return state.store }
+      let made: any ReadOnlyStore =
+        switch kind {
+        case .layout(let path): LayoutStore(path: path, executor: executor)
+        case .ommx: OMMXStore(path: path, executor: executor)
+        case .ollama: OllamaStore(path: path, executor: executor)
+        case .huggingFace: HuggingFaceCache(path: path, executor: executor)
+        case .tree: RegistryTree(path: path, executor: executor)
+        }
+      state = (kind, made)
+      return made
     }
   }
 
-  /// Where `index.json` is looked for; nil where the store is a tree.
-  private var layoutPath: FilePath? {
-    let artifacts = path.appending("artifacts")
-    if Disk.exists(artifacts.appending("index.json")) { return artifacts }
-    if Disk.exists(path.appending("index.json")) || !Disk.isFolder(path) { return path }
-    return nil
-  }
-
-  private func entries(_ layoutPath: FilePath) throws(ContentError) -> Cached {
-    let isFolder = Disk.isFolder(layoutPath)
+  private func kind() throws(ContentError) -> Kind {
     let identity: FileIdentity
     do throws(Errno) {
-      identity = try FileIdentity(at: isFolder ? layoutPath.appending("index.json") : layoutPath)
+      identity = try FileIdentity(at: path)
+    } catch .noSuchFileOrDirectory {
+      throw ContentError(.notFound, "\(path)", "the additional store does not exist")
     } catch {
-      throw ContentError(.disk, "\(layoutPath)", error)
+      throw ContentError(.disk, "\(path)", error)
     }
-    if let cached = cache.withLock({ $0 }), cached.identity == identity { return cached }
-    let layout: any LocalRepository =
-      if isFolder {
-        OCIDirectory(path: layoutPath, executor: executor)
-      } else {
-        try OCIArchive(path: layoutPath, executor: executor)
-      }
-    var entries: [Reference: Descriptor] = [:]
-    for entry in try layout.index().manifests {
-      guard let name = entry.annotations[OCIDirectory.nameAnnotation], name.contains("/"),
-        let reference = try? Reference(parsing: name), entries[reference] == nil
-      else { continue }
-      entries[reference] = entry
+    if identity.isRegular { return .layout(path) }
+    let artifacts = path.appending("artifacts")
+    if Disk.exists(artifacts.appending("index.json")) { return .layout(artifacts) }
+    if Disk.exists(path.appending("index.json")) { return .layout(path) }
+    if Disk.exists(path.appending("index.sqlite3")) { return .ommx }
+    if Disk.isFolder(path.appending("manifests")), Disk.isFolder(path.appending("blobs")) { return .ollama }
+    // A folder that may be entered and not listed is told of, not taken for an empty one.
+    let names: [String]
+    do throws(Errno) {
+      names = try Disk.names(in: path)
+    } catch {
+      throw ContentError(.disk, "\(path)", error)
     }
-    let cached = Cached(identity: identity, layout: layout, entries: entries)
-    cache.withLock { $0 = cached }
-    return cached
+    return names.contains { $0.hasPrefix(HuggingFaceCache.prefix) } ? .huggingFace : .tree
   }
 }

@@ -1,4 +1,7 @@
+import Content
 import Glibc
+import Hashing
+package import OCI
 package import SystemPackage
 
 /// An open file that holds a blob, whole: a file of its own, or a range of an archive.
@@ -44,6 +47,70 @@ package final class BlobFile: Sendable {
       into: UnsafeMutableRawBufferPointer(rebasing: buffer[..<count]),
       at: offset + position
     )
+  }
+
+  /// Hashes the blob.
+  ///
+  /// Blocks.
+  ///
+  /// - Parameters:
+  ///   - algorithm: what to compute.
+  ///   - progress: told the bytes that were read.
+  /// - Returns: the digest.
+  /// - Throws: `Errno`; `ioError` where the file ends too early.
+  package func digest(
+    _ algorithm: Digest.Algorithm,
+    progress: (Int64) -> Void = { _ in }
+  ) throws(Errno) -> Digest {
+    var stream = HashStream(algorithm)
+    let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 20, alignment: 4096)
+    defer { buffer.deallocate() }
+    var position: Int64 = 0
+    while position < size {
+      let count = try read(into: buffer, at: position)
+      guard count > 0 else { throw Errno.ioError }
+      stream.update(UnsafeRawBufferPointer(rebasing: buffer[..<count]))
+      position += Int64(count)
+      progress(Int64(count))
+    }
+    return stream.finish()
+  }
+
+  private typealias CreateMemoryFile = @convention(c) (UnsafePointer<CChar>, UInt32) -> Int32
+  // <sys/mman.h> shows memfd_create(2) only with _GNU_SOURCE.
+  private static let createMemoryFile = dlsym(nil, "memfd_create").map {
+    unsafeBitCast($0, to: CreateMemoryFile.self)
+  }
+
+  /// A blob that is no file anywhere: a document that was made.
+  ///
+  /// - Parameters:
+  ///   - bytes: all of it.
+  ///   - path: what it was made from, for messages.
+  /// - Returns: a file in memory.
+  /// - Throws: `ContentError`.
+  static func holding(_ bytes: [UInt8], path: FilePath) throws(ContentError) -> BlobFile {
+    do throws(Errno) {
+      let closeOnExec: UInt32 = 1  // MFD_CLOEXEC
+      let number = createMemoryFile?("weightfs", closeOnExec) ?? -1
+      guard number >= 0 else { throw Errno(rawValue: errno) }
+      let descriptor = FileDescriptor(rawValue: number)
+      do throws(Errno) {
+        try Disk.write(descriptor, bytes, at: 0)
+        return BlobFile(
+          descriptor: descriptor,
+          offset: 0,
+          size: Int64(bytes.count),
+          path: path,
+          identity: try FileIdentity(of: descriptor)
+        )
+      } catch {
+        try? descriptor.close()
+        throw error
+      }
+    } catch {
+      throw ContentError(.disk, "\(path)", error)
+    }
   }
 
   /// Whether the path still leads to this file, as it was when it was opened.

@@ -7,7 +7,8 @@ import SystemPackage
 /// The blobs of a root: complete ones under their digest, each once, and partial ones.
 package final class BlobPool: Sendable {
   package let root: RegistryRoot
-  private let bootIdentifier: [UInt8]
+  let bootIdentifier: [UInt8]
+  let ledger: SpaceLedger
   private let open = Mutex<[Digest: WeakPartial]>([:])
 
   private struct WeakPartial: Sendable {
@@ -17,7 +18,8 @@ package final class BlobPool: Sendable {
   /// Files below this size are copied into layouts, where a link would save nothing (design 6).
   static let smallestLink: Int64 = 64 << 10
 
-  init(root: RegistryRoot, bootIdentifier: [UInt8]) {
+  init(root: RegistryRoot, bootIdentifier: [UInt8], ledger: SpaceLedger) {
+    self.ledger = ledger
     self.root = root
     self.bootIdentifier = bootIdentifier
   }
@@ -59,6 +61,8 @@ package final class BlobPool: Sendable {
     do throws(Errno) {
       guard let found = try BlobFile.open(path) else { return .none }
       file = found
+      // Who evicts sees that it is in use.
+      try RangeLock.share(found.descriptor, Self.presence)
       record = VerificationRecords(root: root).poolRecord(found.identity, digest)
       if record == .different || (record == .none && file.size != descriptor.size) {
         try setAside(digest)
@@ -75,6 +79,66 @@ package final class BlobPool: Sendable {
       )
     }
     return .file(file, isVerified: record == .same)
+  }
+
+  /// The byte of a blob's file that each process with the blob open holds a shared lock on.
+  private static let presence = 0..<1
+
+  /// Whether a process, this one or another, has a blob open.
+  ///
+  /// - Parameters:
+  ///   - digest: of the blob.
+  ///   - isPartial: the one that is on its way.
+  /// - Returns: true also where that cannot be told.
+  func isOpen(_ digest: Digest, isPartial: Bool) -> Bool {
+    let path = isPartial ? PartialBlob.mapPath(of: root.partial(digest)) : root.blob(digest)
+    guard let file = try? Disk.open(path, .readOnly, options: [.closeOnExec, .noFollow]) else {
+      return Disk.exists(path)
+    }
+    defer { try? file.close() }
+    return (try? RangeLock.firstConflict(file, Self.presence)) != .some(nil)
+  }
+
+  /// Takes a complete blob away, out of layouts first, unless it is open.
+  ///
+  /// - Parameters:
+  ///   - digest: of the blob.
+  ///   - layouts: oci-dirs of this root that may have it.
+  ///   - evenIfOpen: who has it open keeps it.
+  /// - Returns: bytes that were freed.
+  /// - Throws: `Errno`.
+  func evict(_ digest: Digest, from layouts: [FilePath], evenIfOpen: Bool = false) throws(Errno) -> Int64 {
+    let lock = try namesLock(digest)
+    defer { withExtendedLifetime(lock) {} }
+    guard evenIfOpen || !isOpen(digest, isPartial: false) else { return 0 }
+    for layout in layouts { try Disk.remove(Self.path(of: digest, in: layout)) }
+    let size = Disk.allocatedBytes(root.blob(digest))
+    try Disk.remove(root.blob(digest))
+    VerificationRecords(root: root).removePool(digest)
+    try ledger.add(-size)
+    return size
+  }
+
+  /// Takes a partial blob away unless it is open.
+  ///
+  /// - Parameter digest: of the blob.
+  /// - Returns: bytes that were freed.
+  /// - Throws: `Errno`.
+  func evictPartial(_ digest: Digest) throws(Errno) -> Int64 {
+    let lock = try namesLock(digest)
+    defer { withExtendedLifetime(lock) {} }
+    guard !isOpen(digest, isPartial: true) else { return 0 }
+    let path = root.partial(digest)
+    let size = Disk.allocatedBytes(path)
+    try Disk.remove(path)
+    try Disk.remove(PartialBlob.mapPath(of: path))
+    try ledger.add(-size)
+    return size
+  }
+
+  /// Where a layout has a blob.
+  static func path(of digest: Digest, in layout: FilePath) -> FilePath {
+    layout.appending("blobs").appending(digest.algorithm.rawValue).appending(digest.hex)
   }
 
   /// Whether a blob is complete here, by its size alone.
@@ -134,7 +198,7 @@ package final class BlobPool: Sendable {
   }
 
   /// Held while a partial blob's names are made, linked or removed: they are the same in every process.
-  private func namesLock(_ digest: Digest) throws(Errno) -> FileLock {
+  func namesLock(_ digest: Digest) throws(Errno) -> FileLock {
     try FileLock(waitingFor: root.locks.appending("partial-\(digest.hex)"))
   }
 
@@ -184,10 +248,24 @@ package final class BlobPool: Sendable {
     guard fchmod(blob.file.rawValue, 0o444) == 0 else { throw Errno(rawValue: errno) }
   }
 
+  /// Gives a file in memory of nobody else its place under a digest that was found right.
+  func adopt(_ file: inout TemporaryFile, _ digest: Digest) throws(Errno) {
+    let lock = try namesLock(digest)
+    defer { withExtendedLifetime(lock) {} }
+    if let there = try? FileIdentity(at: root.blob(digest)) {
+      if VerificationRecords(root: root).poolRecord(there, digest) == .same { return }
+      try setAside(digest)
+    }
+    try VerificationRecords(root: root).recordPool(try FileIdentity(of: file.descriptor), digest)
+    try file.rename(to: root.blob(digest))
+  }
+
   /// Takes the names of a partial blob away, if they are still its own.
   private func removeNames(_ blob: PartialBlob) throws(Errno) {
     let own = try FileIdentity(of: blob.file)
     guard let named = try? FileIdentity(at: blob.path), named.isSameFile(as: own) else { return }
+    // What has another name by now goes on taking its room.
+    if try FileIdentity.linkCount(of: blob.file) == 1 { try ledger.add(-Disk.allocatedBytes(blob.path)) }
     try Disk.remove(blob.path)
     try Disk.remove(blob.mapPath)
   }
@@ -207,6 +285,9 @@ package final class BlobPool: Sendable {
       if open[digest]?.blob === blob { open[digest] = nil }
     }
   }
+
+  /// Forgets the object of a digest whose file is another one now.
+  func forgetOpen(_ digest: Digest) { open.withLock { $0[digest] = nil } }
 
   /// Notes that a file that weightfs did not write, or has no record of, holds a blob.
   ///
@@ -245,7 +326,8 @@ package final class BlobPool: Sendable {
   package func store(_ bytes: [UInt8], digest: Digest) throws(ContentError) {
     let path = root.blob(digest)
     if (try? FileIdentity(at: path))?.size == Int64(bytes.count) { return }
-    try Disk.replace(path, with: bytes, permissions: [.ownerRead, .groupRead, .otherRead])
+    try root.replace(path, with: bytes, permissions: [.ownerRead, .groupRead, .otherRead])
+    try? ledger.add(Disk.allocatedBytes(path))
     guard let identity = try? FileIdentity(at: path) else { return }
     // A blob without a record is hashed again; that is all.
     try? VerificationRecords(root: root).recordPool(identity, digest)
@@ -259,9 +341,11 @@ package final class BlobPool: Sendable {
   /// - Throws: `ContentError`.
   func place(_ digest: Digest, into layout: FilePath) throws(ContentError) {
     let source = root.blob(digest)
-    let folder = layout.appending("blobs").appending(digest.algorithm.rawValue)
-    let target = folder.appending(digest.hex)
+    let target = Self.path(of: digest, in: layout)
+    let folder = target.removingLastComponent()
     do throws(Errno) {
+      let lock = try namesLock(digest)
+      defer { withExtendedLifetime(lock) {} }
       guard let file = try BlobFile.open(source) else { return }
       if let there = try? FileIdentity(at: target), there.size == file.size { return }
       try Disk.createFolder(folder)
@@ -284,47 +368,28 @@ package final class BlobPool: Sendable {
   }
 
   // <linux/fs.h>: FICLONE is _IOW(0x94, 9, int).
-  private static let clone: UInt = 0x4004_9409
+  static let clone: UInt = 0x4004_9409
 
   private func reflink(_ file: BlobFile, to target: FilePath) throws(Errno) -> Bool {
-    let temporary = FilePath("\(target).\(UInt64.random(in: 0 ... .max)).clone")
-    let output = try Disk.open(
-      temporary,
-      .writeOnly,
-      options: [.create, .exclusiveCreate, .closeOnExec],
-      permissions: [.ownerRead, .groupRead, .otherRead]
-    )
-    defer { try? output.close() }
-    guard ioctl(output.rawValue, Self.clone, file.descriptor.rawValue) == 0 else {
-      try Disk.remove(temporary)
-      return false
-    }
-    try Disk.rename(temporary, to: target)
+    var output = try TemporaryFile(in: root.temporary, permissions: [.ownerRead, .groupRead, .otherRead])
+    guard ioctl(output.descriptor.rawValue, Self.clone, file.descriptor.rawValue) == 0 else { return false }
+    try output.rename(to: target)
     return true
   }
 
   private func copy(_ file: BlobFile, to target: FilePath) throws(Errno) {
-    let temporary = FilePath("\(target).\(UInt64.random(in: 0 ... .max)).copy")
-    let output = try Disk.open(
-      temporary,
-      .writeOnly,
-      options: [.create, .exclusiveCreate, .closeOnExec],
+    var output = try TemporaryFile(
+      in: root.temporary,
       permissions: [.ownerReadWrite, .groupRead, .otherRead]
     )
-    defer { try? output.close() }
-    do throws(Errno) {
-      try Disk.copy(file.descriptor, 0..<file.size, to: output)
-      try Disk.synchronize(output)
-      try Disk.rename(temporary, to: target)
-    } catch {
-      try? Disk.remove(temporary)
-      throw error
-    }
+    try Disk.copy(file.descriptor, file.offset..<file.offset + file.size, to: output.descriptor)
+    try output.rename(to: target)
   }
 
   /// Moves a blob that is not what its name says out of the way; nothing of it is served again.
-  private func setAside(_ digest: Digest) throws(Errno) {
+  func setAside(_ digest: Digest) throws(Errno) {
     try Disk.createFolder(root.bad)
+    try ledger.add(-Disk.allocatedBytes(root.blob(digest)))
     try Disk.rename(root.blob(digest), to: root.bad.appending("\(digest.algorithm)-\(digest.hex)"))
   }
 }

@@ -52,7 +52,7 @@ package struct ChunkListStore: Sendable {
     let header =
       Self.magic + littleEndian(chunks.blobSize) + littleEndian(chunks.chunkSize)
       + Verification.digest(of: chunks.bytes).bytes
-    try Disk.replace(
+    try root.replace(
       path(blob, list),
       with: header + chunks.bytes,
       permissions: [.ownerReadWrite, .groupRead, .otherRead]

@@ -64,6 +64,34 @@ enum Disk {
     }
   }
 
+  static func write(_ descriptor: FileDescriptor, _ bytes: [UInt8], at offset: Int64) throws(Errno) {
+    let result: Result<Void, Errno> = bytes.withUnsafeBytes { buffer in
+      do throws(Errno) {
+        return .success(try write(descriptor, buffer, at: offset))
+      } catch {
+        return .failure(error)
+      }
+    }
+    try result.get()
+  }
+
+  /// Writes where the file's position is: also into a pipe.
+  static func append(_ descriptor: FileDescriptor, _ bytes: UnsafeRawBufferPointer) throws(Errno) {
+    var done = 0
+    while done < bytes.count {
+      let count = Glibc.write(
+        descriptor.rawValue,
+        bytes.baseAddress.map { $0 + done },
+        bytes.count - done
+      )
+      if count < 0 {
+        if errno == EINTR { continue }
+        throw Errno(rawValue: errno)
+      }
+      done += count
+    }
+  }
+
   /// Copies bytes of a file to the start of another.
   static func copy(
     _ source: FileDescriptor,
@@ -121,6 +149,42 @@ enum Disk {
   static func isFolder(_ path: FilePath) -> Bool {
     var status = stat()
     return path.withPlatformString { stat($0, &status) } == 0 && status.st_mode & S_IFMT == S_IFDIR
+  }
+
+  /// Where a symbolic link leads; nil where it is none.
+  static func linkTarget(_ path: FilePath) -> String? {
+    var buffer = [CChar](repeating: 0, count: Int(PATH_MAX))
+    let count = path.withPlatformString { readlink($0, &buffer, buffer.count - 1) }
+    guard count > 0 else { return nil }
+    return String(decoding: buffer[..<count].map { UInt8(bitPattern: $0) }, as: UTF8.self)
+  }
+
+  static func isFile(_ path: FilePath) -> Bool {
+    var status = stat()
+    return path.withPlatformString { stat($0, &status) } == 0 && status.st_mode & S_IFMT == S_IFREG
+  }
+
+  /// What a file takes on the disk, bytes; 0 where there is none.
+  static func allocatedBytes(_ path: FilePath) -> Int64 {
+    var status = stat()
+    guard path.withPlatformString({ lstat($0, &status) }) == 0 else { return 0 }
+    // st_blocks counts 512 bytes whatever the file system's blocks are (stat(2)).
+    return Int64(status.st_blocks) * 512
+  }
+
+  /// What a file system has left for this user, bytes.
+  static func freeBytes(_ path: FilePath) throws(Errno) -> Int64 {
+    var status = statvfs()
+    // The function and the structure share a name.
+    let ask: (UnsafePointer<CChar>, UnsafeMutablePointer<statvfs>) -> Int32 = statvfs
+    guard path.withPlatformString({ ask($0, &status) }) == 0 else { throw Errno(rawValue: errno) }
+    return Int64(status.f_bavail) * Int64(status.f_frsize)
+  }
+
+  static func removeFolder(_ path: FilePath) throws(Errno) {
+    guard path.withPlatformString({ rmdir($0) }) == 0 || errno == ENOENT else {
+      throw Errno(rawValue: errno)
+    }
   }
 
   static func remove(_ path: FilePath) throws(Errno) {

@@ -9,19 +9,46 @@ final class FileLock: Sendable {
   ///
   /// Holders keep it for one short write to the disk.
   init(waitingFor path: FilePath) throws(Errno) {
-    descriptor = try Disk.open(
-      path,
-      .readWrite,
-      options: [.create, .closeOnExec],
-      permissions: [.ownerReadWrite]
-    )
-    while flock(descriptor.rawValue, LOCK_EX) != 0 {
-      guard errno == EINTR else {
+    guard let file = try Self.lock(path, LOCK_EX) else { throw .resourceTemporarilyUnavailable }
+    descriptor = file
+  }
+
+  /// Takes the lock if nobody has it.
+  init?(trying path: FilePath) throws(Errno) {
+    guard let file = try Self.lock(path, LOCK_EX | LOCK_NB) else { return nil }
+    descriptor = file
+  }
+
+  private static func lock(_ path: FilePath, _ operation: Int32) throws(Errno) -> FileDescriptor? {
+    while true {
+      let file = try Disk.open(
+        path,
+        .readWrite,
+        options: [.create, .closeOnExec],
+        permissions: [.ownerReadWrite]
+      )
+      while flock(file.rawValue, operation) != 0 {
         let error = Errno(rawValue: errno)
-        try? descriptor.close()
+        if error == .interrupted { continue }
+        try? file.close()
+        if error == .wouldBlock { return nil }
         throw error
       }
+      // `gc` may have taken the name away since: a lock without a name excludes nobody.
+      if let own = try? FileIdentity(of: file), let named = try? FileIdentity(at: path),
+        own.isSameFile(as: named)
+      {
+        return file
+      }
+      try? file.close()
     }
+  }
+
+  /// Whether nobody has the lock, who may be removed then.
+  static func isFree(_ path: FilePath) -> Bool {
+    guard let file = try? Disk.open(path, .readWrite, options: [.closeOnExec]) else { return false }
+    defer { try? file.close() }
+    return flock(file.rawValue, LOCK_EX | LOCK_NB) == 0
   }
 
   deinit { try? descriptor.close() }

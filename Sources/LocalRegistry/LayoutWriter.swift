@@ -9,6 +9,8 @@ struct LayoutWriter {
   let pool: BlobPool
   let path: FilePath
 
+  private var root: RegistryRoot { pool.root }
+
   private struct Marker: Encodable {
     let imageLayoutVersion = "1.0.0"
   }
@@ -16,13 +18,13 @@ struct LayoutWriter {
   /// Writes or replaces the layout.
   ///
   /// - Parameters:
-  ///   - root: what the reference stands for: a manifest, or an index.
+  ///   - top: what the reference stands for: a manifest, or an index.
   ///   - documents: the manifest, and the indexes above it.
   ///   - name: the full reference, for `org.opencontainers.image.ref.name`.
   ///   - blobs: config and layers; those that are complete are put in place.
   /// - Throws: `ContentError`.
   func write(
-    root: Descriptor,
+    top: Descriptor,
     documents: [ManifestDocument],
     name: String,
     blobs: [Descriptor]
@@ -39,17 +41,17 @@ struct LayoutWriter {
       try pool.place(document.descriptor.digest, into: path)
     }
     for blob in blobs where pool.hasComplete(blob) { try pool.place(blob.digest, into: path) }
-    var entry = root
+    var entry = top
     entry.annotations = ["org.opencontainers.image.ref.name": name]
     let permissions: FilePermissions = [.ownerReadWrite, .groupRead, .otherRead]
     do {
       let index = try JSONDocument.encode(Index(manifests: [entry]))
-      try Disk.replace(
+      try root.replace(
         path.appending("oci-layout"),
         with: try JSONDocument.encode(Marker()),
         permissions: permissions
       )
-      try Disk.replace(path.appending("index.json"), with: index, permissions: permissions)
+      try root.replace(path.appending("index.json"), with: index, permissions: permissions)
     } catch let error as ContentError {
       throw error
     } catch {

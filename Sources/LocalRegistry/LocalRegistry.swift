@@ -11,16 +11,18 @@ package final class LocalRegistry: Sendable {
   package let root: RegistryRoot
   package let pool: BlobPool
   package let materialized: MaterializedFiles
+  /// Room for blobs.
+  package let space: CacheSpace
+  package let pins: Pins
   /// Runs what waits for the disk.
   package let executor: BlockingExecutor
   private let stores: [AdditionalStore]
-  private let metrics: Metrics
-  private let log: Logger
+  let references: BlobReferences
+  let metrics: Metrics
+  let log: Logger
   private let state = Mutex(State())
 
   private struct State {
-    /// The layouts that want a blob once it is complete.
-    var wanted: [Digest: Set<String>] = [:]
     /// Stores that were found unreadable, so that each is told of once and again after it was well.
     var unreadable: Set<String> = []
   }
@@ -32,6 +34,7 @@ package final class LocalRegistry: Sendable {
   ///   - additionalStores: paths, the first before the others.
   ///   - metrics: where skipped stores are counted.
   ///   - log: for what a user should know.
+  ///   - limits: of what blobs take.
   ///   - bootIdentifier: 16 bytes; nil for those of the machine.
   /// - Throws: `ContentError` with `disk` where the root cannot be written.
   package init(
@@ -39,6 +42,7 @@ package final class LocalRegistry: Sendable {
     additionalStores: [FilePath],
     metrics: Metrics,
     log: Logger,
+    limits: SpaceLimits = SpaceLimits(),
     bootIdentifier: [UInt8]? = nil
   ) throws(ContentError) {
     do throws(Errno) {
@@ -59,14 +63,27 @@ package final class LocalRegistry: Sendable {
     self.executor = executor
     self.metrics = metrics
     self.log = log
-    pool = BlobPool(root: root, bootIdentifier: bootIdentifier ?? BlobPool.currentBootIdentifier())
+    let ledger: SpaceLedger
+    do throws(Errno) {
+      ledger = try SpaceLedger(root: root, limits: limits)
+    } catch {
+      throw ContentError(.disk, "\(root.space)", error)
+    }
+    pool = BlobPool(
+      root: root,
+      bootIdentifier: bootIdentifier ?? BlobPool.currentBootIdentifier(),
+      ledger: ledger
+    )
+    space = CacheSpace(root: root, pool: pool, ledger: ledger, metrics: metrics, log: log)
+    pins = Pins(root: root)
+    references = BlobReferences(root: root)
     stores = additionalStores.map { AdditionalStore(path: $0, executor: executor) }
   }
 
   /// The pool as a repository: manifests by digest, whatever reference they were fetched for.
   package var poolRepository: any LocalRepository { PoolRepository(pool: pool, executor: executor) }
 
-  private var tree: RegistryTree { RegistryTree(path: root.path, executor: executor) }
+  var tree: RegistryTree { RegistryTree(path: root.path, executor: executor) }
 
   /// Looks a reference up: additional stores in their order, then the root.
   ///
@@ -77,12 +94,43 @@ package final class LocalRegistry: Sendable {
     try await executor.run { () throws(ContentError) in try self.find(reference) }
   }
 
-  private func find(_ reference: Reference) throws(ContentError) -> LocalArtifact? {
+  /// What a read-only store has under a name.
+  func additionalArtifact(_ reference: Reference) -> LocalArtifact? {
     for store in stores {
       if let found = attempt(store, { () throws(ContentError) in try store.artifact(reference) }), let found {
         return found
       }
     }
+    return nil
+  }
+
+  func anyStoredBlob(_ digest: Digest) -> BlobFile? {
+    for store in stores {
+      let file = attempt(store) { () throws(ContentError) in try store.blob(digest) }
+      if let file, let file { return file }
+    }
+    return nil
+  }
+
+  /// A blob that an additional store has, whatever artifact it belongs to there: it is used where it lies.
+  ///
+  /// - Parameter descriptor: of the blob.
+  /// - Returns: nil where none has one of that size.
+  package func storedBlob(_ descriptor: Descriptor) -> BlobFile? {
+    for store in stores {
+      let file = attempt(store) { () throws(ContentError) in try store.blob(descriptor.digest) }
+      if let file, let file, file.size == descriptor.size { return file }
+    }
+    return nil
+  }
+
+  func find(_ reference: Reference) throws(ContentError) -> LocalArtifact? {
+    if let found = additionalArtifact(reference) { return found }
+    return try findOwn(reference)
+  }
+
+  /// What the root itself has under a name.
+  func findOwn(_ reference: Reference) throws(ContentError) -> LocalArtifact? {
     if let repository = try tree.repository(reference) {
       let entry = try tree.entry(reference, in: repository)
       let record = OriginRecord.read(root, reference)
@@ -95,8 +143,17 @@ package final class LocalRegistry: Sendable {
         )
       }
     }
-    // A digest that some tag of this root stood for: its manifest is in the pool.
-    guard case .digest(let digest) = reference.target, Disk.exists(root.blob(digest)),
+    return try findInPool(reference)
+  }
+
+  /// What no layout has: a digest that some tag of this root stood for, or a tag whose name a folder cannot have.
+  private func findInPool(_ reference: Reference) throws(ContentError) -> LocalArtifact? {
+    let known: Digest? =
+      switch reference.target {
+      case .digest(let digest): digest
+      case .tag: OriginRecord.read(root, reference)?.digest
+      }
+    guard let digest = known, Disk.exists(root.blob(digest)),
       let bytes = try Disk.contents(of: root.blob(digest), limit: Int(ManifestDocument.maximumSize)),
       Verification.digest(of: bytes, digest.algorithm) == digest,
       let document = try? ManifestDocument(bytes: bytes, digest: digest, declared: nil)
@@ -200,26 +257,54 @@ package final class LocalRegistry: Sendable {
     blobs: [Descriptor]
   ) async throws(ContentError) -> LocalArtifact {
     try await executor.run { () throws(ContentError) in
-      let place = self.root.path.appending(ReferencePath.path(of: reference))
+      let place = self.root.layout(reference)
+      self.want(blobs + documents.map(\.descriptor), reference)
       do throws(Errno) {
         let lock = try FileLock(waitingFor: self.root.locks.appending("reference"))
         defer { withExtendedLifetime(lock) {} }
         let before = OriginRecord.read(self.root, reference)
         let isThere = OCIDirectory.exists(at: place)
         try self.noteOrigin(reference, descriptor, previous: before?.digest)
+        if ReferencePath.isArchiveOnly(reference) {
+          return try self.keepInPool(descriptor, documents)
+        }
+        try self.setArchivesAside(reference, unless: descriptor.digest)
         if !isThere || before?.digest != descriptor.digest {
           try self.write(place, reference, descriptor, documents, blobs)
         }
       } catch {
         throw ContentError(.disk, "\(place)", error)
       }
-      self.want(blobs, in: place)
       let layout = OCIDirectory(path: place, executor: self.executor)
       return LocalArtifact(descriptor: descriptor, repository: layout, wasFetched: true, isAdditional: false)
     }
   }
 
-  private func write(
+  /// Keeps the documents of a reference that has no layout until it is whole.
+  private func keepInPool(_ top: Descriptor, _ documents: [ManifestDocument]) throws(Errno) -> LocalArtifact {
+    for document in documents {
+      do throws(ContentError) {
+        try pool.store(document.bytes, digest: document.descriptor.digest)
+      } catch {
+        throw error.isDiskFull ? .noSpace : .ioError
+      }
+    }
+    return LocalArtifact(descriptor: top, repository: poolRepository, wasFetched: true, isAdditional: false)
+  }
+
+  /// Gives archives that hold another version the name of their digest: they would win over the new one's folder.
+  private func setArchivesAside(_ reference: Reference, unless digest: Digest) throws(Errno) {
+    for archive in archives(of: reference) {
+      guard let entries = try? OCIArchive(path: archive, executor: executor).index().manifests,
+        let entry = entries.first, entries.count == 1, entry.digest != digest
+      else { continue }
+      let old = Reference(repository: reference.repository, target: .digest(entry.digest))
+      let place = FilePath(root.layout(old).string + ReferencePath.archiveSuffixes[0])
+      if Disk.exists(place) { try Disk.remove(archive) } else { try Disk.rename(archive, to: place) }
+    }
+  }
+
+  func write(
     _ place: FilePath,
     _ reference: Reference,
     _ descriptor: Descriptor,
@@ -228,7 +313,7 @@ package final class LocalRegistry: Sendable {
   ) throws(Errno) {
     do throws(ContentError) {
       try LayoutWriter(pool: pool, path: place).write(
-        root: descriptor,
+        top: descriptor,
         documents: documents,
         name: "\(reference)",
         blobs: blobs
@@ -257,22 +342,24 @@ package final class LocalRegistry: Sendable {
     }
   }
 
-  /// Notes that a layout lacks blobs, so that each is put there once it is complete.
-  private func want(_ blobs: [Descriptor], in layout: FilePath) {
-    state.withLock { state in
-      for blob in blobs { state.wanted[blob.digest, default: []].insert(layout.string) }
+  /// Notes that a reference wants blobs, so that each is put into its layout once it is complete.
+  func want(_ blobs: [Descriptor], _ reference: Reference) {
+    for blob in blobs {
+      // A blob that nothing is noted for is not evicted, until `gc` has looked; that is all.
+      try? references.add(reference, to: blob.digest)
     }
   }
 
   /// Notes an artifact of the root whose layout may lack blobs, and puts those in place that are complete.
   ///
   /// - Parameters:
+  ///   - reference: what it is called.
   ///   - artifact: as it was found.
   ///   - blobs: config and layers.
-  package func adopt(_ artifact: LocalArtifact, blobs: [Descriptor]) async {
+  package func adopt(_ reference: Reference, _ artifact: LocalArtifact, blobs: [Descriptor]) async {
     guard artifact.wasFetched, let layout = artifact.repository as? OCIDirectory else { return }
-    want(blobs, in: layout.path)
     try? await executor.run { () throws(ContentError) in
+      self.want(blobs, reference)
       for blob in blobs where self.pool.hasComplete(blob) {
         try self.pool.place(blob.digest, into: layout.path)
       }
@@ -305,9 +392,7 @@ package final class LocalRegistry: Sendable {
   ///   - layout: where it lies.
   package func remove(_ digest: Digest, from layout: OCIDirectory) {
     guard owns(layout) else { return }
-    try? Disk.remove(
-      layout.path.appending("blobs").appending(digest.algorithm.rawValue).appending(digest.hex)
-    )
+    try? Disk.remove(BlobPool.path(of: digest, in: layout.path))
   }
 
   /// Puts a blob that was just committed into the layouts that want it.
@@ -316,9 +401,10 @@ package final class LocalRegistry: Sendable {
   ///
   /// - Parameter digest: of the blob.
   package func distribute(_ digest: Digest) {
-    for layout in state.withLock({ $0.wanted[digest] ?? [] }) {
+    for layout in references.references(of: digest).map({ root.layout($0) })
+    where OCIDirectory.exists(at: layout) {
       do throws(ContentError) {
-        try pool.place(digest, into: FilePath(layout))
+        try pool.place(digest, into: layout)
       } catch {
         log.warning(
           "a blob cannot be put into a layout",
@@ -327,6 +413,18 @@ package final class LocalRegistry: Sendable {
       }
     }
   }
+}
+
+/// The blobs of all additional stores.
+struct StoredBlobs: LocalRepository {
+  let registry: LocalRegistry
+
+  var executor: BlockingExecutor { registry.executor }
+  var origin: String { registry.root.path.string }
+
+  func blob(_ digest: Digest) throws(ContentError) -> BlobFile? { registry.anyStoredBlob(digest) }
+
+  func index() throws(ContentError) -> Index { Index(manifests: []) }
 }
 
 /// The pool as the repository of a manifest that no layout of this root names.

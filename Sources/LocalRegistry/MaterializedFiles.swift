@@ -114,7 +114,7 @@ package final class MaterializedFiles: Sendable {
     } catch {
       throw ContentError(.disk, "\(path(part))", error)
     }
-    try Disk.replace(
+    try root.replace(
       record(part),
       with: Self.line(identity),
       permissions: [.ownerReadWrite, .groupRead, .otherRead]

@@ -22,8 +22,9 @@ package final class OCIArchive: LocalRepository {
   /// - Parameters:
   ///   - path: of the file.
   ///   - executor: runs what waits for the disk.
+  ///   - needsIndex: whether one without `index.json` is refused.
   /// - Throws: `ContentError` with `corrupt` where it is damaged.
-  package init(path: FilePath, executor: BlockingExecutor) throws(ContentError) {
+  package init(path: FilePath, executor: BlockingExecutor, needsIndex: Bool = true) throws(ContentError) {
     self.path = path
     self.executor = executor
     let file: FileDescriptor
@@ -60,7 +61,7 @@ package final class OCIArchive: LocalRepository {
       default: throw ContentError(.disk, "\(path)", "\(error)")
       }
     }
-    guard members["index.json"] != nil else {
+    guard !needsIndex || members["index.json"] != nil else {
       try? file.close()
       throw ContentError(
         .invalid,
@@ -74,8 +75,20 @@ package final class OCIArchive: LocalRepository {
   deinit { try? file.close() }
 
   package func index() throws(ContentError) -> Index {
-    guard let member = members["index.json"], member.size <= Int64(indexLimit) else {
-      throw ContentError(.invalid, "\(path)/index.json", "is missing or larger than \(indexLimit) bytes")
+    guard let bytes = try bytes(of: "index.json", limit: Int64(indexLimit)) else {
+      throw ContentError(.invalid, "\(path)/index.json", "is missing")
+    }
+    return try Self.parseIndex(bytes, origin)
+  }
+
+  /// The member of a name, without `./` before it.
+  func member(_ name: String) -> TarMember? { members[name] }
+
+  /// Reads a small member; nil where there is none.
+  func bytes(of name: String, limit: Int64) throws(ContentError) -> [UInt8]? {
+    guard let member = members[name] else { return nil }
+    guard member.size <= limit else {
+      throw ContentError(.invalid, "\(path)/\(name)", "has \(member.size) bytes, more than \(limit)")
     }
     var bytes = [UInt8](repeating: 0, count: Int(member.size))
     var failure: Errno?
@@ -87,11 +100,16 @@ package final class OCIArchive: LocalRepository {
       }
     }
     if let failure { throw ContentError(.disk, "\(path)", failure) }
-    return try Self.parseIndex(bytes, origin)
+    return bytes
   }
 
   package func blob(_ digest: Digest) throws(ContentError) -> BlobFile? {
     guard let member = members["blobs/\(digest.algorithm.rawValue)/\(digest.hex)"] else { return nil }
+    return try file(member)
+  }
+
+  /// A member as a blob.
+  func file(_ member: TarMember) throws(ContentError) -> BlobFile {
     do {
       let own = try file.duplicate()
       return BlobFile(

@@ -46,6 +46,20 @@ package struct OriginRecord: Sendable, Codable, Equatable {
     return record
   }
 
+  /// Every record, in no order.
+  static func all(_ root: RegistryRoot) -> [OriginRecord] {
+    ((try? Disk.names(in: root.origins)) ?? []).compactMap { name in
+      guard let bytes = try? Disk.contents(of: root.origins.appending(name), limit: 65_536) else {
+        return nil
+      }
+      return try? JSONDocument.decode(OriginRecord.self, from: bytes)
+    }
+  }
+
+  static func remove(_ root: RegistryRoot, _ reference: Reference) {
+    try? Disk.remove(path(root, reference))
+  }
+
   func write(_ root: RegistryRoot, _ reference: Reference) throws(ContentError) {
     let bytes: [UInt8]
     do {
@@ -53,7 +67,7 @@ package struct OriginRecord: Sendable, Codable, Equatable {
     } catch {
       throw ContentError(.invalid, self.reference, "the origin record cannot be written")
     }
-    try Disk.replace(
+    try root.replace(
       Self.path(root, reference),
       with: bytes,
       permissions: [.ownerReadWrite, .groupRead, .otherRead]

@@ -14,6 +14,26 @@ package enum ReferencePath {
     "\(path(of: reference.repository))/\(leaf(of: reference.target))"
   }
 
+  /// The paths that a reference may have: Docker Hub's host has two names on disk, as ommx writes the other.
+  ///
+  /// - Parameter reference: with a tag, or a digest alone.
+  /// - Returns: the one that weightfs writes first.
+  package static func spellings(of reference: Reference) -> [String] {
+    let path = path(of: reference)
+    guard reference.repository.registry == "docker.io" else { return [path] }
+    return [path, "registry-1.docker.io" + path.dropFirst("docker.io".count)]
+  }
+
+  /// Whether a reference is kept as an archive alone: the folder of tag `x.ommx` would have the name of the archive of
+  /// tag `x`.
+  ///
+  /// - Parameter reference: with a tag or a digest.
+  /// - Returns: true if so.
+  package static func isArchiveOnly(_ reference: Reference) -> Bool {
+    guard case .tag(let tag) = reference.target else { return false }
+    return archiveSuffixes.contains { tag.hasSuffix($0) }
+  }
+
   /// The path of a repository, relative to the root.
   ///
   /// - Parameter repository: its name.

@@ -29,6 +29,9 @@ package struct RegistryRoot: Sendable {
   /// What belongs to weightfs and not to an artifact.
   var own: FilePath { path.appending(".weightfs") }
 
+  /// Where the oci-dir of a reference is, if it is one.
+  func layout(_ reference: Reference) -> FilePath { path.appending(ReferencePath.path(of: reference)) }
+
   func blobs(_ algorithm: Digest.Algorithm) -> FilePath {
     own.appending("blobs").appending(algorithm.rawValue)
   }
@@ -42,6 +45,12 @@ package struct RegistryRoot: Sendable {
   var chunks: FilePath { own.appending("state").appending("chunks") }
   var profiles: FilePath { own.appending("state").appending("profiles") }
   var materialized: FilePath { own.appending("materialized") }
+  var references: FilePath { own.appending("state").appending("references") }
+  var pins: FilePath { own.appending("state").appending("pins") }
+  var space: FilePath { own.appending("state").appending("space") }
+  var temporary: FilePath { own.appending("temporary") }
+  /// Where blobs and partial blobs lie.
+  var blobFolders: [FilePath] { Digest.Algorithm.allCases.flatMap { [blobs($0), partials($0)] } }
   var bad: FilePath { own.appending("bad") }
   var locks: FilePath { own.appending("locks") }
 
@@ -57,6 +66,8 @@ package struct RegistryRoot: Sendable {
       try Disk.createFolder(blobs(algorithm))
       try Disk.createFolder(partials(algorithm))
     }
-    for folder in [origins, verified, chunks, profiles, locks] { try Disk.createFolder(folder) }
+    for folder in [origins, verified, chunks, profiles, references, pins, temporary, locks] {
+      try Disk.createFolder(folder)
+    }
   }
 }

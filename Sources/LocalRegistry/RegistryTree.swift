@@ -3,28 +3,21 @@ import OCI
 import SystemPackage
 
 /// A tree of artifacts by path, `<host>/<name>/__<reference>`: the local registry's own, or a store of its kind.
-struct RegistryTree {
+struct RegistryTree: ReadOnlyStore {
   let path: FilePath
   let executor: BlockingExecutor
 
   /// The layout of a reference: an archive before a folder.
   func repository(_ reference: Reference) throws(ContentError) -> (any LocalRepository)? {
-    for spelling in spellings(reference) {
+    for spelling in ReferencePath.spellings(of: reference) {
       let place = path.appending(spelling)
       for suffix in ReferencePath.archiveSuffixes {
         let file = FilePath(place.string + suffix)
-        if Disk.exists(file) { return try OCIArchive(path: file, executor: executor) }
+        if Disk.isFile(file) { return try OCIArchive(path: file, executor: executor) }
       }
       if OCIDirectory.exists(at: place) { return OCIDirectory(path: place, executor: executor) }
     }
     return nil
-  }
-
-  /// Docker Hub's host has two names on disk, as ommx writes the other.
-  private func spellings(_ reference: Reference) -> [String] {
-    let path = ReferencePath.path(of: reference)
-    guard reference.repository.registry == "docker.io" else { return [path] }
-    return [path, "registry-1.docker.io" + path.dropFirst("docker.io".count)]
   }
 
   /// The entry of a layout that a reference stands for: by name, else the only one.
@@ -58,8 +51,10 @@ struct RegistryTree {
       for name in try names(place) {
         if name.hasPrefix("__") {
           var leaf = name[...]
-          for suffix in ReferencePath.archiveSuffixes where leaf.hasSuffix(suffix) {
+          for suffix in ReferencePath.archiveSuffixes
+          where leaf.hasSuffix(suffix) && Disk.isFile(path.appending(place).appending(name)) {
             leaf = leaf.dropLast(suffix.count)
+            break
           }
           if let target = ReferencePath.target(ofLeaf: String(leaf)) { found.targets.insert(target) }
         } else if Grammar.isRepositoryComponent(name), Disk.isFolder(path.appending(place).appending(name)) {
@@ -76,6 +71,24 @@ struct RegistryTree {
       return try Disk.names(in: folder)
     } catch {
       throw ContentError(.disk, "\(folder)", error)
+    }
+  }
+
+  func find(
+    _ reference: Reference
+  ) throws(ContentError) -> (descriptor: Descriptor, layout: any LocalRepository)? {
+    guard let repository = try repository(reference), let entry = try entry(reference, in: repository) else {
+      return nil
+    }
+    return (entry, repository)
+  }
+
+  func blob(_ digest: Digest) throws(ContentError) -> BlobFile? {
+    let file = RegistryRoot(path: path).blob(digest)
+    do throws(Errno) {
+      return try BlobFile.open(file)
+    } catch {
+      throw ContentError(.disk, "\(file)", error)
     }
   }
 }

@@ -55,6 +55,9 @@ package struct VerificationRecords: Sendable {
     try write(poolLine(identity), to: poolPath(digest))
   }
 
+  /// Forgets what a pool's file was.
+  func removePool(_ digest: Digest) { try? Disk.remove(poolPath(digest)) }
+
   private func read(_ path: FilePath) -> String? {
     guard let bytes = try? Disk.contents(of: path, limit: 4096) else { return nil }
     return String(decoding: bytes, as: UTF8.self)
@@ -62,7 +65,7 @@ package struct VerificationRecords: Sendable {
 
   private func write(_ line: String, to path: FilePath) throws(Errno) {
     do throws(ContentError) {
-      try Disk.replace(path, with: Array(line.utf8), permissions: [.ownerReadWrite, .groupRead, .otherRead])
+      try root.replace(path, with: Array(line.utf8), permissions: [.ownerReadWrite, .groupRead, .otherRead])
     } catch {
       throw error.isDiskFull ? Errno.noSpace : Errno.ioError
     }

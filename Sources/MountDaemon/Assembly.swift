@@ -34,7 +34,8 @@ package struct Assembly: Sendable {
       root: settings.root,
       additionalStores: settings.additionalStores,
       metrics: metrics,
-      log: log
+      log: log,
+      limits: settings.limits
     )
     let isOffline = settings.fileSystem.isOffline
     store = BlobStore(

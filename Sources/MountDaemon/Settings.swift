@@ -11,6 +11,10 @@ package struct Settings: Sendable {
   package var fileSystem = FileSystemOptions()
   /// Registries that are spoken to in plain HTTP beside those on this machine.
   package var insecureRegistries: Set<String> = []
+  /// How much of the disk blobs may take.
+  package var limits = SpaceLimits()
+  /// What new artifacts become once they are whole.
+  package var localFormat = LayoutFormat.directory
   /// Other users than the one who mounts may look in.
   package var allowsOther = false
 

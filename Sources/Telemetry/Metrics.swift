@@ -41,6 +41,19 @@ package struct Metrics: Sendable {
     help: "Chunks that came with bytes other than their trusted digest says."
   )
 
+  package let evictedBlobs = Counter(
+    name: "weightfs_evicted_blobs_total",
+    help: "Blobs and partial blobs that went to make room."
+  )
+  package let evictedBytes = Counter(
+    name: "weightfs_evicted_bytes_total",
+    help: "Bytes that they had on the disk."
+  )
+  package let refusedSpace = Counter(
+    name: "weightfs_refused_space_total",
+    help: "Times there was no room in the limits, so that bytes were served without being kept."
+  )
+
   /// Makes every metric at zero.
   package init() {}
 
@@ -48,7 +61,7 @@ package struct Metrics: Sendable {
   package var all: [Counter] {
     [
       httpRequests, httpBytes, badBlobs, committedBlobs, staleResolutions, failedOperations, skippedStores,
-      passthroughRefusals, badChunks,
+      passthroughRefusals, badChunks, evictedBlobs, evictedBytes, refusedSpace,
     ]
   }
 

@@ -13,6 +13,8 @@ extension FetchPolicy.Verify: ExpressibleByArgument {}
 extension FetchPolicy.Fill: ExpressibleByArgument {}
 extension FileSystemOptions.Listing: ExpressibleByArgument {}
 
+extension LayoutFormat: ExpressibleByArgument {}
+
 /// The least that is logged.
 enum LogLevel: String, ExpressibleByArgument, CaseIterable {
   case debug, info, notice, warning, error
@@ -25,6 +27,27 @@ struct CommonOptions: ParsableArguments {
 
   @Option(help: "A read-only store to look into first; may be given several times.")
   var additionalStore: [String] = []
+
+  @Option(
+    help: ArgumentHelp(
+      "The most that fetched blobs may take, such as 200G; the least recently used go (WEIGHTFS_CACHE_LIMIT).",
+      valueName: "size"
+    )
+  )
+  var cacheLimit: ByteCount?
+
+  @Option(
+    help: ArgumentHelp(
+      "What is to stay free on the disk, such as 20G (WEIGHTFS_MIN_FREE).",
+      valueName: "size"
+    )
+  )
+  var minFree: ByteCount?
+
+  @Option(
+    help: "What new artifacts become once they are whole: oci-dir or oci-archive (WEIGHTFS_LOCAL_FORMAT)."
+  )
+  var localFormat: LayoutFormat?
 
   @Flag(help: "Use the local registry alone.")
   var offline = false
@@ -48,7 +71,31 @@ struct CommonOptions: ParsableArguments {
       throw ValidationError("--insecure-registry: '\(registry)' is not a registry (host or host:port)")
     }
     if let registryRoot, registryRoot.isEmpty { throw ValidationError("--registry-root is empty") }
+    if let cacheLimit, cacheLimit.bytes < Self.smallestCache {
+      throw ValidationError("--cache-limit: less than 1 MiB holds nothing")
+    }
+    _ = try Self.size("WEIGHTFS_CACHE_LIMIT")
+    _ = try Self.size("WEIGHTFS_MIN_FREE")
+    _ = try Self.format()
     if additionalStore.contains("") { throw ValidationError("--additional-store is empty") }
+  }
+
+  private static let smallestCache: Int64 = 1 << 20
+
+  private static func size(_ name: String) throws -> Int64? {
+    guard let text = environment[name], !text.isEmpty else { return nil }
+    guard let count = ByteCount(argument: text) else {
+      throw ValidationError("\(name): '\(text)' is not a size such as 200G")
+    }
+    return count.bytes
+  }
+
+  private static func format() throws -> LayoutFormat? {
+    guard let text = environment["WEIGHTFS_LOCAL_FORMAT"], !text.isEmpty else { return nil }
+    guard let format = LayoutFormat(rawValue: text) else {
+      throw ValidationError("WEIGHTFS_LOCAL_FORMAT: '\(text)' is neither oci-dir nor oci-archive")
+    }
+    return format
   }
 
   static var environment: [String: String] {
@@ -70,6 +117,10 @@ struct CommonOptions: ParsableArguments {
       ?? .standard(environment: Self.environment, isRoot: geteuid() == 0)
     var settings = Settings(root: root)
     settings.additionalStores = additionalStore.map { FilePath(MountPoints.absolute($0)) }
+    // Checked by validate().
+    settings.limits.cacheLimit = cacheLimit?.bytes ?? (try? Self.size("WEIGHTFS_CACHE_LIMIT")).flatMap { $0 }
+    settings.limits.minimumFree = minFree?.bytes ?? (try? Self.size("WEIGHTFS_MIN_FREE")).flatMap { $0 } ?? 0
+    settings.localFormat = localFormat ?? (try? Self.format()).flatMap { $0 } ?? .directory
     settings.insecureRegistries = Set(insecureRegistry)
     settings.fetching.deadline = .seconds(timeout)
     settings.fileSystem.isOffline = offline

@@ -7,6 +7,9 @@ import OCI
 ///
 /// Wrong usage is ArgumentParser's 64.
 enum ExitStatus {
+  /// Bytes that are not what their digest says.
+  static let corrupt: Int32 = 6
+
   static func code(_ error: ContentError) -> Int32 {
     switch error.code {
     case .notFound: 3

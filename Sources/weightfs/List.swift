@@ -19,13 +19,29 @@ struct List: AsyncParsableCommand {
   )
   var source: String?
 
+  @Flag(
+    help:
+      "Tell what each artifact says it has and what it takes on the disk; shared files count once in the sum."
+  )
+  var disk = false
+
   @OptionGroup var common: CommonOptions
+
+  func validate() throws {
+    if disk, source != nil { throw ValidationError("--disk is about all artifacts: name none") }
+  }
 
   func run() async throws {
     try await ExitStatus.run {
       let source = try source.map { text throws(DocumentError) in try ArtifactSource(parsing: text) }
       let assembly = try common.assemble()
-      if let source { try await listFiles(source, assembly) } else { await listArtifacts(assembly) }
+      if let source {
+        try await listFiles(source, assembly)
+      } else if disk {
+        await listDisk(assembly)
+      } else {
+        await listArtifacts(assembly)
+      }
     }
   }
 
@@ -42,15 +58,45 @@ struct List: AsyncParsableCommand {
           cached += await assembly.store.status(blob, layout: found.repository).cachedBytes
         }
         let share = size > 0 ? Int(Double(cached) / Double(size) * 100) : 100
+        let lastUse = await assembly.local.lastUse(of: Array(seen))
         let columns = [
           Terminal.padded(Terminal.size(size), 10, right: true), Terminal.padded("\(share)%", 4, right: true),
-          "\(reference)", String("\(found.descriptor.digest)".prefix(19)),
+          Terminal.padded(assembly.local.location(of: found).kind, 11),
+          Terminal.padded(Terminal.age(lastUse), 9, right: true), "\(reference)",
+          String("\(found.descriptor.digest)".prefix(19)),
         ]
         Terminal.print(columns.joined(separator: "  "))
       } catch {
         Terminal.printError("weightfs: \(reference): \(error)")
       }
     }
+  }
+
+  /// What each artifact is, and what it takes: files that several have are counted once in the sum.
+  private func listDisk(_ assembly: Assembly) async {
+    let local = assembly.local
+    var apparent: Int64 = 0
+    var real: [FileIdentity: Int64] = [:]
+    for reference in await local.references() {
+      do throws(ContentError) {
+        guard let found = try await local.artifact(reference) else { continue }
+        let use = try await local.executor.run { () throws(ContentError) in try local.diskUse(of: found) }
+        apparent += use.apparent
+        real.merge(use.files) { old, _ in old }
+        print(use.apparent, use.files.values.reduce(0, +), "\(reference)")
+      } catch {
+        Terminal.printError("weightfs: \(reference): \(error)")
+      }
+    }
+    print(apparent, real.values.reduce(0, +), "total")
+  }
+
+  private func print(_ apparent: Int64, _ real: Int64, _ label: String) {
+    let columns = [
+      Terminal.padded(Terminal.size(apparent), 10, right: true),
+      Terminal.padded(Terminal.size(real), 10, right: true), label,
+    ]
+    Terminal.print(columns.joined(separator: "  "))
   }
 
   private func listFiles(_ source: ArtifactSource, _ assembly: Assembly) async throws(ContentError) {

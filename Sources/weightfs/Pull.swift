@@ -18,10 +18,10 @@ struct Pull: AsyncParsableCommand {
   @Flag(help: "Say what would be fetched, and fetch only manifests.")
   var dryRun = false
 
-  @OptionGroup var common: CommonOptions
+  @Option(help: "How a new artifact is kept: oci-dir or oci-archive; one that is here keeps its format.")
+  var format: LayoutFormat?
 
-  // Blobs of one artifact under way at once.
-  private static let parallelBlobs = 4
+  @OptionGroup var common: CommonOptions
 
   func run() async throws {
     try await ExitStatus.run {
@@ -42,64 +42,49 @@ struct Pull: AsyncParsableCommand {
   }
 
   private func pull(_ reference: Reference, _ assembly: Assembly) async throws {
-    if let found = try await assembly.local.artifact(reference), found.isAdditional {
-      Terminal.print("\(reference)\t\(found.descriptor.digest)\theld by \(found.repository.origin)")
+    let before = try await assembly.local.artifact(reference)
+    if let before, before.isAdditional {
+      Terminal.print("\(reference)\t\(before.descriptor.digest)\theld by \(before.repository.origin)")
       return
     }
-    if let found = try await assembly.local.artifact(reference), found.repository is OCIArchive {
+    if dryRun { return try await tell(reference, assembly) }
+    let kept: LayoutFormat? = before.map { $0.repository is OCIArchive ? .archive : .directory }
+    // What is here is replaced in the format that it has.
+    let wanted = format ?? kept ?? assembly.settings.localFormat
+    if let before, before.repository is OCIArchive {
       let descriptor = try await assembly.resolver.resolve(reference, isFresh: true).descriptor
-      guard descriptor.digest != found.descriptor.digest else {
-        Terminal.print("\(reference)\t\(descriptor.digest)\tis complete in \(found.repository.origin)")
+      if descriptor.digest == before.descriptor.digest {
+        if wanted == .directory { try await seal(reference, .directory, assembly) }
+        Terminal.print("\(reference)\t\(descriptor.digest)\tis complete in \(before.repository.origin)")
         return
       }
-      throw ContentError(
-        .unsupported,
-        "\(reference)",
-        "\(found.repository.origin) holds another version, and archives are not written yet",
-        advice: "Move the archive away and pull again"
-      )
     }
-    let artifact = try await assembly.load(.reference(reference), isFresh: true, isRecorded: !dryRun)
-    var missing: Int64 = 0
-    var total: Int64 = 0
-    for blob in artifact.blobs {
-      let status = await assembly.store.status(blob, layout: artifact.layout)
-      total += blob.size
-      missing += blob.size - status.cachedBytes
-    }
-    if dryRun {
-      Terminal.print("\(reference)\t\(artifact.root.digest)\t\(missing) of \(total) bytes to fetch")
-      return
-    }
-    var blobs: [LazyBlob] = []
-    for descriptor in artifact.blobs {
-      blobs.append(
-        try await assembly.store.open(descriptor, layout: artifact.layout, source: artifact.source)
-      )
-    }
-    try await complete(blobs, label: "\(reference)", total: total, missing: missing)
+    let artifact = try await assembly.load(.reference(reference), isFresh: true)
+    let (blobs, total) = try await WholeArtifact(artifact: artifact, assembly: assembly).complete(
+      "\(reference)"
+    )
+    try await seal(reference, wanted, assembly)
+    withExtendedLifetime(blobs) {}
+    if kept == .archive, let before { await removeOld(before, reference, assembly) }
     Terminal.print("\(reference)\t\(artifact.root.digest)\t\(total) bytes")
   }
 
-  private func complete(
-    _ blobs: [LazyBlob],
-    label: String,
-    total: Int64,
-    missing: Int64
-  ) async throws(ContentError) {
-    let display = Progress.show(label, total: total, missing: missing) {
-      blobs.reduce(0) { $0 + $1.status.cachedBytes }
-    }
-    let failure: ContentError?
-    do throws(ContentError) {
-      try await ParallelWork.run(blobs, limit: Self.parallelBlobs) { (blob) async throws(ContentError) in
-        try await blob.complete()
-      }
-      failure = nil
-    } catch {
-      failure = error
-    }
-    await display.end()
-    if let failure { throw failure }
+  private func tell(_ reference: Reference, _ assembly: Assembly) async throws {
+    let artifact = try await assembly.load(.reference(reference), isFresh: true, isRecorded: false)
+    let (total, missing) = await WholeArtifact(artifact: artifact, assembly: assembly).measure()
+    Terminal.print("\(reference)\t\(artifact.root.digest)\t\(missing) of \(total) bytes to fetch")
+  }
+
+  /// Rewrites a whole artifact if it is not in the format that was asked for.
+  private func seal(_ reference: Reference, _ format: LayoutFormat, _ assembly: Assembly) async throws {
+    let local = assembly.local
+    _ = try await local.executor.run { () throws(ContentError) in try local.convert(reference, to: format) }
+  }
+
+  /// Takes the archive of the version before away: it has the name of its digest since the new one was recorded.
+  private func removeOld(_ before: LocalArtifact, _ reference: Reference, _ assembly: Assembly) async {
+    let local = assembly.local
+    let old = Reference(repository: reference.repository, target: .digest(before.descriptor.digest))
+    _ = try? await local.executor.run { () throws(ContentError) in try local.remove(old) }
   }
 }

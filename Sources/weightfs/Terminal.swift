@@ -45,6 +45,20 @@ enum Terminal {
     return "\(tenths / 10).\(tenths % 10) \(units[unit])"
   }
 
+  /// How long ago something was, for people; nanoseconds since 1970.
+  static func age(_ time: Int64?) -> String {
+    guard let time else { return "-" }
+    var now = timespec()
+    clock_gettime(CLOCK_REALTIME, &now)
+    let seconds = max(0, Int64(now.tv_sec) - time / 1_000_000_000)
+    switch seconds {
+    case ..<60: return "now"
+    case ..<3600: return "\(seconds / 60) min"
+    case ..<86_400: return "\(seconds / 3600) h"
+    default: return "\(seconds / 86_400) days"
+    }
+  }
+
   static func padded(_ text: String, _ width: Int, right: Bool = false) -> String {
     let space = String(repeating: " ", count: max(0, width - text.count))
     return right ? space + text : text + space

@@ -1,0 +1,138 @@
+import Archive
+package import Content
+import Hashing
+import OCI
+package import SystemPackage
+
+/// Writes an artifact as an oci-archive in one pass: `oci-layout` and `index.json` first, then the blobs in the order of
+/// their digests; the same artifact gives the same bytes everywhere.
+package struct ArchiveWriter {
+  private let name: String
+  private let contents: ArtifactContents
+
+  private struct Marker: Encodable {
+    let imageLayoutVersion = "1.0.0"
+  }
+
+  /// Prepares an archive.
+  ///
+  /// - Parameters:
+  ///   - contents: of which nothing may be missing.
+  ///   - name: the full reference, for `org.opencontainers.image.ref.name`.
+  package init(_ contents: ArtifactContents, name: String) {
+    self.contents = contents
+    self.name = name
+  }
+
+  private enum Source {
+    case bytes([UInt8])
+    case file(BlobFile)
+  }
+
+  /// Writes it.
+  ///
+  /// Blocks. Every blob is hashed on its way; wrong bytes never make a finished archive.
+  ///
+  /// - Parameters:
+  ///   - descriptor: of the output, at its end.
+  ///   - progress: told the bytes of blobs that were written.
+  /// - Throws: `ContentError`; `corrupt` where a blob is not what its digest says.
+  package func write(to descriptor: FileDescriptor, progress: (Int64) -> Void = { _ in }) throws(ContentError)
+  {
+    var members: [(name: String, digest: Digest, source: Source)] = contents.documents.map {
+      (Self.path($0.descriptor.digest), $0.descriptor.digest, .bytes($0.bytes))
+    }
+    for (blob, file) in contents.blobs {
+      if let file {
+        members.append((Self.path(blob.digest), blob.digest, .file(file)))
+      } else if let data = blob.data, HashStream.digest(of: data, blob.digest.algorithm) == blob.digest {
+        members.append((Self.path(blob.digest), blob.digest, .bytes(data)))
+      } else {
+        throw ContentError(.notFound, "\(blob.digest)", "is not here, and an archive holds all blobs")
+      }
+    }
+    members.sort { $0.name < $1.name }
+    var entry = contents.top
+    entry.annotations = [OCIDirectory.nameAnnotation: name]
+    var failure: Errno?
+    do {
+      let head = [
+        ("oci-layout", try JSONDocument.encode(Marker())),
+        ("index.json", try JSONDocument.encode(Index(manifests: [entry]))),
+      ]
+      let writer = try TarWriter { bytes in
+        do throws(Errno) {
+          try Disk.append(descriptor, bytes)
+          return true
+        } catch {
+          failure = error
+          return false
+        }
+      }
+      for (name, bytes) in head { try Self.write(bytes, name, writer) }
+      for member in members {
+        switch member.source {
+        case .bytes(let bytes):
+          try Self.write(bytes, member.name, writer)
+          progress(Int64(bytes.count))
+        case .file(let file): try Self.write(file, member.name, member.digest, writer, progress)
+        }
+      }
+      try writer.finish()
+    } catch let error as ContentError {
+      throw error
+    } catch {
+      if let failure { throw ContentError(.disk, name, failure) }
+      throw ContentError(.disk, name, "the archive cannot be written: \(error)")
+    }
+  }
+
+  private static func path(_ digest: Digest) -> String { "blobs/\(digest.algorithm.rawValue)/\(digest.hex)" }
+
+  private static func write(_ bytes: [UInt8], _ name: String, _ writer: TarWriter) throws(ArchiveError) {
+    try writer.begin(name, size: Int64(bytes.count))
+    let result: Result<Void, ArchiveError> = bytes.withUnsafeBytes { buffer in
+      do throws(ArchiveError) {
+        return .success(try writer.write(buffer))
+      } catch {
+        return .failure(error)
+      }
+    }
+    try result.get()
+  }
+
+  private static func write(
+    _ file: BlobFile,
+    _ name: String,
+    _ digest: Digest,
+    _ writer: TarWriter,
+    _ progress: (Int64) -> Void
+  ) throws {
+    try writer.begin(name, size: file.size)
+    var stream = HashStream(digest.algorithm)
+    let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 20, alignment: 4096)
+    defer { buffer.deallocate() }
+    var position: Int64 = 0
+    while position < file.size {
+      let count = try file.read(into: buffer, at: position)
+      guard count > 0 else {
+        throw ContentError(.corrupt, "\(digest)", host: "\(file.path)", "the file ends too early")
+      }
+      let piece = UnsafeRawBufferPointer(rebasing: buffer[..<count])
+      stream.update(piece)
+      try writer.write(piece)
+      position += Int64(count)
+      progress(Int64(count))
+    }
+    let actual = stream.finish()
+    guard actual == digest else {
+      throw ContentError(
+        .corrupt,
+        "\(digest)",
+        host: "\(file.path)",
+        "the blob's bytes have the digest \(actual)",
+        advice: "Run 'weightfs verify --repair' on the artifact"
+      )
+    }
+  }
+}

@@ -1,0 +1,217 @@
+package import Content
+import Glibc
+import Hashing
+package import OCI
+import SystemPackage
+
+/// What reading a blob's file from its start to its end showed.
+package struct BlobExamination: Sendable {
+  /// Bytes of the blob that are wrong or not there; all of it where nothing says which.
+  package let damage: [Range<Int64>]
+  /// The digests of its chunks told which bytes are wrong.
+  package let isExact: Bool
+  /// Of the chunks as they were read.
+  package let chunks: ChunkList?
+
+  /// Whether every byte is right.
+  package var isIntact: Bool { damage.isEmpty }
+
+  /// Reads and hashes a file.
+  ///
+  /// Blocks.
+  ///
+  /// - Parameters:
+  ///   - file: that has the blob.
+  ///   - descriptor: what it should be.
+  ///   - list: of an earlier verification; nil where there is none.
+  ///   - progress: told the bytes that were read.
+  /// - Throws: `Errno` where the file cannot be read at all.
+  init(
+    _ file: BlobFile,
+    _ descriptor: Descriptor,
+    list: ChunkList?,
+    progress: (Int64) -> Void
+  ) throws(Errno) {
+    let chunkSize = list?.chunkSize ?? BlockMap.chunkSize
+    let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: Int(chunkSize), alignment: 4096)
+    defer { buffer.deallocate() }
+    var whole = HashStream(descriptor.digest.algorithm)
+    var damage: [Range<Int64>] = []
+    var digests: [UInt8] = []
+    var position: Int64 = 0
+    var chunk = 0
+    while position < descriptor.size {
+      let end = min(position + chunkSize, descriptor.size)
+      let wanted = Int(end - position)
+      let count: Int
+      do throws(Errno) {
+        count = try file.read(into: UnsafeMutableRawBufferPointer(rebasing: buffer[..<wanted]), at: position)
+      } catch .ioError {
+        // A sector that cannot be read, or a Merkle tree that says no: this chunk is damaged, others may be right.
+        count = 0
+      }
+      let bytes = UnsafeRawBufferPointer(rebasing: buffer[..<count])
+      whole.update(bytes)
+      let digest = HashStream.digest(of: bytes, .sha256)
+      digests += digest.bytes
+      let isRight = count == wanted && (list.map { $0.matches(bytes, chunk: chunk) } ?? true)
+      if !isRight {
+        if let last = damage.last, last.upperBound == position {
+          damage[damage.count - 1] = last.lowerBound..<end
+        } else {
+          damage.append(position..<end)
+        }
+      }
+      progress(Int64(wanted))
+      position = end
+      chunk += 1
+    }
+    let isRight = whole.finish() == descriptor.digest && file.size == descriptor.size
+    // A list that calls a right blob wrong is wrong itself.
+    if isRight { damage = [] }
+    isExact = list != nil && !damage.isEmpty
+    if !isRight, !isExact { damage = [0..<descriptor.size] }
+    self.damage = damage
+    chunks = isRight ? ChunkList(digests, blobSize: descriptor.size, chunkSize: chunkSize) : nil
+  }
+}
+
+extension LocalRegistry {
+  /// Every file that has bytes of an artifact, and what is not here.
+  ///
+  /// Blocks. A layout's hard link is the pool's file; its copy is one of its own.
+  ///
+  /// - Parameter artifact: as it was found.
+  /// - Returns: each blob's files, the pool's first.
+  /// - Throws: `ContentError`; `corrupt` where a document is not what it says.
+  package func files(
+    of artifact: LocalArtifact
+  ) throws(ContentError) -> (present: [(descriptor: Descriptor, file: BlobFile)], missing: [Descriptor]) {
+    let own = try ArtifactContents(artifact.descriptor, in: [artifact.repository, poolRepository])
+    let descriptors = own.documents.map(\.descriptor) + own.blobs.map(\.descriptor)
+    let usesPool = !artifact.isAdditional && !(artifact.repository is OCIArchive)
+    var present: [(descriptor: Descriptor, file: BlobFile)] = []
+    var missing: [Descriptor] = []
+    for descriptor in descriptors {
+      let pooled = usesPool ? try poolRepository.blob(descriptor.digest) : nil
+      let placed = try artifact.repository.blob(descriptor.digest)
+      if let pooled { present.append((descriptor, pooled)) }
+      if let placed, pooled.map({ !$0.identity.isSameFile(as: placed.identity) }) ?? true {
+        present.append((descriptor, placed))
+      }
+      if pooled == nil, placed == nil, descriptor.data == nil { missing.append(descriptor) }
+    }
+    return (present, missing)
+  }
+
+  /// Replaces a layout's damaged copy by the pool's blob.
+  ///
+  /// Blocks.
+  ///
+  /// - Parameters:
+  ///   - file: the copy, in an oci-dir of the root.
+  ///   - descriptor: of the blob.
+  ///   - artifact: whose layout it is.
+  /// - Returns: false where the pool has none that is right.
+  /// - Throws: `ContentError`.
+  package func replaceCopy(
+    _ file: BlobFile,
+    _ descriptor: Descriptor,
+    of artifact: LocalArtifact
+  ) throws(ContentError) -> Bool {
+    guard let layout = artifact.repository as? OCIDirectory, owns(layout),
+      file.path != root.blob(descriptor.digest),
+      case .file(_, isVerified: true) = try pool.complete(descriptor)
+    else { return false }
+    remove(descriptor.digest, from: layout)
+    try pool.place(descriptor.digest, into: layout.path)
+    return true
+  }
+
+  /// Reads and hashes a file of an artifact, and notes what came out.
+  ///
+  /// Blocks.
+  ///
+  /// - Parameters:
+  ///   - file: that has the blob.
+  ///   - descriptor: what it should be.
+  ///   - progress: told the bytes that were read.
+  /// - Returns: what was found.
+  /// - Throws: `ContentError` where the file cannot be read.
+  package func examine(
+    _ file: BlobFile,
+    _ descriptor: Descriptor,
+    progress: (Int64) -> Void
+  ) throws(ContentError) -> BlobExamination {
+    let lists = ChunkListStore(root: root)
+    let list = lists.read(descriptor)
+    let examination: BlobExamination
+    do throws(Errno) {
+      examination = try BlobExamination(file, descriptor, list: list, progress: progress)
+    } catch {
+      throw ContentError(.disk, "\(file.path)", error)
+    }
+    if examination.isIntact, file.isInPlace {
+      // What cannot be noted is found out again.
+      try? pool.noteVerified(file, descriptor.digest)
+      if let chunks = examination.chunks { try? lists.write(chunks, of: descriptor.digest) }
+    }
+    return examination
+  }
+
+  /// Makes a damaged blob one that lacks the damaged bytes, so that those alone are fetched again.
+  ///
+  /// Blocks. It is out of all layouts of the root until it is whole.
+  ///
+  /// - Parameters:
+  ///   - file: that has the damaged blob: the pool's own, or a part of an archive.
+  ///   - descriptor: of the blob.
+  ///   - damage: bytes that are wrong.
+  /// - Throws: `ContentError`.
+  package func reopen(
+    _ file: BlobFile,
+    _ descriptor: Descriptor,
+    damage: [Range<Int64>]
+  ) throws(ContentError) {
+    do throws(Errno) {
+      for reference in references.references(of: descriptor.digest) {
+        try Disk.remove(BlobPool.path(of: descriptor.digest, in: root.layout(reference)))
+      }
+      try pool.reopen(file, descriptor, damage: damage)
+    } catch {
+      throw ContentError(.disk, "\(file.path)", error)
+    }
+  }
+
+  /// Moves a damaged file away that cannot be mended, so that nothing of it is served.
+  ///
+  /// Blocks.
+  ///
+  /// - Parameters:
+  ///   - file: that has the damaged blob.
+  ///   - digest: of the blob.
+  /// - Returns: where it is now; nil where it is not the root's.
+  /// - Throws: `ContentError`.
+  package func setAside(_ file: BlobFile, _ digest: Digest) throws(ContentError) -> String? {
+    guard file.path.starts(with: root.path) else { return nil }
+    do throws(Errno) {
+      for reference in references.references(of: digest) {
+        let path = BlobPool.path(of: digest, in: root.layout(reference))
+        if path != file.path { try Disk.remove(path) }
+      }
+      let name = file.path.lastComponent?.string ?? digest.hex
+      let target = root.bad.appending(
+        file.path == root.blob(digest) ? "\(digest.algorithm)-\(digest.hex)" : "\(Self.now)-\(name)"
+      )
+      try Disk.createFolder(root.bad)
+      if file.path == root.blob(digest) {
+        try pool.setAside(digest)
+      } else {
+        try Disk.rename(file.path, to: target)
+      }
+      return "\(target)"
+    } catch {
+      throw ContentError(.disk, "\(file.path)", error)
+    }
+  }
+}

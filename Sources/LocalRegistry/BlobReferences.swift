@@ -1,0 +1,81 @@
+import Content
+import Glibc
+import OCI
+import SystemPackage
+
+/// Which references hold a blob, and when it was last used (docs/local-registry.md, "References of a blob").
+///
+/// One small file a blob, so that who touches an artifact touches its own files alone: a line for each reference whose
+/// layout wants the blob; the time of writing is the last use. A line whose layout is gone means nothing.
+struct BlobReferences {
+  private static let limit = 4 << 20
+  let root: RegistryRoot
+
+  init(root: RegistryRoot) { self.root = root }
+
+  private func path(_ digest: Digest) -> FilePath {
+    root.references.appending("\(digest.algorithm)-\(digest.hex)")
+  }
+
+  /// The digests that some reference was noted for.
+  func digests() throws(Errno) -> [Digest] {
+    try Disk.names(in: root.references).compactMap { name in
+      name.firstIndex(of: "-").flatMap { Digest("\(name[..<$0]):\(name[name.index(after: $0)...])") }
+    }
+  }
+
+  /// The references of a blob, each once.
+  func references(of digest: Digest) -> [Reference] {
+    guard let bytes = try? Disk.contents(of: path(digest), limit: Self.limit) else { return [] }
+    var seen: Set<Reference> = []
+    return String(decoding: bytes, as: UTF8.self).split(separator: "\n").compactMap { line in
+      (try? Reference(parsing: String(line))).flatMap { seen.insert($0).inserted ? $0 : nil }
+    }
+  }
+
+  /// Notes that a reference holds a blob; that is a use.
+  func add(_ reference: Reference, to digest: Digest) throws(Errno) {
+    if references(of: digest).contains(reference) { return touch(digest) }
+    let file = try Disk.open(
+      path(digest),
+      .writeOnly,
+      options: [.create, .append, .closeOnExec],
+      permissions: [.ownerReadWrite, .groupRead, .otherRead]
+    )
+    defer { try? file.close() }
+    // One write at the end of the file: lines of two processes do not mix.
+    let line = Array("\(reference)\n".utf8)
+    let count = line.withUnsafeBytes { Glibc.write(file.rawValue, $0.baseAddress, $0.count) }
+    guard count == line.count else { throw count < 0 ? Errno(rawValue: errno) : Errno.noSpace }
+  }
+
+  /// Takes a reference out.
+  ///
+  /// - Returns: how many are left.
+  func remove(_ reference: Reference, from digest: Digest) throws(Errno) -> Int {
+    let left = references(of: digest).filter { $0 != reference }
+    guard !left.isEmpty else {
+      try Disk.remove(path(digest))
+      return 0
+    }
+    let text = left.map { "\($0)\n" }.joined()
+    do throws(ContentError) {
+      try root.replace(path(digest), with: Array(text.utf8))
+    } catch {
+      throw error.isDiskFull ? Errno.noSpace : Errno.ioError
+    }
+    return left.count
+  }
+
+  /// Forgets a blob.
+  func remove(_ digest: Digest) { try? Disk.remove(path(digest)) }
+
+  /// Notes a use.
+  func touch(_ digest: Digest) {
+    // A blob without references is of no artifact of this root: nothing to note.
+    _ = path(digest).withPlatformString { utimensat(AT_FDCWD, $0, nil, 0) }
+  }
+
+  /// When a blob was last used, nanoseconds since 1970.
+  func lastUse(_ digest: Digest) -> Int64? { (try? FileIdentity(at: path(digest)))?.modified }
+}

@@ -1,0 +1,334 @@
+package import Content
+import Glibc
+import Logging
+package import OCI
+import Synchronization
+package import SystemPackage
+import Telemetry
+
+/// Keeps the blobs of a root within their limits: room is promised before bytes are asked for, and what was not used for
+/// the longest time goes to make it.
+package final class CacheSpace: Sendable {
+  /// Runs what waits for the disk here, apart from those who open files.
+  package let executor = BlockingExecutor(label: "weightfs.space", threads: 2)
+  private let root: RegistryRoot
+  private let pool: BlobPool
+  private let ledger: SpaceLedger
+  private let references: BlobReferences
+  private let pins: Pins
+  private let metrics: Metrics
+  private let log: Logger
+  private let state = Mutex(State())
+
+  private struct State {
+    var refusedUntil: ContinuousClock.Instant?
+    /// What was last counted by the folders.
+    var counted: ContinuousClock.Instant?
+    /// When it was last told that there is no room.
+    var reported: ContinuousClock.Instant?
+    /// There was room since.
+    var hadRoom = true
+  }
+
+  init(root: RegistryRoot, pool: BlobPool, ledger: SpaceLedger, metrics: Metrics, log: Logger) {
+    self.root = root
+    self.pool = pool
+    self.ledger = ledger
+    self.metrics = metrics
+    self.log = log
+    references = BlobReferences(root: root)
+    pins = Pins(root: root)
+  }
+
+  // Who was refused a moment ago is refused again without looking at every blob.
+  private static let refusalMemory: Duration = .seconds(1)
+  private static let countMemory: Duration = .seconds(1)
+  // A cache at its limit has room and has none by turns.
+  private static let reportInterval: Duration = .seconds(60)
+
+  /// Promises room to this process, evicting what it takes.
+  ///
+  /// Blocks.
+  ///
+  /// - Parameter count: bytes.
+  /// - Throws: `ContentError` that is `isDiskFull` where there is none.
+  package func reserve(_ count: Int64) throws(ContentError) {
+    guard try !reserveNow(count) else { return }
+    if let until = state.withLock({ $0.refusedUntil }), until > .now { throw try noRoom(count) }
+    do throws(Errno) {
+      // One at a time evicts, over all processes: two would take twice what is needed.
+      let lock = try FileLock(waitingFor: root.locks.appending("evict"))
+      defer { withExtendedLifetime(lock) {} }
+      try countIfOld()
+      while true {
+        let short = try ledger.reserve(count, free: try Disk.freeBytes(root.path))
+        if short == 0 {
+          state.withLock { $0.hadRoom = true }
+          return
+        }
+        let plan = EvictionPlan(try survey(), needed: short)
+        // What does not suffice is not evicted for nothing.
+        guard plan.freed >= short else { break }
+        var freed: Int64 = 0
+        for candidate in plan.evicted { freed += try evict(candidate) }
+        if freed == 0 { break }
+      }
+    } catch {
+      throw ContentError(.disk, "\(root.path)", error)
+    }
+    state.withLock { $0.refusedUntil = .now + Self.refusalMemory }
+    throw try noRoom(count)
+  }
+
+  /// Tells once that bytes are not kept for want of room, and again after there was some.
+  ///
+  /// - Parameter error: what happened.
+  package func report(_ error: ContentError) {
+    metrics.refusedSpace.add()
+    let isNews = state.withLock { state in
+      let isOld = state.reported.map { .now - $0 > Self.reportInterval } ?? true
+      guard state.hadRoom, isOld else { return false }
+      (state.reported, state.hadRoom) = (.now, false)
+      return true
+    }
+    guard isNews else { return }
+    log.warning(
+      "the local registry has no room: bytes are served without being kept",
+      metadata: ["root": "\(root.path)", "reason": "\(error)"]
+    )
+  }
+
+  /// Promises room if there is some, evicting nothing.
+  ///
+  /// - Parameter count: bytes.
+  /// - Returns: whether it is promised.
+  /// - Throws: `ContentError`.
+  package func reserveNow(_ count: Int64) throws(ContentError) -> Bool {
+    do throws(Errno) {
+      return try ledger.reserve(count, free: try Disk.freeBytes(root.path)) == 0
+    } catch {
+      throw ContentError(.disk, "\(root.path)", error)
+    }
+  }
+
+  /// The same, without waiting for other processes.
+  ///
+  /// - Parameter count: bytes.
+  /// - Returns: false where there is no room, or somebody else is at the ledger.
+  /// - Throws: `ContentError`.
+  package func reserveAtOnce(_ count: Int64) throws(ContentError) -> Bool {
+    do throws(Errno) {
+      guard let lock = try FileLock(trying: root.locks.appending("space")) else { return false }
+      defer { withExtendedLifetime(lock) {} }
+      return try ledger.reserveLocked(count, free: try Disk.freeBytes(root.path)) == 0
+    } catch {
+      throw ContentError(.disk, "\(root.path)", error)
+    }
+  }
+
+  /// Notes what became of a promise.
+  ///
+  /// - Parameters:
+  ///   - promised: bytes.
+  ///   - kept: bytes that are on the disk now.
+  package func settle(promised: Int64, kept: Int64) {
+    // What cannot be noted is put right by the next count.
+    try? ledger.settle(min(promised, kept))
+    try? ledger.release(max(0, promised - kept))
+    try? ledger.add(max(0, kept - promised))
+  }
+
+  /// Whether so much more could be kept if everything went that may.
+  ///
+  /// - Parameter count: bytes.
+  /// - Returns: true if so, and always without limits.
+  /// - Throws: `ContentError`.
+  package func couldHold(_ count: Int64) throws(ContentError) -> Bool {
+    do throws(Errno) {
+      let balance = try ledger.balance()
+      let free = try Disk.freeBytes(root.path)
+      let short = balance.limits.shortfall(count, used: balance.used, free: free - balance.promised)
+      guard short > 0 else { return true }
+      return EvictionPlan(try survey(), needed: short).freed >= short
+    } catch {
+      throw ContentError(.disk, "\(root.path)", error)
+    }
+  }
+
+  /// How much room there is, in words and numbers.
+  ///
+  /// - Returns: bytes used, and the limits in force over all processes.
+  /// - Throws: `ContentError`.
+  package func usage() throws(ContentError) -> (used: Int64, limits: SpaceLimits) {
+    do throws(Errno) {
+      try ledger.count()
+      let balance = try ledger.balance()
+      return (balance.used, balance.limits)
+    } catch {
+      throw ContentError(.disk, "\(root.path)", error)
+    }
+  }
+
+  private func noRoom(_ count: Int64) throws(ContentError) -> ContentError {
+    let (limits, used): (SpaceLimits, Int64)
+    do throws(Errno) {
+      let balance = try ledger.balance()
+      (limits, used) = (balance.limits, balance.used)
+    } catch {
+      throw ContentError(.disk, "\(root.path)", error)
+    }
+    var words = "there is no room for \(count) bytes: \(used) bytes are used"
+    if let limit = limits.cacheLimit { words += " of the limit of \(limit)" }
+    if limits.minimumFree > 0 { words += ", \(limits.minimumFree) of the disk are to stay free" }
+    return ContentError(
+      .disk,
+      "\(root.path)",
+      words + ", and what is left is open, pinned or not to be had again",
+      advice: "Raise --cache-limit, unpin or remove artifacts; 'weightfs gc --dry-run' tells what may go",
+      isDiskFull: true
+    )
+  }
+
+  private func countIfOld() throws(Errno) {
+    let now = ContinuousClock.now
+    let isOld = state.withLock { state in
+      let isOld = state.counted.map { now - $0 > Self.countMemory } ?? true
+      if isOld { state.counted = now }
+      return isOld
+    }
+    if isOld { try ledger.count() }
+  }
+
+  // MARK: What may go
+
+  /// Every blob that is worth being evicted, and why others must stay.
+  ///
+  /// Reads the pool's folders and the files of what lies in them; not the tree.
+  ///
+  /// - Returns: in no order.
+  /// - Throws: `Errno`.
+  package func survey() throws(Errno) -> [EvictionPlan.Candidate] {
+    var found: [EvictionPlan.Candidate] = []
+    var standings: [Reference: Standing] = [:]
+    for algorithm in Digest.Algorithm.allCases {
+      for (folder, isPartial) in [(root.blobs(algorithm), false), (root.partials(algorithm), true)] {
+        for name in try Disk.names(in: folder) {
+          guard let digest = Digest(algorithm: algorithm, hex: name[...]) else { continue }
+          let size = Disk.allocatedBytes(folder.appending(name))
+          // Manifests and configs are small, and an artifact is nothing without them.
+          guard size >= BlobPool.smallestLink else { continue }
+          found.append(candidate(digest, isPartial, size, &standings))
+        }
+      }
+    }
+    return found
+  }
+
+  /// The same for some blobs, of whatever size.
+  ///
+  /// - Parameter digests: of blobs; one that is not here is left out.
+  /// - Returns: in no order.
+  package func examine(_ digests: Set<Digest>) -> [EvictionPlan.Candidate] {
+    var standings: [Reference: Standing] = [:]
+    return digests.flatMap { digest in
+      [(root.blob(digest), false), (root.partial(digest), true)].compactMap { path, isPartial in
+        let size = Disk.allocatedBytes(path)
+        return size > 0 ? candidate(digest, isPartial, size, &standings) : nil
+      }
+    }
+  }
+
+  // What is loaded has its blobs before its layout.
+  private static let recent: Int64 = 600_000_000_000
+
+  private enum Standing {
+    case gone, fetched, pinned, final
+  }
+
+  private func candidate(
+    _ digest: Digest,
+    _ isPartial: Bool,
+    _ size: Int64,
+    _ standings: inout [Reference: Standing]
+  ) -> EvictionPlan.Candidate {
+    let lastUse = references.lastUse(digest)
+    var protection: EvictionPlan.Protection? = lastUse == nil ? .unknown : nil
+    var isWanted = false
+    for reference in references.references(of: digest) {
+      let standing = standings[reference] ?? standing(reference)
+      standings[reference] = standing
+      switch standing {
+      case .gone: break
+      case .fetched: isWanted = true
+      case .pinned: protection = .pinned
+      case .final: protection = protection ?? .final
+      }
+    }
+    if protection == nil, !isWanted, LocalRegistry.now - (lastUse ?? 0) < Self.recent { protection = .recent }
+    if protection == nil, pool.isOpen(digest, isPartial: isPartial) { protection = .open }
+    return EvictionPlan.Candidate(
+      digest: digest,
+      isPartial: isPartial,
+      size: size,
+      lastUse: isWanted ? lastUse ?? 0 : 0,
+      protection: protection
+    )
+  }
+
+  private func standing(_ reference: Reference) -> Standing {
+    let hasLayout = OCIDirectory.exists(at: root.layout(reference))
+    let isFetched = OriginRecord.read(root, reference) != nil
+    guard hasLayout || isFetched else { return .gone }
+    if pins.contains(reference) { return .pinned }
+    return isFetched ? .fetched : .final
+  }
+
+  /// Evicts one blob: out of the layouts of its references, then out of the pool.
+  ///
+  /// - Parameter candidate: that need not stay.
+  /// - Returns: bytes that are free now; 0 where it was opened in the meantime.
+  /// - Throws: `Errno`.
+  package func evict(_ candidate: EvictionPlan.Candidate) throws(Errno) -> Int64 {
+    let layouts = references.references(of: candidate.digest).map { root.layout($0) }
+    let freed =
+      candidate.isPartial
+      ? try pool.evictPartial(candidate.digest)
+      : try pool.evict(candidate.digest, from: layouts)
+    guard freed > 0 else { return 0 }
+    metrics.evictedBlobs.add()
+    metrics.evictedBytes.add(UInt64(freed))
+    log.info(
+      "a blob was evicted",
+      metadata: ["blob": "\(candidate.digest)", "bytes": "\(freed)"]
+    )
+    return freed
+  }
+
+  /// Evicts until the limits hold.
+  ///
+  /// - Parameter dryRun: only tells.
+  /// - Returns: what went, or would go.
+  /// - Throws: `ContentError`.
+  package func enforce(dryRun: Bool) throws(ContentError) -> [EvictionPlan.Candidate] {
+    do throws(Errno) {
+      let lock = try FileLock(waitingFor: root.locks.appending("evict"))
+      defer { withExtendedLifetime(lock) {} }
+      try ledger.count()
+      let balance = try ledger.balance()
+      let free = try Disk.freeBytes(root.path)
+      let short = balance.limits.shortfall(0, used: balance.used, free: free - balance.promised)
+      let plan = EvictionPlan(try survey(), needed: short)
+      guard !dryRun else { return plan.evicted }
+      var evicted: [EvictionPlan.Candidate] = []
+      for candidate in plan.evicted where try evict(candidate) > 0 { evicted.append(candidate) }
+      return evicted
+    } catch {
+      throw ContentError(.disk, "\(root.path)", error)
+    }
+  }
+
+  /// Notes a use of a blob.
+  ///
+  /// - Parameter digest: of the blob.
+  package func touch(_ digest: Digest) { references.touch(digest) }
+}

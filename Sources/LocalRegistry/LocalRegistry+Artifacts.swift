@@ -1,0 +1,351 @@
+package import Content
+import Glibc
+import Logging
+package import OCI
+import Synchronization
+import SystemPackage
+
+/// How an artifact of the tree is kept.
+package enum LayoutFormat: String, Sendable, CaseIterable {
+  case directory = "oci-dir"
+  case archive = "oci-archive"
+}
+
+/// Whole artifacts of the root: put there, renamed, rewritten, taken away.
+extension LocalRegistry {
+  /// Where an artifact lies.
+  ///
+  /// - Parameter artifact: as it was found.
+  /// - Returns: the kind of its place, in words of specifications, and its path.
+  package func location(of artifact: LocalArtifact) -> (kind: String, path: String) {
+    let kind =
+      switch artifact.repository {
+      case is OCIDirectory: LayoutFormat.directory.rawValue
+      case is OCIArchive: LayoutFormat.archive.rawValue
+      default: artifact.isAdditional ? "store" : "blobs"
+      }
+    return (kind, artifact.repository.origin)
+  }
+
+  /// When any of some blobs was last used.
+  ///
+  /// - Parameter digests: of an artifact.
+  /// - Returns: nanoseconds since 1970; nil where nothing is noted, as for archives and stores.
+  package func lastUse(of digests: [Digest]) async -> Int64? {
+    await executor.ask { digests.compactMap { self.references.lastUse($0) }.max() }
+  }
+
+  /// What an artifact says it has, and the files that have it.
+  ///
+  /// Blocks.
+  ///
+  /// - Parameter artifact: as it was found.
+  /// - Returns: bytes by its descriptors, and bytes on the disk for each file.
+  /// - Throws: `ContentError`.
+  package func diskUse(
+    of artifact: LocalArtifact
+  ) throws(ContentError) -> (apparent: Int64, files: [FileIdentity: Int64]) {
+    let (present, missing) = try files(of: artifact)
+    var seen: Set<Digest> = []
+    var apparent = missing.reduce(0) { $0 + $1.size }
+    var files: [FileIdentity: Int64] = [:]
+    for (descriptor, file) in present {
+      if seen.insert(descriptor.digest).inserted { apparent += descriptor.size }
+      files[file.identity] = Disk.allocatedBytes(file.path)
+    }
+    for descriptor in missing {
+      let partial = root.partial(descriptor.digest)
+      if let identity = try? FileIdentity(at: partial) { files[identity] = Disk.allocatedBytes(partial) }
+    }
+    return (apparent, files)
+  }
+
+  /// Collects what an artifact is made of.
+  ///
+  /// Blocks.
+  ///
+  /// - Parameter artifact: as it was found.
+  /// - Returns: documents and open blobs, of its layout or of the pool.
+  /// - Throws: `ContentError`.
+  package func contents(of artifact: LocalArtifact) throws(ContentError) -> ArtifactContents {
+    // The pool first: what lies there was verified, and a layout's own copy may have been written to since.
+    let places: [any LocalRepository] =
+      artifact.isAdditional
+      ? [artifact.repository] : [poolRepository, artifact.repository, StoredBlobs(registry: self)]
+    return try ArtifactContents(artifact.descriptor, in: places)
+  }
+
+  /// Puts a whole artifact into the root, under a name that may be taken.
+  ///
+  /// Blocks. What was there before goes once the new one is in place.
+  ///
+  /// - Parameters:
+  ///   - contents: of which nothing may be missing.
+  ///   - reference: its name.
+  ///   - format: of its layout; a tag that ends like an archive's name is an archive whatever is asked for.
+  ///   - isFetched: it keeps its origin, so that its tag is resolved anew; else it is final until `pull`.
+  ///   - progress: told the bytes of blobs that were read.
+  /// - Throws: `ContentError`.
+  package func put(
+    _ contents: ArtifactContents,
+    as reference: Reference,
+    format: LayoutFormat,
+    isFetched: Bool = false,
+    progress: (Int64) -> Void = { _ in }
+  ) throws(ContentError) {
+    if let blob = contents.missing.first(where: { $0.data == nil }) {
+      throw ContentError(
+        .notFound,
+        "\(reference)",
+        "its blob \(blob.digest) is not here",
+        advice: "Fetch the artifact whole first: 'weightfs pull \(reference)'"
+      )
+    }
+    try refuseWhereShadowed(reference)
+    if format == .archive || ReferencePath.isArchiveOnly(reference) {
+      try putArchive(contents, reference, isFetched, progress)
+    } else {
+      try putDirectory(contents, reference, isFetched, progress)
+    }
+  }
+
+  /// Read-only stores come first: what they hold under a name cannot be given another meaning here.
+  private func refuseWhereShadowed(_ reference: Reference) throws(ContentError) {
+    guard let found = additionalArtifact(reference) else { return }
+    throw ContentError(
+      .unsupported,
+      "\(reference)",
+      "the read-only store \(found.repository.origin) has it, and comes first",
+      advice: "Choose another tag, or take the store out of --additional-store"
+    )
+  }
+
+  private func putArchive(
+    _ contents: ArtifactContents,
+    _ reference: Reference,
+    _ isFetched: Bool,
+    _ progress: (Int64) -> Void
+  ) throws(ContentError) {
+    let place = root.layout(reference)
+    let target = FilePath(place.string + ReferencePath.archiveSuffixes[0])
+    var file = try temporaryFile([.ownerReadWrite, .groupRead, .otherRead], for: "\(target)")
+    try ArchiveWriter(contents, name: "\(reference)").write(to: file.descriptor, progress: progress)
+    do throws(Errno) {
+      let lock = try FileLock(waitingFor: root.locks.appending("reference"))
+      defer { withExtendedLifetime(lock) {} }
+      let before = held(by: reference)
+      try Disk.createFolder(place.removingLastComponent())
+      try file.rename(to: target)
+      if !isFetched { OriginRecord.remove(root, reference) }
+      for suffix in ReferencePath.archiveSuffixes.dropFirst() {
+        let other = FilePath(place.string + suffix)
+        if Disk.isFile(other) { try Disk.remove(other) }
+      }
+      try removeDirectory(place)
+      try drop(before, of: reference)
+    } catch {
+      throw ContentError(.disk, "\(target)", error)
+    }
+  }
+
+  private func putDirectory(
+    _ contents: ArtifactContents,
+    _ reference: Reference,
+    _ isFetched: Bool,
+    _ progress: (Int64) -> Void
+  ) throws(ContentError) {
+    let place = root.layout(reference)
+    // Noted before the blobs come: an artifact on its way is not taken for an orphan.
+    let blobs = contents.blobs.map(\.descriptor)
+    want(blobs + contents.documents.map(\.descriptor), reference)
+    for (blob, file) in contents.blobs {
+      if let file, file.path != root.blob(blob.digest) {
+        let count = pool.hasComplete(blob) ? 0 : file.size
+        try space.reserve(count)
+        do throws(ContentError) {
+          try pool.ingest(file, blob.digest, progress: progress)
+          space.settle(promised: count, kept: count)
+        } catch {
+          space.settle(promised: count, kept: 0)
+          throw error
+        }
+      } else if let data = blob.data, file == nil {
+        try pool.store(data, digest: blob.digest)
+      }
+    }
+    do throws(Errno) {
+      let lock = try FileLock(waitingFor: root.locks.appending("reference"))
+      defer { withExtendedLifetime(lock) {} }
+      let before = held(by: reference)
+      if !isFetched { OriginRecord.remove(root, reference) }
+      try write(place, reference, contents.top, contents.documents, blobs)
+      for archive in archives(of: reference) { try Disk.remove(archive) }
+      let now = Set(contents.blobs.map(\.descriptor.digest) + contents.documents.map(\.descriptor.digest))
+      try drop(before.subtracting(now), of: reference)
+    } catch {
+      throw ContentError(.disk, "\(place)", error)
+    }
+  }
+
+  /// Rewrites an artifact of the root in another format; one that has it already stays as it is.
+  ///
+  /// Blocks.
+  ///
+  /// - Parameters:
+  ///   - reference: its name.
+  ///   - format: of its layout from now on.
+  ///   - progress: told the bytes of blobs that were read.
+  /// - Returns: whether it was rewritten.
+  /// - Throws: `ContentError`.
+  @discardableResult
+  package func convert(
+    _ reference: Reference,
+    to format: LayoutFormat,
+    progress: (Int64) -> Void = { _ in }
+  ) throws(ContentError) -> Bool {
+    guard let artifact = try find(reference), !artifact.isAdditional else {
+      try refuseWhereShadowed(reference)
+      throw ContentError(.notFound, "\(reference)", "is not in the local registry")
+    }
+    let wanted = ReferencePath.isArchiveOnly(reference) ? .archive : format
+    guard location(of: artifact).kind != wanted.rawValue else { return false }
+    let contents = try contents(of: artifact)
+    try put(contents, as: reference, format: wanted, isFetched: artifact.wasFetched, progress: progress)
+    return true
+  }
+
+  /// Takes an artifact out of the root, with the blobs that no other one has.
+  ///
+  /// Blocks. Who has it open goes on reading.
+  ///
+  /// - Parameter reference: its name.
+  /// - Returns: bytes that were freed.
+  /// - Throws: `ContentError`; `unsupported` where a read-only store alone has it.
+  package func remove(_ reference: Reference) throws(ContentError) -> Int64 {
+    do throws(Errno) {
+      let lock = try FileLock(waitingFor: root.locks.appending("reference"))
+      defer { withExtendedLifetime(lock) {} }
+      let archives = archives(of: reference)
+      let directories = spellings(reference).filter { OCIDirectory.exists(at: $0) }
+      let isKnown = OriginRecord.read(root, reference) != nil
+      if !archives.isEmpty || !directories.isEmpty || isKnown {
+        let held = held(by: reference)
+        var freed = archives.reduce(0) { $0 + Disk.allocatedBytes($1) }
+        for archive in archives { try Disk.remove(archive) }
+        for directory in directories { try removeDirectory(directory) }
+        OriginRecord.remove(root, reference)
+        _ = try? pins.remove(reference)
+        freed += try drop(held, of: reference)
+        removeEmptyFolders(above: root.layout(reference))
+        return freed
+      }
+    } catch {
+      throw ContentError(.disk, "\(root.layout(reference))", error)
+    }
+    if let found = additionalArtifact(reference) {
+      throw ContentError(
+        .unsupported,
+        "\(reference)",
+        "it lies in the read-only store \(found.repository.origin), where nothing is removed",
+        advice: "Remove it with the program that wrote the store"
+      )
+    }
+    throw ContentError(
+      .notFound,
+      "\(reference)",
+      "is not in the local registry",
+      advice: "'weightfs ls' lists what is"
+    )
+  }
+
+  // MARK: Parts
+
+  func temporaryFile(
+    _ permissions: FilePermissions,
+    for subject: String
+  ) throws(ContentError) -> TemporaryFile {
+    do throws(Errno) {
+      return try TemporaryFile(in: root.temporary, permissions: permissions)
+    } catch {
+      throw ContentError(.disk, subject, error)
+    }
+  }
+
+  /// The archives under a reference's name.
+  func archives(of reference: Reference) -> [FilePath] {
+    spellings(reference).flatMap { place in
+      ReferencePath.archiveSuffixes.map { FilePath(place.string + $0) }.filter { Disk.isFile($0) }
+    }
+  }
+
+  private func spellings(_ reference: Reference) -> [FilePath] {
+    ReferencePath.spellings(of: reference).map { root.path.appending($0) }
+  }
+
+  /// The digests that a reference's layout names or has.
+  func held(by reference: Reference) -> Set<Digest> {
+    var found: Set<Digest> = []
+    for place in spellings(reference) {
+      for algorithm in Digest.Algorithm.allCases {
+        let names = (try? Disk.names(in: place.appending("blobs").appending(algorithm.rawValue))) ?? []
+        found.formUnion(names.compactMap { Digest(algorithm: algorithm, hex: $0[...]) })
+      }
+    }
+    var descriptors = OriginRecord.read(root, reference).map { [$0.descriptor] } ?? []
+    if let repository = try? tree.repository(reference) {
+      descriptors += (try? repository.index().manifests) ?? []
+      for descriptor in descriptors {
+        guard let contents = try? ArtifactContents(descriptor.asManifest, in: [repository, poolRepository])
+        else { continue }
+        found.formUnion(contents.documents.map(\.descriptor.digest))
+        found.formUnion(contents.blobs.map(\.descriptor.digest))
+      }
+    } else {
+      for descriptor in descriptors {
+        guard let contents = try? ArtifactContents(descriptor, in: [poolRepository]) else { continue }
+        found.formUnion(contents.documents.map(\.descriptor.digest))
+        found.formUnion(contents.blobs.map(\.descriptor.digest))
+      }
+    }
+    return found
+  }
+
+  /// Takes a reference out of the records of blobs, and the blobs that no reference has any more out of the pool.
+  @discardableResult
+  private func drop(_ digests: Set<Digest>, of reference: Reference) throws(Errno) -> Int64 {
+    var freed: Int64 = 0
+    for digest in digests where try references.remove(reference, from: digest) == 0 {
+      freed += try pool.evict(digest, from: [], evenIfOpen: true)
+      freed += try pool.evictPartial(digest)
+    }
+    return freed
+  }
+
+  /// Takes an oci-dir away: `index.json` first, so that at no moment half of it counts as one.
+  func removeDirectory(_ path: FilePath) throws(Errno) {
+    guard Disk.isFolder(path) else { return }
+    try Disk.remove(path.appending("index.json"))
+    try Disk.remove(path.appending("oci-layout"))
+    let blobs = path.appending("blobs")
+    for algorithm in try Disk.names(in: blobs) {
+      let folder = blobs.appending(algorithm)
+      for name in try Disk.names(in: folder) { try Disk.remove(folder.appending(name)) }
+      try Disk.removeFolder(folder)
+    }
+    try Disk.removeFolder(blobs)
+    do throws(Errno) {
+      try Disk.removeFolder(path)
+    } catch .directoryNotEmpty {
+      // Something of another program lies in it, which is not weightfs' to remove.
+      log.warning("a folder is not empty and stays", metadata: ["path": "\(path)"])
+    }
+  }
+
+  private func removeEmptyFolders(above path: FilePath) {
+    var folder = path.removingLastComponent()
+    while folder.starts(with: root.path), folder != root.path {
+      guard (try? Disk.removeFolder(folder)) != nil else { return }
+      folder.removeLastComponent()
+    }
+  }
+}

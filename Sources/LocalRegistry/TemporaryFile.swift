@@ -1,0 +1,94 @@
+import Content
+import Glibc
+import SystemPackage
+
+/// A file that gets its name once it is whole, and goes with its process otherwise.
+///
+/// It lies in the root's folder for such files, under a lock of who writes it, so that what a crash leaves is known for
+/// what it is.
+struct TemporaryFile: ~Copyable {
+  let descriptor: FileDescriptor
+  let path: FilePath
+  private var isNamed = false
+
+  /// Makes one in a folder of the file system where it is to stay.
+  init(in folder: FilePath, permissions: FilePermissions) throws(Errno) {
+    path = folder.appending("\(getpid()).\(UInt64.random(in: 0 ... .max))")
+    let options: FileDescriptor.OpenOptions = [.create, .exclusiveCreate, .closeOnExec]
+    do throws(Errno) {
+      descriptor = try Disk.open(path, .readWrite, options: options, permissions: permissions)
+    } catch .noSuchFileOrDirectory {
+      try Disk.createFolder(folder)
+      descriptor = try Disk.open(path, .readWrite, options: options, permissions: permissions)
+    }
+    _ = try? RangeLock.tryLock(descriptor, 0..<1)
+  }
+
+  deinit {
+    if !isNamed { try? Disk.remove(path) }
+    try? descriptor.close()
+  }
+
+  /// Puts the file on the disk, under its name, which may be taken: then the new one is there or the old one, never
+  /// neither.
+  mutating func rename(to target: FilePath) throws(Errno) {
+    try Disk.synchronize(descriptor)
+    try Disk.rename(path, to: target)
+    isNamed = true
+    try Disk.synchronizeFolder(target.removingLastComponent())
+  }
+
+  // Between the creation of a file and its lock.
+  private static let grace: Int64 = 60_000_000_000
+
+  /// Removes what dead processes left.
+  ///
+  /// - Parameters:
+  ///   - folder: of temporary files.
+  ///   - now: nanoseconds since 1970.
+  ///   - dryRun: only tells.
+  /// - Returns: what was removed, or would be.
+  /// - Throws: `Errno`.
+  @discardableResult
+  static func removeLeftovers(
+    in folder: FilePath,
+    now: Int64,
+    dryRun: Bool = false
+  ) throws(Errno) -> [FilePath] {
+    var removed: [FilePath] = []
+    for name in try Disk.names(in: folder) {
+      let path = folder.appending(name)
+      guard let file = try? Disk.open(path, .readWrite, options: [.closeOnExec, .noFollow]) else { continue }
+      defer { try? file.close() }
+      guard let identity = try? FileIdentity(of: file), now - identity.modified > grace,
+        (try? RangeLock.firstConflict(file, 0..<1)) == .some(nil)
+      else { continue }
+      if !dryRun { try Disk.remove(path) }
+      removed.append(path)
+    }
+    return removed
+  }
+}
+
+extension RegistryRoot {
+  /// Writes a small file whole or not at all, to the disk.
+  ///
+  /// - Parameters:
+  ///   - path: within the root.
+  ///   - bytes: all of it.
+  ///   - permissions: of the file.
+  /// - Throws: `ContentError`.
+  func replace(
+    _ path: FilePath,
+    with bytes: [UInt8],
+    permissions: FilePermissions = [.ownerReadWrite, .groupRead, .otherRead]
+  ) throws(ContentError) {
+    do throws(Errno) {
+      var file = try TemporaryFile(in: temporary, permissions: permissions)
+      try Disk.write(file.descriptor, bytes, at: 0)
+      try file.rename(to: path)
+    } catch {
+      throw ContentError(.disk, "\(path)", error)
+    }
+  }
+}

@@ -1,0 +1,160 @@
+import Content
+import Fetching
+import FileSystem
+import Glibc
+import LocalRegistry
+import MountDaemon
+import OCI
+import Synchronization
+
+/// Verifies artifacts one after another, and mends them where that was asked for.
+final class ArtifactCheck: Sendable {
+  private let assembly: Assembly
+  private let repairs: Bool
+  private let limit: RateLimit?
+  /// Files that were read already, for another artifact, and whether they were right.
+  private let known = Mutex<[Place: Bool]>([:])
+
+  private struct Place: Hashable {
+    let file: FileIdentity
+    let offset: Int64
+  }
+
+  init(assembly: Assembly, repairs: Bool, rate: Int64?) {
+    self.assembly = assembly
+    self.repairs = repairs
+    limit = rate.map { RateLimit(bytesPerSecond: $0) }
+  }
+
+  private var local: LocalRegistry { assembly.local }
+
+  /// Verifies an artifact.
+  ///
+  /// - Returns: whether all of it is right now, as far as it is here.
+  /// - Throws: `ContentError` where it cannot be looked at.
+  func run(_ reference: Reference) async throws(ContentError) -> Bool {
+    guard let artifact = try await local.artifact(reference) else {
+      throw ContentError(
+        .notFound,
+        "\(reference)",
+        "is not in the local registry",
+        advice: "'weightfs ls' lists what is"
+      )
+    }
+    let local = local
+    let (present, missing) = try await local.executor.run { () throws(ContentError) in
+      try local.files(of: artifact)
+    }
+    let total = present.reduce(0) { $0 + $1.descriptor.size }
+    let done = ByteTally()
+    let display = Progress.show("\(reference)", total: total, missing: total) { done.value }
+    var damaged: [(Descriptor, BlobFile, BlobExamination)] = []
+    var failure: ContentError?
+    var isClean = true
+    for (descriptor, file) in present {
+      let place = Place(file: file.identity, offset: file.offset)
+      if let isRight = known.withLock({ $0[place] }) {
+        isClean = isClean && isRight
+        done.add(file.size)
+        continue
+      }
+      do throws(ContentError) {
+        let limit = limit
+        let found = try await local.executor.run { () throws(ContentError) in
+          try local.examine(file, descriptor) { count in
+            done.add(count)
+            limit?.wait(for: count)
+          }
+        }
+        known.withLock { $0[place] = found.isIntact }
+        if !found.isIntact { damaged.append((descriptor, file, found)) }
+      } catch {
+        failure = failure ?? error
+      }
+    }
+    await display.end()
+    for (descriptor, file, found) in damaged {
+      tell(reference, descriptor, file, found)
+      let isMended = repairs ? await mend(reference, artifact, descriptor, file, found) : false
+      if isMended { known.withLock { $0[Place(file: file.identity, offset: file.offset)] = true } }
+      isClean = isClean && isMended
+    }
+    if repairs, !damaged.isEmpty, isClean, artifact.repository is OCIArchive {
+      try await rewrite(reference, artifact)
+    }
+    if let failure { throw failure }
+    if isClean {
+      let words = missing.isEmpty ? "is right" : "is right, \(missing.count) blobs are not here"
+      Terminal.print("\(reference)\t\(words)\(damaged.isEmpty ? "" : " again")\t\(total) bytes")
+    }
+    return isClean
+  }
+
+  private func tell(
+    _ reference: Reference,
+    _ descriptor: Descriptor,
+    _ file: BlobFile,
+    _ found: BlobExamination
+  ) {
+    Terminal.print("\(reference)\tdamaged\t\(descriptor.digest)\t\(file.path)")
+    guard found.isExact else {
+      Terminal.print("\tno digests of its chunks are known: all of its \(descriptor.size) bytes are in doubt")
+      return
+    }
+    for range in found.damage.prefix(100) {
+      Terminal.print("\tbytes \(range.lowerBound)-\(range.upperBound - 1) are wrong")
+    }
+    if found.damage.count > 100 { Terminal.print("\tand \(found.damage.count - 100) more places") }
+  }
+
+  private func mend(
+    _ reference: Reference,
+    _ artifact: LocalArtifact,
+    _ descriptor: Descriptor,
+    _ file: BlobFile,
+    _ found: BlobExamination
+  ) async -> Bool {
+    guard !artifact.isAdditional else {
+      Terminal.printError(
+        "weightfs: \(file.path): lies in a read-only store, where nothing is mended; mend it with what wrote it"
+      )
+      return false
+    }
+    let local = local
+    let isReplaced = try? await local.executor.run { () throws(ContentError) in
+      try local.replaceCopy(file, descriptor, of: artifact)
+    }
+    if isReplaced ?? false {
+      Terminal.print("\tmended: from the blob that the local registry has")
+      return true
+    }
+    var reason = "weightfs is offline"
+    if !assembly.settings.fileSystem.isOffline {
+      do throws(ContentError) {
+        let source = assembly.remote.repository(reference.repository)
+        let blob = try await assembly.store.repair(file, descriptor, damage: found.damage, from: source)
+        let bytes = found.damage.reduce(0) { $0 + $1.count }
+        Terminal.print("\tmended: \(bytes) bytes were fetched from \(reference.repository)")
+        withExtendedLifetime(blob) {}
+        return true
+      } catch {
+        reason = "\(error)"
+      }
+    }
+    let digest = descriptor.digest
+    let aside = try? await local.executor.run { () throws(ContentError) in try local.setAside(file, digest) }
+    let words =
+      aside.flatMap { $0 }.map { "moved aside to \($0)" } ?? "its damaged bytes are not served any more"
+    Terminal.printError("weightfs: \(descriptor.digest) cannot be mended: \(reason); \(words)")
+    return false
+  }
+
+  /// Writes an archive anew from what was mended in the pool and what was right in it.
+  private func rewrite(_ reference: Reference, _ artifact: LocalArtifact) async throws(ContentError) {
+    let local = local
+    try await local.executor.run { () throws(ContentError) in
+      let contents = try local.contents(of: artifact)
+      try local.put(contents, as: reference, format: .archive, isFetched: artifact.wasFetched)
+    }
+  }
+}

@@ -1,0 +1,36 @@
+import ArgumentParser
+import Content
+import LocalRegistry
+import MountDaemon
+import OCI
+
+/// `weightfs convert`.
+struct Convert: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Rewrite artifacts of the local registry as folders or as archives."
+  )
+
+  @Argument(help: "References of artifacts that are whole.")
+  var references: [String]
+
+  @Option(help: "oci-dir or oci-archive.")
+  var format: LayoutFormat
+
+  @OptionGroup var common: CommonOptions
+
+  func run() async throws {
+    try await ExitStatus.run {
+      let parsed = try references.map { text throws(DocumentError) in try Reference(parsing: text) }
+      let local = try common.assemble().local
+      let format = format
+      for reference in parsed {
+        let isNew = try await local.executor.run { () throws(ContentError) in
+          try local.convert(reference, to: format)
+        }
+        guard let found = try await local.artifact(reference) else { continue }
+        let (kind, path) = local.location(of: found)
+        Terminal.print("\(reference)\t\(isNew ? "is now" : "was already") \(kind)\t\(path)")
+      }
+    }
+  }
+}

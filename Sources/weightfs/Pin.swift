@@ -1,0 +1,64 @@
+import ArgumentParser
+import Content
+import LocalRegistry
+import MountDaemon
+import OCI
+
+/// `weightfs pin`.
+struct Pin: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Keep artifacts from being evicted; without a reference, list those that are kept."
+  )
+
+  @Argument(help: "References of artifacts that are in the local registry.")
+  var references: [String] = []
+
+  @OptionGroup var common: CommonOptions
+
+  func run() async throws {
+    try await ExitStatus.run {
+      let parsed = try references.map { text throws(DocumentError) in try Reference(parsing: text) }
+      let local = try common.assemble().local
+      for reference in parsed {
+        guard let found = try await local.artifact(reference) else {
+          throw ContentError(
+            .notFound,
+            "\(reference)",
+            "is not in the local registry",
+            advice: "Fetch it first: 'weightfs pull \(reference)'"
+          )
+        }
+        if found.isAdditional {
+          Terminal.printError("weightfs: \(reference): lies in a read-only store, where nothing is evicted")
+          continue
+        }
+        try await local.executor.run { () throws(ContentError) in try local.pins.add(reference) }
+      }
+      guard parsed.isEmpty else { return }
+      for reference in try local.pins.all() { Terminal.print("\(reference)") }
+    }
+  }
+}
+
+/// `weightfs unpin`.
+struct Unpin: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(abstract: "Let artifacts be evicted again.")
+
+  @Argument(help: "References.")
+  var references: [String]
+
+  @OptionGroup var common: CommonOptions
+
+  func run() async throws {
+    try await ExitStatus.run {
+      let parsed = try references.map { text throws(DocumentError) in try Reference(parsing: text) }
+      let local = try common.assemble().local
+      for reference in parsed {
+        let wasPinned = try await local.executor.run { () throws(ContentError) in
+          try local.pins.remove(reference)
+        }
+        guard wasPinned else { throw ContentError(.notFound, "\(reference)", "is not pinned") }
+      }
+    }
+  }
+}

@@ -1,0 +1,36 @@
+import ArgumentParser
+import Content
+import LocalRegistry
+import MountDaemon
+import OCI
+
+/// `weightfs rm`.
+struct Remove: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "rm",
+    abstract: "Take artifacts out of the local registry, with the blobs that no other one has."
+  )
+
+  @Argument(help: "References.")
+  var references: [String]
+
+  @OptionGroup var common: CommonOptions
+
+  func run() async throws {
+    try await ExitStatus.run {
+      let parsed = try references.map { text throws(DocumentError) in try Reference(parsing: text) }
+      let local = try common.assemble().local
+      var failure: ContentError?
+      for reference in parsed {
+        do throws(ContentError) {
+          let freed = try await local.executor.run { () throws(ContentError) in try local.remove(reference) }
+          Terminal.print("\(reference)\tremoved\t\(freed) bytes freed")
+        } catch {
+          Terminal.printError("weightfs: \(error)")
+          failure = failure ?? error
+        }
+      }
+      if let failure { throw ExitCode(ExitStatus.code(failure)) }
+    }
+  }
+}
