@@ -245,14 +245,16 @@ package final class BlobStore: Sendable {
   ) throws(ContentError) -> LazyBlob.Phase {
     switch try local.pool.complete(descriptor) {
     case .file(let file, let isVerified):
-      if isVerified || !isKnownBad(file) { return .complete(file, isVerified: isVerified) }
-    case .setAside:
+      if isVerified || !isKnownBad(file, descriptor.digest) { return .complete(file, isVerified: isVerified) }
+    case .setAside(let damaged):
       // The layouts of this root have links to the same damaged file.
-      if let own = layout as? OCIDirectory { local.remove(descriptor.digest, from: own) }
+      if let own = layout as? OCIDirectory {
+        local.remove(descriptor.digest, from: own, ifItIs: damaged)
+      }
     case .none: break
     }
     if let layout, let phase = try foreignPhase(descriptor, layout, canFetch: canFetch) { return phase }
-    if let file = local.storedBlob(descriptor), !isKnownBad(file) {
+    if let file = local.storedBlob(descriptor), !isKnownBad(file, descriptor.digest) {
       let isVerified = VerificationRecords(root: local.root).covers(file, descriptor.digest)
       return .complete(file, isVerified: isVerified)
     }
@@ -273,7 +275,7 @@ package final class BlobStore: Sendable {
   ) throws(ContentError) -> LazyBlob.Phase? {
     guard let file = try layout.blob(descriptor.digest) else { return nil }
     let isOwn = (layout as? OCIDirectory).map { local.owns($0) } ?? false
-    if file.size != descriptor.size || isKnownBad(file) {
+    if file.size != descriptor.size || isKnownBad(file, descriptor.digest) {
       guard !canFetch else {
         if isOwn, let own = layout as? OCIDirectory { local.remove(descriptor.digest, from: own) }
         return nil
@@ -292,7 +294,10 @@ package final class BlobStore: Sendable {
     return .complete(file, isVerified: isVerified)
   }
 
-  private func isKnownBad(_ file: BlobFile) -> Bool { state.withLock { $0.badFiles.contains(file.identity) } }
+  private func isKnownBad(_ file: BlobFile, _ digest: Digest) -> Bool {
+    state.withLock { $0.badFiles.contains(file.identity) }
+      || VerificationRecords(root: local.root).isDamaged(file, digest)
+  }
 
   func noteBadFile(_ identity: FileIdentity) { _ = state.withLock { $0.badFiles.insert(identity) } }
 

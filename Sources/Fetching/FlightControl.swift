@@ -41,6 +41,25 @@ final class FlightControl: Sendable {
   /// Notes bytes that were kept.
   func keep(_ count: Int64) { state.withLock { $0.kept += count } }
 
+  /// What was kept and can be settled, once it is worth it; it counts as settled then.
+  func takeKept(atLeast least: Int64) -> Int64 {
+    state.withLock { state in
+      let count = min(state.kept, state.promised)
+      guard count >= least else { return 0 }
+      state.kept -= count
+      state.promised -= count
+      return count
+    }
+  }
+
+  /// Takes a settlement back that could not be noted.
+  func untakeKept(_ count: Int64) {
+    state.withLock { state in
+      state.kept += count
+      state.promised += count
+    }
+  }
+
   /// What was promised and kept since this was asked last.
   func takeBalance() -> (promised: Int64, kept: Int64) {
     state.withLock { state in

@@ -21,6 +21,14 @@ struct FlightSink: BlobSink {
     }
   }
 
+  // What counts twice at the most, as promised and as on the disk.
+  private static let settled: Int64 = 4 << 20
+
+  private func settle() {
+    let count = control.takeKept(atLeast: Self.settled)
+    if count > 0, !blob.store.local.space.settleAtOnce(count) { control.untakeKept(count) }
+  }
+
   func receive(_ bytes: UnsafeRawBufferPointer, at offset: Int64) -> Bool {
     var count = bytes.count
     switch control.judge(offset, bytes.count) {
@@ -37,6 +45,7 @@ struct FlightSink: BlobSink {
         control.keep(Int64(BlockMap.bytes(of: run, size: blob.descriptor.size).count))
         blob.arrived(run)
       }
+      settle()
     } catch {
       control.fail(ContentError(.disk, "\(partial.path)", "\(error)", isDiskFull: error == .noSpace))
       return false

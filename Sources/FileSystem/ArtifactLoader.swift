@@ -70,7 +70,7 @@ package actor ArtifactLoader {
   ) async throws(ContentError) -> LoadedArtifact {
     let key = Key(reference: reference, digest: resolution.descriptor.digest)
     let before = generation
-    if let artifact = known[key] { return artifact }
+    if let artifact = known[key], artifact.layout?.isThere ?? true { return artifact }
     let task: Task<Result<LoadedArtifact, ContentError>, Never>
     if let running = pending[key] {
       task = running

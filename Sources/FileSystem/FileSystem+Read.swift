@@ -123,7 +123,12 @@ extension FileSystem {
     var failure: ContentError?
     for home in file.homes {
       do throws(ContentError) {
-        opened = try await store.open(file.content.blob, layout: home.layout, source: home.source)
+        var layout = home.layout
+        if let reference = home.reference, let known = layout, !known.isThere {
+          // Rewritten in another format since, or evicted with its name.
+          layout = try await local.artifact(reference)?.repository ?? known
+        }
+        opened = try await store.open(file.content.blob, layout: layout, source: home.source)
       } catch {
         // Another place may have it right.
         failure = failure ?? error

@@ -95,6 +95,8 @@ final class FileNode: Sendable {
   struct Home: Sendable {
     let layout: (any LocalRepository)?
     let source: (any Repository)?
+    /// What the layout may be found by once it is another one.
+    let reference: Reference?
   }
 
   let key: Key
@@ -114,7 +116,9 @@ final class FileNode: Sendable {
         $0.layout?.origin == artifact.layout?.origin && $0.source?.origin == artifact.source?.origin
       }
       if !isKnown, state.homes.count < 16 {
-        state.homes.append(Home(layout: artifact.layout, source: artifact.source))
+        state.homes.append(
+          Home(layout: artifact.layout, source: artifact.source, reference: artifact.reference)
+        )
       }
     }
   }

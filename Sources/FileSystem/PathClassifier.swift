@@ -125,20 +125,18 @@ package actor PathClassifier {
     mayBeComponent: Bool,
     mayBeTag: Bool
   ) async throws(ContentError) -> Class {
-    let known = await local.children(registry: prefix.registry, components: prefix.components)
+    let known = await local.child(name, registry: prefix.registry, components: prefix.components)
+    // What is known needs no question, and no network to know what it is.
+    if options.isOffline, !known.isTag, known.isComponent {
+      return known.isRepository ? .repository : .namespace
+    }
+    if known.isTag {
+      let answer = await tagAnswer(name, in: prefix, mayBeTag: mayBeTag, isKnown: true)
+      if case .success(let answer?) = answer { return answer }
+    }
     // Side by side: a tag wins, but the list need not wait for it.
-    async let tag = tagAnswer(
-      name,
-      in: prefix,
-      mayBeTag: mayBeTag,
-      isKnown: known.targets.contains(.tag(name))
-    )
-    async let repository = repositoryAnswer(
-      name,
-      in: prefix,
-      mayBeComponent: mayBeComponent,
-      isKnown: known.components.contains(name)
-    )
+    async let tag = tagAnswer(name, in: prefix, mayBeTag: mayBeTag, isKnown: known.isTag)
+    async let repository = repositoryAnswer(name, in: prefix, mayBeComponent: mayBeComponent, known)
     let tagResult = await tag
     if case .success(let answer?) = tagResult { return answer }
     // A tag wins, so whether there is one must be known: no answer is no proof of absence.
@@ -152,10 +150,11 @@ package actor PathClassifier {
     ) {
       return .namespace
     }
-    guard !prefix.isKnownRepository, known.targets.isEmpty, prefix.components.count < options.namespaceDepth,
+    guard !prefix.isKnownRepository, prefix.components.count < options.namespaceDepth,
       !NameRules.looksLikeFile(name), !options.isOffline
     else { return .absent }
-    return .namespace
+    let hasTags = await local.hasTags(registry: prefix.registry, components: prefix.components)
+    return hasTags ? .absent : .namespace
   }
 
   private func tagAnswer(
@@ -182,13 +181,13 @@ package actor PathClassifier {
     _ name: String,
     in prefix: Prefix,
     mayBeComponent: Bool,
-    isKnown: Bool
+    _ known: LocalChild
   ) async -> Result<Class?, ContentError> {
     guard mayBeComponent else { return .success(nil) }
+    let isKnown = known.isComponent
     let path = (prefix.components + [name]).joined(separator: "/")
     if isKnown {
-      let inner = await local.children(registry: prefix.registry, components: prefix.components + [name])
-      if !inner.targets.isEmpty { return .success(.repository) }
+      if known.isRepository { return .success(.repository) }
       if options.isOffline { return .success(.namespace) }
     }
     guard !options.isOffline, let repository = RepositoryName(registry: prefix.registry, path: path) else {

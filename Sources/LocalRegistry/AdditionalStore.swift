@@ -32,6 +32,14 @@ final class AdditionalStore: Sendable {
     try store().children(registry: registry, components: components)
   }
 
+  func child(_ name: String, registry: String, components: [String]) throws(ContentError) -> LocalChild {
+    try store().child(name, registry: registry, components: components)
+  }
+
+  func hasTags(registry: String, components: [String]) throws(ContentError) -> Bool {
+    try store().hasTags(registry: registry, components: components)
+  }
+
   func blob(_ digest: Digest) throws(ContentError) -> BlobFile? { try store().blob(digest) }
 
   /// The store as it is now: one that was not there, or was another, may have come.

@@ -28,9 +28,16 @@ package struct ArtifactContents: Sendable {
   ///
   /// - Parameters:
   ///   - top: a manifest or an index.
-  ///   - places: asked in turn for each part.
+  ///   - places: asked in turn for each blob.
+  ///   - documents: asked in turn for manifests and indexes; nil for the same places.
   /// - Throws: `ContentError`; `notFound` where there is no manifest, `corrupt` where a document is not what it says.
-  package init(_ top: Descriptor, in places: [any LocalRepository]) throws(ContentError) {
+  package init(
+    _ top: Descriptor,
+    in places: [any LocalRepository],
+    documents documentPlaces: [any LocalRepository]? = nil
+  ) throws(ContentError) {
+    // The top is taken from wherever it is.
+    let topPlaces = documentPlaces.map { $0 + places } ?? places
     self.top = top
     var documents: [ManifestDocument] = []
     var blobs: [(descriptor: Descriptor, file: BlobFile?)] = []
@@ -47,7 +54,8 @@ package struct ArtifactContents: Sendable {
           "its indexes lie too deep in each other or list too much"
         )
       }
-      guard let document = try Self.document(next, places) else {
+      let isChosen = documents.isEmpty || (open.isEmpty && manifestCount == 0)
+      guard let document = try Self.document(next, isChosen ? topPlaces : documentPlaces ?? places) else {
         lacking = lacking ?? next
         continue
       }

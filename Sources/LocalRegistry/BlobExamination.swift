@@ -151,6 +151,10 @@ extension LocalRegistry {
     } catch {
       throw ContentError(.disk, "\(file.path)", error)
     }
+    if !examination.isIntact, file.path != root.blob(descriptor.digest) {
+      // A part of an archive or a file of a store: nothing of it is served until it is written to.
+      try? pool.noteDamaged(file, descriptor.digest)
+    }
     if examination.isIntact, file.isInPlace {
       // What cannot be noted is found out again.
       try? pool.noteVerified(file, descriptor.digest)
@@ -158,6 +162,13 @@ extension LocalRegistry {
     }
     return examination
   }
+
+  /// Notes whose a blob is that lay in a layout alone, so that it gets its place there once it is mended.
+  ///
+  /// - Parameters:
+  ///   - descriptor: of the blob.
+  ///   - reference: of an artifact of the root.
+  package func claim(_ descriptor: Descriptor, for reference: Reference) { want([descriptor], reference) }
 
   /// Makes a damaged blob one that lacks the damaged bytes, so that those alone are fetched again.
   ///
@@ -193,7 +204,8 @@ extension LocalRegistry {
   /// - Returns: where it is now; nil where it is not the root's.
   /// - Throws: `ContentError`.
   package func setAside(_ file: BlobFile, _ digest: Digest) throws(ContentError) -> String? {
-    guard file.path.starts(with: root.path) else { return nil }
+    // The other blobs of an archive may be right: it stays where it is, and the damaged one is refused.
+    guard file.path.starts(with: root.path), file.offset == 0 else { return nil }
     do throws(Errno) {
       for reference in references.references(of: digest) {
         let path = BlobPool.path(of: digest, in: root.layout(reference))

@@ -45,7 +45,7 @@ package final class BlobPool: Sendable {
     case none
     case file(BlobFile, isVerified: Bool)
     /// The file was written since its commit, by another program through a hard link, and is out of the way now.
-    case setAside
+    case setAside(FileIdentity)
   }
 
   /// Opens a complete blob.
@@ -63,10 +63,10 @@ package final class BlobPool: Sendable {
       file = found
       // Who evicts sees that it is in use.
       try RangeLock.share(found.descriptor, Self.presence)
-      record = VerificationRecords(root: root).poolRecord(found.identity, digest)
-      if record == .different || (record == .none && file.size != descriptor.size) {
+      record = try judged(found, digest, descriptor.size)
+      if record == .different {
         try setAside(digest)
-        return .setAside
+        return .setAside(found.identity)
       }
     } catch {
       throw ContentError(.disk, "\(path)", error)
@@ -79,6 +79,23 @@ package final class BlobPool: Sendable {
       )
     }
     return .file(file, isVerified: record == .same)
+  }
+
+  /// What the record says of a file; where that differs, what its bytes say.
+  ///
+  /// A root that was copied or restored has other times, and a loaded blob cannot be had again.
+  private func judged(
+    _ file: BlobFile,
+    _ digest: Digest,
+    _ size: Int64
+  ) throws(Errno) -> VerificationRecords.PoolRecord {
+    let records = VerificationRecords(root: root)
+    let record = records.poolRecord(file.identity, digest)
+    if record == .none { return file.size == size ? .none : .different }
+    guard record == .different, file.size == size else { return record }
+    guard try file.digest(digest.algorithm) == digest, file.isInPlace else { return .different }
+    try records.recordPool(file.identity, digest)
+    return .same
   }
 
   /// The byte of a blob's file that each process with the blob open holds a shared lock on.
@@ -105,12 +122,18 @@ package final class BlobPool: Sendable {
   ///   - digest: of the blob.
   ///   - layouts: oci-dirs of this root that may have it.
   ///   - evenIfOpen: who has it open keeps it.
+  ///   - isCertain: asked once nobody else can touch the blob's names.
   /// - Returns: bytes that were freed.
   /// - Throws: `Errno`.
-  func evict(_ digest: Digest, from layouts: [FilePath], evenIfOpen: Bool = false) throws(Errno) -> Int64 {
+  func evict(
+    _ digest: Digest,
+    from layouts: [FilePath],
+    evenIfOpen: Bool = false,
+    isCertain: () -> Bool = { true }
+  ) throws(Errno) -> Int64 {
     let lock = try namesLock(digest)
     defer { withExtendedLifetime(lock) {} }
-    guard evenIfOpen || !isOpen(digest, isPartial: false) else { return 0 }
+    guard isCertain(), evenIfOpen || !isOpen(digest, isPartial: false) else { return 0 }
     for layout in layouts { try Disk.remove(Self.path(of: digest, in: layout)) }
     let size = Disk.allocatedBytes(root.blob(digest))
     try Disk.remove(root.blob(digest))
@@ -121,13 +144,15 @@ package final class BlobPool: Sendable {
 
   /// Takes a partial blob away unless it is open.
   ///
-  /// - Parameter digest: of the blob.
+  /// - Parameters:
+  ///   - digest: of the blob.
+  ///   - isCertain: asked once nobody else can touch the blob's names.
   /// - Returns: bytes that were freed.
   /// - Throws: `Errno`.
-  func evictPartial(_ digest: Digest) throws(Errno) -> Int64 {
+  func evictPartial(_ digest: Digest, isCertain: () -> Bool = { true }) throws(Errno) -> Int64 {
     let lock = try namesLock(digest)
     defer { withExtendedLifetime(lock) {} }
-    guard !isOpen(digest, isPartial: true) else { return 0 }
+    guard isCertain(), !isOpen(digest, isPartial: true) else { return 0 }
     let path = root.partial(digest)
     let size = Disk.allocatedBytes(path)
     try Disk.remove(path)
@@ -308,6 +333,11 @@ package final class BlobPool: Sendable {
     }
   }
 
+  /// Notes that a file that is not the pool's has other bytes than a blob's digest says.
+  func noteDamaged(_ file: BlobFile, _ digest: Digest) throws(Errno) {
+    try VerificationRecords(root: root).recordDamaged(file, digest)
+  }
+
   /// Moves a file out of the way if it is the pool's and its bytes are not what its name says.
   ///
   /// - Parameters:
@@ -325,7 +355,13 @@ package final class BlobPool: Sendable {
   /// - Throws: `ContentError`.
   package func store(_ bytes: [UInt8], digest: Digest) throws(ContentError) {
     let path = root.blob(digest)
-    if (try? FileIdentity(at: path))?.size == Int64(bytes.count) { return }
+    guard Verification.digest(of: bytes, digest.algorithm) == digest else {
+      throw ContentError(.corrupt, "\(digest)", "the bytes that a document carries for it are others")
+    }
+    if let there = try? FileIdentity(at: path) {
+      if there.size == Int64(bytes.count) { return }
+      if VerificationRecords(root: root).poolRecord(there, digest) == .same { return }
+    }
     try root.replace(path, with: bytes, permissions: [.ownerRead, .groupRead, .otherRead])
     try? ledger.add(Disk.allocatedBytes(path))
     guard let identity = try? FileIdentity(at: path) else { return }

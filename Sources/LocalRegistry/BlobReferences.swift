@@ -24,17 +24,35 @@ struct BlobReferences {
     }
   }
 
-  /// The references of a blob, each once.
-  func references(of digest: Digest) -> [Reference] {
-    guard let bytes = try? Disk.contents(of: path(digest), limit: Self.limit) else { return [] }
+  /// The references of a blob, each once; nil where they cannot be read.
+  func known(of digest: Digest) -> [Reference]? {
+    let read: [UInt8]??
+    do throws(ContentError) {
+      read = try Disk.contents(of: path(digest), limit: Self.limit)
+    } catch {
+      read = nil
+    }
+    guard let read else { return nil }
+    guard let bytes = read else { return [] }
     var seen: Set<Reference> = []
     return String(decoding: bytes, as: UTF8.self).split(separator: "\n").compactMap { line in
       (try? Reference(parsing: String(line))).flatMap { seen.insert($0).inserted ? $0 : nil }
     }
   }
 
+  /// The references of a blob, as far as they can be read.
+  func references(of digest: Digest) -> [Reference] { known(of: digest) ?? [] }
+
+  /// Held while a blob's names are made or removed, and while its references are written.
+  private func lock(_ digest: Digest) throws(Errno) -> FileLock {
+    try FileLock(waitingFor: root.locks.appending("partial-\(digest.hex)"))
+  }
+
   /// Notes that a reference holds a blob; that is a use.
   func add(_ reference: Reference, to digest: Digest) throws(Errno) {
+    let reference = reference.stored
+    let lock = try lock(digest)
+    defer { withExtendedLifetime(lock) {} }
     if references(of: digest).contains(reference) { return touch(digest) }
     let file = try Disk.open(
       path(digest),
@@ -53,6 +71,9 @@ struct BlobReferences {
   ///
   /// - Returns: how many are left.
   func remove(_ reference: Reference, from digest: Digest) throws(Errno) -> Int {
+    let reference = reference.stored
+    let lock = try lock(digest)
+    defer { withExtendedLifetime(lock) {} }
     let left = references(of: digest).filter { $0 != reference }
     guard !left.isEmpty else {
       try Disk.remove(path(digest))

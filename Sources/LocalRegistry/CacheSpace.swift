@@ -53,6 +53,7 @@ package final class CacheSpace: Sendable {
   /// - Parameter count: bytes.
   /// - Throws: `ContentError` that is `isDiskFull` where there is none.
   package func reserve(_ count: Int64) throws(ContentError) {
+    guard count > 0 else { return }
     guard try !reserveNow(count) else { return }
     if let until = state.withLock({ $0.refusedUntil }), until > .now { throw try noRoom(count) }
     do throws(Errno) {
@@ -60,7 +61,8 @@ package final class CacheSpace: Sendable {
       let lock = try FileLock(waitingFor: root.locks.appending("evict"))
       defer { withExtendedLifetime(lock) {} }
       try countIfOld()
-      while true {
+      // Twice: what was freed may be counted only a moment later, and may never be (snapshots).
+      for _ in 0..<2 {
         let short = try ledger.reserve(count, free: try Disk.freeBytes(root.path))
         if short == 0 {
           state.withLock { $0.hadRoom = true }
@@ -104,6 +106,7 @@ package final class CacheSpace: Sendable {
   /// - Returns: whether it is promised.
   /// - Throws: `ContentError`.
   package func reserveNow(_ count: Int64) throws(ContentError) -> Bool {
+    guard count > 0 else { return true }
     do throws(Errno) {
       return try ledger.reserve(count, free: try Disk.freeBytes(root.path)) == 0
     } catch {
@@ -126,6 +129,42 @@ package final class CacheSpace: Sendable {
     }
   }
 
+  /// Makes room for a file that is not the cache's, such as an archive: what is to stay free on the disk stays so.
+  ///
+  /// Blocks.
+  ///
+  /// - Parameter count: bytes.
+  /// - Throws: `ContentError` that is `isDiskFull` where there is none.
+  package func makeRoom(_ count: Int64) throws(ContentError) {
+    do throws(Errno) {
+      let lock = try FileLock(waitingFor: root.locks.appending("evict"))
+      defer { withExtendedLifetime(lock) {} }
+      for _ in 0..<2 {
+        let balance = try ledger.balance()
+        let limits = SpaceLimits(minimumFree: balance.limits.minimumFree)
+        let free = try Disk.freeBytes(root.path) - balance.promised
+        let short = limits.shortfall(count, used: 0, free: free)
+        if short == 0 { return }
+        let plan = EvictionPlan(try survey(), needed: short)
+        guard plan.freed >= short else { break }
+        for candidate in plan.evicted { _ = try evict(candidate) }
+      }
+    } catch {
+      throw ContentError(.disk, "\(root.path)", error)
+    }
+    throw try noRoom(count)
+  }
+
+  /// Notes that promised bytes are on the disk, if nobody else is at the ledger.
+  ///
+  /// - Parameter count: bytes.
+  /// - Returns: whether it was noted.
+  package func settleAtOnce(_ count: Int64) -> Bool {
+    guard let lock = try? FileLock(trying: root.locks.appending("space")) else { return false }
+    defer { withExtendedLifetime(lock) {} }
+    return (try? ledger.settleLocked(count)) != nil
+  }
+
   /// Notes what became of a promise.
   ///
   /// - Parameters:
@@ -144,6 +183,7 @@ package final class CacheSpace: Sendable {
   /// - Returns: true if so, and always without limits.
   /// - Throws: `ContentError`.
   package func couldHold(_ count: Int64) throws(ContentError) -> Bool {
+    guard count > 0 else { return true }
     do throws(Errno) {
       let balance = try ledger.balance()
       let free = try Disk.freeBytes(root.path)
@@ -254,7 +294,9 @@ package final class CacheSpace: Sendable {
     let lastUse = references.lastUse(digest)
     var protection: EvictionPlan.Protection? = lastUse == nil ? .unknown : nil
     var isWanted = false
-    for reference in references.references(of: digest) {
+    let known = references.known(of: digest)
+    if known == nil { protection = .unknown }
+    for reference in known ?? [] {
       let standing = standings[reference] ?? standing(reference)
       standings[reference] = standing
       switch standing {
@@ -277,10 +319,27 @@ package final class CacheSpace: Sendable {
 
   private func standing(_ reference: Reference) -> Standing {
     let hasLayout = OCIDirectory.exists(at: root.layout(reference))
-    let isFetched = OriginRecord.read(root, reference) != nil
+    let isFetched = isFetched(reference, hasLayout: hasLayout)
     guard hasLayout || isFetched else { return .gone }
     if pins.contains(reference) { return .pinned }
     return isFetched ? .fetched : .final
+  }
+
+  /// weightfs fetched it, and nobody put something else in its place since.
+  private func isFetched(_ reference: Reference, hasLayout: Bool) -> Bool {
+    guard let record = OriginRecord.read(root, reference) else { return false }
+    guard hasLayout else { return true }
+    let index = root.layout(reference).appending("index.json")
+    guard let text = try? Disk.contents(of: index, limit: indexLimit) else { return false }
+    return [record.digest, record.previous].compactMap { $0 }.contains {
+      text.firstRange(of: Array($0.hex.utf8)) != nil
+    }
+  }
+
+  /// Whether a blob may still go: an artifact of it may have become final, or been pinned, since it was chosen.
+  private func mayGo(_ digest: Digest, isPartial: Bool) -> Bool {
+    var standings: [Reference: Standing] = [:]
+    return candidate(digest, isPartial, 0, &standings).protection == nil
   }
 
   /// Evicts one blob: out of the layouts of its references, then out of the pool.
@@ -292,8 +351,8 @@ package final class CacheSpace: Sendable {
     let layouts = references.references(of: candidate.digest).map { root.layout($0) }
     let freed =
       candidate.isPartial
-      ? try pool.evictPartial(candidate.digest)
-      : try pool.evict(candidate.digest, from: layouts)
+      ? try pool.evictPartial(candidate.digest) { self.mayGo(candidate.digest, isPartial: true) }
+      : try pool.evict(candidate.digest, from: layouts) { self.mayGo(candidate.digest, isPartial: false) }
     guard freed > 0 else { return 0 }
     metrics.evictedBlobs.add()
     metrics.evictedBytes.add(UInt64(freed))

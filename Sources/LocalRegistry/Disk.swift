@@ -159,6 +159,12 @@ enum Disk {
     return String(decoding: buffer[..<count].map { UInt8(bitPattern: $0) }, as: UTF8.self)
   }
 
+  /// Whether a path is a folder itself, not a symbolic link to one.
+  static func isRealFolder(_ path: FilePath) -> Bool {
+    var status = stat()
+    return path.withPlatformString { lstat($0, &status) } == 0 && status.st_mode & S_IFMT == S_IFDIR
+  }
+
   static func isFile(_ path: FilePath) -> Bool {
     var status = stat()
     return path.withPlatformString { stat($0, &status) } == 0 && status.st_mode & S_IFMT == S_IFREG
@@ -170,6 +176,13 @@ enum Disk {
     guard path.withPlatformString({ lstat($0, &status) }) == 0 else { return 0 }
     // st_blocks counts 512 bytes whatever the file system's blocks are (stat(2)).
     return Int64(status.st_blocks) * 512
+  }
+
+  /// When a file was last given another name or mode, nanoseconds since 1970; now where that cannot be told.
+  static func changeTime(_ path: FilePath) -> Int64 {
+    var status = stat()
+    guard path.withPlatformString({ lstat($0, &status) }) == 0 else { return LocalRegistry.now }
+    return Int64(status.st_ctim.tv_sec) * 1_000_000_000 + Int64(status.st_ctim.tv_nsec)
   }
 
   /// What a file system has left for this user, bytes.
@@ -210,6 +223,25 @@ enum Disk {
     guard result == 0 else { throw Errno(rawValue: errno) }
   }
 
+  /// The name of an entry.
+  ///
+  /// Entries are shorter than `dirent` says: a copy of the whole value reads past the end of the last one.
+  private static func name(_ entry: UnsafeMutablePointer<dirent>) -> String {
+    guard let offset = MemoryLayout<dirent>.offset(of: \.d_name) else { return "" }
+    let bytes = UnsafeRawPointer(entry) + offset
+    return String(cString: bytes.assumingMemoryBound(to: CChar.self))
+  }
+
+  /// Whether a folder has a name of some kind; it is read no farther than that.
+  static func contains(_ path: FilePath, where isOne: (String) -> Bool) -> Bool {
+    guard let folder = path.withPlatformString({ opendir($0) }) else { return false }
+    defer { closedir(folder) }
+    while let entry = readdir(folder) {
+      if isOne(Self.name(entry)) { return true }
+    }
+    return false
+  }
+
   /// The names in a folder, without `.` and `..`, sorted; none where it does not exist.
   static func names(in path: FilePath) throws(Errno) -> [String] {
     guard let folder = path.withPlatformString({ opendir($0) }) else {
@@ -219,9 +251,7 @@ enum Disk {
     defer { closedir(folder) }
     var found: [String] = []
     while let entry = readdir(folder) {
-      let name = withUnsafeBytes(of: entry.pointee.d_name) { bytes in
-        String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
-      }
+      let name = name(entry)
       if name != ".", name != ".." { found.append(name) }
     }
     return found.sorted()

@@ -99,7 +99,8 @@ package final class DockerArchive: LocalRepository {
       let digest = HashStream.digest(of: bytes)
       manifests[digest] = bytes
       let entry = Descriptor(mediaType: .dockerManifest, digest: digest, size: Int64(bytes.count))
-      for name in image.RepoTags ?? [""] {
+      let names = image.RepoTags ?? []
+      for name in names.isEmpty ? [""] : names {
         var named = entry
         if !name.isEmpty { named.annotations[Self.nameAnnotation] = name }
         entries.append(named)

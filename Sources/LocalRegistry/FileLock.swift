@@ -44,11 +44,13 @@ final class FileLock: Sendable {
     }
   }
 
-  /// Whether nobody has the lock, who may be removed then.
-  static func isFree(_ path: FilePath) -> Bool {
-    guard let file = try? Disk.open(path, .readWrite, options: [.closeOnExec]) else { return false }
-    defer { try? file.close() }
-    return flock(file.rawValue, LOCK_EX | LOCK_NB) == 0
+  /// Takes the name of a lock away that nobody has.
+  ///
+  /// Under the lock: who waits for it finds that it has no name any more, and makes it anew.
+  static func removeIfFree(_ path: FilePath) {
+    guard let lock = try? FileLock(trying: path) else { return }
+    try? Disk.remove(path)
+    withExtendedLifetime(lock) {}
   }
 
   deinit { try? descriptor.close() }

@@ -48,14 +48,12 @@ final class HuggingFaceCache: ReadOnlyStore {
   func children(registry: String, components: [String]) throws(ContentError) -> LocalChildren {
     guard registry == Self.registry else { return LocalChildren() }
     let name = components.joined(separator: "/")
-    var found = Self.children(
-      of: try models().keys.compactMap { path in
-        RepositoryName(registry: registry, path: path).map { Reference(repository: $0, target: .tag("-")) }
-      },
-      registry: registry,
-      components: components
-    )
-    found.targets = []
+    var found = LocalChildren()
+    for repository in try models().keys where RepositoryName(registry: registry, path: repository) != nil {
+      let parts = repository.split(separator: "/").map(String.init)
+      guard parts.count > components.count, parts.starts(with: components) else { continue }
+      found.components.insert(parts[components.count])
+    }
     guard let folder = try folder(of: name) else { return found }
     for ref in try names(folder.appending("refs")) where Grammar.isTag(ref) {
       found.targets.insert(.tag(ref))
@@ -111,9 +109,14 @@ final class HuggingFaceCache: ReadOnlyStore {
       for name in try names(place) {
         let path = relative.isEmpty ? name : "\(relative)/\(name)"
         let file = place.appending(name)
-        if Disk.isFolder(file) {
+        if Disk.isRealFolder(file) {
           open.append(path)
-        } else if layers.count < Self.maximumFiles, let (blob, digest, size) = try content(file, folder) {
+          continue
+        }
+        guard layers.count < Self.maximumFiles, open.count < Self.maximumFiles else {
+          throw ContentError(.unsupported, "\(root)", "has more than \(Self.maximumFiles) files")
+        }
+        if let (blob, digest, size) = try content(file, folder) {
           let annotations = ["org.cncf.model.filepath": path, "org.opencontainers.image.title": path]
           let type = MediaType(rawValue: "application/vnd.cncf.model.weight.v1.raw")
           layers.append(Descriptor(mediaType: type, digest: digest, size: size, annotations: annotations))
@@ -168,7 +171,16 @@ final class HuggingFaceCache: ReadOnlyStore {
         return identity.isRegular ? (path, digest, identity.size) : nil
       }
     }
-    guard let blob = try open(path), blob.size <= Self.largestHashed else { return nil }
+    guard let blob = try open(path) else {
+      throw ContentError(.notFound, "\(file)", "the cache has lost the file: download it again")
+    }
+    guard blob.size <= Self.largestHashed else {
+      throw ContentError(
+        .unsupported,
+        "\(file)",
+        "is not named by its SHA-256, and with \(blob.size) bytes too large to be read for that"
+      )
+    }
     if let digest = hashed.withLock({ $0[blob.identity] }) { return (path, digest, blob.size) }
     do throws(Errno) {
       let digest = try blob.digest(.sha256)

@@ -29,11 +29,11 @@ final class LayoutStore: ReadOnlyStore {
   }
 
   func registries() throws(ContentError) -> [String] {
-    try read().names.entries.keys.map(\.repository.registry)
+    Array(try read().names.registries)
   }
 
   func children(registry: String, components: [String]) throws(ContentError) -> LocalChildren {
-    Self.children(of: try read().names.entries.keys, registry: registry, components: components)
+    try read().names.children(registry: registry, components: components)
   }
 
   func blob(_ digest: Digest) throws(ContentError) -> BlobFile? { try read().layout.blob(digest) }
@@ -60,7 +60,7 @@ final class LayoutStore: ReadOnlyStore {
       else { continue }
       entries[reference] = entry
     }
-    let cached = Cached(identity: identity, layout: layout, names: NameTable(entries: entries))
+    let cached = Cached(identity: identity, layout: layout, names: NameTable(entries))
     cache.withLock { $0 = cached }
     return cached
   }

@@ -31,3 +31,25 @@ package struct LocalChildren: Sendable {
   /// Whether nothing is there.
   package var isEmpty: Bool { targets.isEmpty && components.isEmpty }
 }
+
+/// What one name below a prefix of the tree is.
+package struct LocalChild: Sendable, Equatable {
+  package var isTag = false
+  /// The next component of a repository.
+  package var isComponent = false
+  /// It has tags itself.
+  package var isRepository = false
+
+  init() {}
+
+  init(_ name: String, in children: LocalChildren) {
+    isTag = children.targets.contains(.tag(name))
+    isComponent = children.components.contains(name)
+  }
+
+  mutating func formUnion(_ other: LocalChild) {
+    isTag = isTag || other.isTag
+    isComponent = isComponent || other.isComponent
+    isRepository = isRepository || other.isRepository
+  }
+}

@@ -68,11 +68,17 @@ extension LocalRegistry {
   /// - Returns: documents and open blobs, of its layout or of the pool.
   /// - Throws: `ContentError`.
   package func contents(of artifact: LocalArtifact) throws(ContentError) -> ArtifactContents {
-    // The pool first: what lies there was verified, and a layout's own copy may have been written to since.
-    let places: [any LocalRepository] =
-      artifact.isAdditional
-      ? [artifact.repository] : [poolRepository, artifact.repository, StoredBlobs(registry: self)]
-    return try ArtifactContents(artifact.descriptor, in: places)
+    guard !artifact.isAdditional else {
+      return try ArtifactContents(artifact.descriptor, in: [artifact.repository])
+    }
+    // The pool first: what lies there was verified, and a layout's own copy may have been written to since. Manifests
+    // are the layout's own: the pool may have those of other platforms.
+    return try ArtifactContents(
+      artifact.descriptor,
+      in: [poolRepository, artifact.repository, StoredBlobs(registry: self)],
+      documents: artifact.repository is OCIDirectory || artifact.repository is OCIArchive
+        ? [artifact.repository] : nil
+    )
   }
 
   /// Puts a whole artifact into the root, under a name that may be taken.
@@ -120,14 +126,27 @@ extension LocalRegistry {
     )
   }
 
+  /// A name with a digest is the name of that manifest alone.
+  private func checkName(_ reference: Reference, _ contents: ArtifactContents) throws(ContentError) {
+    guard case .digest(let digest) = reference.target, digest != contents.top.digest else { return }
+    throw ContentError(
+      .invalid,
+      "\(reference)",
+      "the artifact has the digest \(contents.top.digest)",
+      advice: "Name it by a tag, or by its own digest"
+    )
+  }
+
   private func putArchive(
     _ contents: ArtifactContents,
     _ reference: Reference,
     _ isFetched: Bool,
     _ progress: (Int64) -> Void
   ) throws(ContentError) {
+    try checkName(reference, contents)
     let place = root.layout(reference)
     let target = FilePath(place.string + ReferencePath.archiveSuffixes[0])
+    try space.makeRoom(contents.size)
     var file = try temporaryFile([.ownerReadWrite, .groupRead, .otherRead], for: "\(target)")
     try ArchiveWriter(contents, name: "\(reference)").write(to: file.descriptor, progress: progress)
     do throws(Errno) {
@@ -157,34 +176,52 @@ extension LocalRegistry {
     let place = root.layout(reference)
     // Noted before the blobs come: an artifact on its way is not taken for an orphan.
     let blobs = contents.blobs.map(\.descriptor)
+    try checkName(reference, contents)
     want(blobs + contents.documents.map(\.descriptor), reference)
-    for (blob, file) in contents.blobs {
-      if let file, file.path != root.blob(blob.digest) {
-        let count = pool.hasComplete(blob) ? 0 : file.size
-        try space.reserve(count)
-        do throws(ContentError) {
-          try pool.ingest(file, blob.digest, progress: progress)
-          space.settle(promised: count, kept: count)
-        } catch {
-          space.settle(promised: count, kept: 0)
-          throw error
-        }
-      } else if let data = blob.data, file == nil {
-        try pool.store(data, digest: blob.digest)
-      }
-    }
+    // Held open until the layout has them: nobody evicts what is open.
+    var held: [BlobFile] = []
+    for (blob, file) in contents.blobs { held.append(try take(blob, file, progress)) }
     do throws(Errno) {
       let lock = try FileLock(waitingFor: root.locks.appending("reference"))
       defer { withExtendedLifetime(lock) {} }
-      let before = held(by: reference)
-      if !isFetched { OriginRecord.remove(root, reference) }
+      let before = self.held(by: reference)
       try write(place, reference, contents.top, contents.documents, blobs)
+      for blob in blobs where !Disk.exists(BlobPool.path(of: blob.digest, in: place)) {
+        throw Errno.noSuchFileOrDirectory
+      }
+      if !isFetched { OriginRecord.remove(root, reference) }
       for archive in archives(of: reference) { try Disk.remove(archive) }
       let now = Set(contents.blobs.map(\.descriptor.digest) + contents.documents.map(\.descriptor.digest))
       try drop(before.subtracting(now), of: reference)
     } catch {
       throw ContentError(.disk, "\(place)", error)
     }
+    withExtendedLifetime(held) {}
+  }
+
+  /// Brings a blob into the pool if it is not there, and opens it.
+  private func take(
+    _ blob: Descriptor,
+    _ file: BlobFile?,
+    _ progress: (Int64) -> Void
+  ) throws(ContentError) -> BlobFile {
+    // Twice: another process may take it away before it is held.
+    for _ in 0..<2 {
+      if case .file(let held, isVerified: true) = try pool.complete(blob) { return held }
+      if let file {
+        try space.reserve(file.size)
+        do throws(ContentError) {
+          try pool.ingest(file, blob.digest, progress: progress)
+          space.settle(promised: file.size, kept: file.size)
+        } catch {
+          space.settle(promised: file.size, kept: 0)
+          throw error
+        }
+      } else if let data = blob.data {
+        try pool.store(data, digest: blob.digest)
+      }
+    }
+    throw ContentError(.disk, "\(blob.digest)", "the blob went while it was taken over", advice: "Try again")
   }
 
   /// Rewrites an artifact of the root in another format; one that has it already stays as it is.
@@ -209,6 +246,15 @@ extension LocalRegistry {
     }
     let wanted = ReferencePath.isArchiveOnly(reference) ? .archive : format
     guard location(of: artifact).kind != wanted.rawValue else { return false }
+    let entries = try artifact.repository.index().manifests.count
+    guard entries <= 1 else {
+      throw ContentError(
+        .unsupported,
+        "\(reference)",
+        "\(artifact.repository.origin) holds \(entries) artifacts, and only this one would stay",
+        advice: "Save the others first: 'skopeo copy oci:…'"
+      )
+    }
     let contents = try contents(of: artifact)
     try put(contents, as: reference, format: wanted, isFetched: artifact.wasFetched, progress: progress)
     return true
@@ -256,6 +302,14 @@ extension LocalRegistry {
       "is not in the local registry",
       advice: "'weightfs ls' lists what is"
     )
+  }
+
+  /// Whether a layout of the root has a reference's name.
+  ///
+  /// - Parameter reference: its name.
+  /// - Returns: true also where the layout is damaged.
+  package func hasLayout(_ reference: Reference) -> Bool {
+    !archives(of: reference).isEmpty || spellings(reference).contains { OCIDirectory.exists(at: $0) }
   }
 
   // MARK: Parts
@@ -315,25 +369,39 @@ extension LocalRegistry {
   private func drop(_ digests: Set<Digest>, of reference: Reference) throws(Errno) -> Int64 {
     var freed: Int64 = 0
     for digest in digests where try references.remove(reference, from: digest) == 0 {
-      freed += try pool.evict(digest, from: [], evenIfOpen: true)
-      freed += try pool.evictPartial(digest)
+      // Another artifact may have taken it up since.
+      let isNobodys = { self.references.known(of: digest)?.isEmpty ?? false }
+      freed += try pool.evict(digest, from: [], evenIfOpen: true, isCertain: isNobodys)
+      freed += try pool.evictPartial(digest, isCertain: isNobodys)
     }
     return freed
   }
 
   /// Takes an oci-dir away: `index.json` first, so that at no moment half of it counts as one.
+  ///
+  /// A symbolic link is taken away itself: what it leads to is not weightfs'.
   func removeDirectory(_ path: FilePath) throws(Errno) {
-    guard Disk.isFolder(path) else { return }
+    guard Disk.isRealFolder(path) else { return try Disk.remove(path) }
     try Disk.remove(path.appending("index.json"))
     try Disk.remove(path.appending("oci-layout"))
     let blobs = path.appending("blobs")
-    for algorithm in try Disk.names(in: blobs) {
-      let folder = blobs.appending(algorithm)
-      for name in try Disk.names(in: folder) { try Disk.remove(folder.appending(name)) }
-      try Disk.removeFolder(folder)
-    }
-    try Disk.removeFolder(blobs)
     do throws(Errno) {
+      if Disk.isRealFolder(blobs) {
+        for algorithm in try Disk.names(in: blobs) {
+          let folder = blobs.appending(algorithm)
+          guard Disk.isRealFolder(folder) else {
+            try Disk.remove(folder)
+            continue
+          }
+          for name in try Disk.names(in: folder) where !Disk.isRealFolder(folder.appending(name)) {
+            try Disk.remove(folder.appending(name))
+          }
+          try Disk.removeFolder(folder)
+        }
+        try Disk.removeFolder(blobs)
+      } else {
+        try Disk.remove(blobs)
+      }
       try Disk.removeFolder(path)
     } catch .directoryNotEmpty {
       // Something of another program lies in it, which is not weightfs' to remove.

@@ -25,6 +25,8 @@ package struct CollectionReport: Sendable {
 extension LocalRegistry {
   // What is younger may belong to an artifact on its way.
   private static let grace: Int64 = 600_000_000_000
+  // Somebody may want to save what is right in it.
+  private static let damagedLife: Int64 = 7 * 86_400_000_000_000
   // Records of other programs' files name an inode; one that was not written for so long is made again when needed.
   private static let recordLife: Int64 = 90 * 86_400_000_000_000
 
@@ -92,7 +94,8 @@ extension LocalRegistry {
   package func collect(dryRun: Bool) throws(ContentError) -> CollectionReport {
     var report = CollectionReport()
     do throws(Errno) {
-      let lock = try FileLock(waitingFor: root.locks.appending("reference"))
+      // Others go on meanwhile: each thing is looked at again before it goes.
+      let lock = try FileLock(waitingFor: root.locks.appending("gc"))
       defer { withExtendedLifetime(lock) {} }
       let marked = try mark(dryRun: dryRun, &report)
       try sweepBlobs(marked, dryRun: dryRun, &report)
@@ -127,7 +130,7 @@ extension LocalRegistry {
     for reference in ownReferences() {
       let held: Set<Digest>
       let place = root.layout(reference)
-      let isFetched = OriginRecord.read(root, reference) != nil
+      let isFetched = (try? findOwn(reference))?.wasFetched ?? false
       if isFetched, OCIDirectory.exists(at: place), let archive = archives(of: reference).first,
         let entry = try? OCIArchive(path: archive, executor: executor).index().manifests.first,
         entry.digest == (try? OCIDirectory(path: place, executor: executor).index().manifests.first?.digest)
@@ -147,8 +150,13 @@ extension LocalRegistry {
       guard isFetched, !held.isEmpty else { continue }
       for algorithm in Digest.Algorithm.allCases {
         let folder = place.appending("blobs").appending(algorithm.rawValue)
+        guard Disk.isRealFolder(place), Disk.isRealFolder(place.appending("blobs")), Disk.isRealFolder(folder)
+        else {
+          continue
+        }
         for name in try Disk.names(in: folder) {
           if let digest = Digest(algorithm: algorithm, hex: name[...]), held.contains(digest) { continue }
+          guard isOld(folder.appending(name)) else { continue }
           report.leftovers.append(
             .init(path: "\(folder.appending(name))", reason: "of an earlier version of the artifact")
           )
@@ -180,10 +188,17 @@ extension LocalRegistry {
   }
 
   private func named(by reference: Reference) -> Set<Digest> {
-    guard let artifact = try? findOwn(reference), let contents = try? contents(of: artifact) else {
-      return []
+    guard let artifact = try? findOwn(reference) else { return [] }
+    var found: Set<Digest> = []
+    // All that the layout lists: another program may have put more into it.
+    let entries = (try? artifact.repository.index().manifests) ?? []
+    for entry in Set(entries.map(\.asManifest) + [artifact.descriptor]) {
+      guard let contents = try? ArtifactContents(entry, in: [artifact.repository, poolRepository]) else {
+        return []
+      }
+      found.formUnion(contents.documents.map(\.descriptor.digest) + contents.blobs.map(\.descriptor.digest))
     }
-    return Set(contents.documents.map(\.descriptor.digest) + contents.blobs.map(\.descriptor.digest))
+    return found
   }
 
   private func sweepBlobs(
@@ -214,7 +229,16 @@ extension LocalRegistry {
           report.leftovers.append(.init(path: "\(path)", reason: "no artifact has it"))
           report.freed += Disk.allocatedBytes(path)
           guard !dryRun else { continue }
-          _ = isPartial ? try pool.evictPartial(digest) : try pool.evict(digest, from: [])
+          // Somebody may have taken it up since: then it has a line of an artifact that is there.
+          let isNobodys = {
+            self.references.references(of: digest).allSatisfy {
+              !self.hasLayout($0) && !OriginRecord.exists(self.root, $0)
+            }
+          }
+          _ =
+            isPartial
+            ? try pool.evictPartial(digest, isCertain: isNobodys)
+            : try pool.evict(digest, from: [], isCertain: isNobodys)
         }
       }
     }
@@ -255,10 +279,14 @@ extension LocalRegistry {
       if name.split(separator: "-").count > 2 { return age < Self.recordLife }
       return age < Self.grace || digest(name).map { Disk.exists(root.blob($0)) } ?? false
     }
-    try sweep(root.bad, "was set aside as damaged") { _, _ in false }
+    try sweep(root.bad, "was set aside as damaged, long ago") { _, path in
+      Self.now - Disk.changeTime(path) < Self.damagedLife
+    }
+    let needed = Set(marked.keys.map { "partial-\($0.hex)" })
     try sweep(root.locks, "a lock of a blob that is gone") { name, path in
       guard name.hasPrefix("partial-") else { return true }
-      return marked.keys.contains { name.hasSuffix($0.hex) } || !FileLock.isFree(path)
+      if !needed.contains(name), !dryRun { FileLock.removeIfFree(path) }
+      return true
     }
     for record in OriginRecord.all(root) {
       guard let reference = try? Reference(parsing: record.reference), try findOwnQuietly(reference) == nil

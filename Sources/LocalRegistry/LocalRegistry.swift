@@ -207,18 +207,59 @@ package final class LocalRegistry: Sendable {
       if let name = RepositoryName(registry: registry, path: components.joined(separator: "/")) {
         for case .tag(let tag) in found.targets {
           let reference = Reference(repository: name, target: .tag(tag))
-          if OriginRecord.read(self.root, reference) != nil { found.fetched.insert(tag) }
+          if OriginRecord.exists(self.root, reference) { found.fetched.insert(tag) }
         }
       }
       for store in self.stores {
         let more = self.attempt(store) { () throws(ContentError) in
           try store.children(registry: registry, components: components)
         }
-        if let more { found.formUnion(more) }
+        guard let more else { continue }
+        found.formUnion(more)
+        // What a store has is there whatever the registry says.
+        for case .tag(let tag) in more.targets { found.fetched.remove(tag) }
       }
       return found
     }
     return result ?? LocalChildren()
+  }
+
+  /// What one name below a prefix is, without looking at the others.
+  ///
+  /// - Parameters:
+  ///   - name: of a tag or a component.
+  ///   - registry: its host.
+  ///   - components: of the path, perhaps none.
+  /// - Returns: what was asked for.
+  package func child(_ name: String, registry: String, components: [String]) async -> LocalChild {
+    await executor.ask {
+      var child =
+        (try? self.tree.child(name, registry: registry, components: components)) ?? LocalChild()
+      for store in self.stores {
+        let more = self.attempt(store) { () throws(ContentError) in
+          try store.child(name, registry: registry, components: components)
+        }
+        if let more { child.formUnion(more) }
+      }
+      return child
+    }
+  }
+
+  /// Whether a prefix is a repository that something is known of.
+  ///
+  /// - Parameters:
+  ///   - registry: its host.
+  ///   - components: of the path.
+  /// - Returns: true if so.
+  package func hasTags(registry: String, components: [String]) async -> Bool {
+    await executor.ask {
+      if (try? self.tree.hasTags(registry: registry, components: components)) ?? false { return true }
+      return self.stores.contains { store in
+        self.attempt(store) { () throws(ContentError) in
+          try store.hasTags(registry: registry, components: components)
+        } ?? false
+      }
+    }
   }
 
   /// Every artifact that is known here, those of additional stores first; one mention each.
@@ -390,8 +431,14 @@ package final class LocalRegistry: Sendable {
   /// - Parameters:
   ///   - digest: of the blob.
   ///   - layout: where it lies.
-  package func remove(_ digest: Digest, from layout: OCIDirectory) {
+  ///   - file: which file is damaged; nil for whichever lies there.
+  package func remove(_ digest: Digest, from layout: OCIDirectory, ifItIs file: FileIdentity? = nil) {
     guard owns(layout) else { return }
+    if let file, let there = try? FileIdentity(at: BlobPool.path(of: digest, in: layout.path)),
+      !there.isSameFile(as: file)
+    {
+      return
+    }
     try? Disk.remove(BlobPool.path(of: digest, in: layout.path))
   }
 

@@ -16,11 +16,16 @@ package protocol LocalRepository: Repository {
   /// - Throws: `ContentError`.
   func index() throws(ContentError) -> Index
 
+  /// Whether it is still where it was; one that was rewritten in another format is not.
+  var isThere: Bool { get }
+
   /// Runs what waits for the disk.
   var executor: BlockingExecutor { get }
 }
 
 extension LocalRepository {
+  package var isThere: Bool { true }
+
   /// The annotation that names an entry (image-spec image-layout.md).
   package static var nameAnnotation: String { "org.opencontainers.image.ref.name" }
 

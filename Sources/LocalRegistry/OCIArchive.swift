@@ -14,6 +14,8 @@ package final class OCIArchive: LocalRepository {
   package let identity: FileIdentity
   private let file: FileDescriptor
   private let members: [String: TarMember]
+  /// Symbolic links, which `docker save` writes for layers that it has already.
+  private let links: [String: String]
 
   package var origin: String { path.string }
 
@@ -41,12 +43,18 @@ package final class OCIArchive: LocalRepository {
       guard identity.isRegular else { throw ContentError(.invalid, "\(path)", "is not a regular file") }
       let source = FileSource(file: file, size: identity.size)
       var members: [String: TarMember] = [:]
-      for member in try TarIndex(reading: source).members where member.kind == .file && !member.isSparse {
+      var links: [String: String] = [:]
+      for member in try TarIndex(reading: source).members where !member.isSparse {
         var name = String(decoding: member.name, as: UTF8.self)[...]
         while name.hasPrefix("./") { name = name.dropFirst(2) }
-        members[String(name)] = member
+        switch member.kind {
+        case .file: members[String(name)] = member
+        case .symbolicLink(let target): links[String(name)] = String(decoding: target, as: UTF8.self)
+        case .directory, .hardLink, .other: break
+        }
       }
       self.members = members
+      self.links = links
     } catch {
       try? file.close()
       switch error {
@@ -82,7 +90,15 @@ package final class OCIArchive: LocalRepository {
   }
 
   /// The member of a name, without `./` before it.
-  func member(_ name: String) -> TarMember? { members[name] }
+  func member(_ name: String) -> TarMember? {
+    if let member = members[name] { return member }
+    guard let target = links[name] else { return nil }
+    var parts = name.split(separator: "/").dropLast()
+    for part in target.split(separator: "/") where part != "." {
+      if part == ".." { _ = parts.popLast() } else { parts.append(part) }
+    }
+    return members[parts.joined(separator: "/")]
+  }
 
   /// Reads a small member; nil where there is none.
   func bytes(of name: String, limit: Int64) throws(ContentError) -> [UInt8]? {

@@ -27,6 +27,8 @@ package struct OCIDirectory: LocalRepository {
     Disk.exists(path.appending("oci-layout")) && Disk.exists(path.appending("index.json"))
   }
 
+  package var isThere: Bool { Self.exists(at: path) }
+
   package func index() throws(ContentError) -> Index {
     try Self.parseIndex(try Disk.contents(of: path.appending("index.json"), limit: indexLimit), origin)
   }

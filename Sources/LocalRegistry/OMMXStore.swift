@@ -37,10 +37,10 @@ final class OMMXStore: ReadOnlyStore {
     return (descriptor, layout)
   }
 
-  func registries() throws(ContentError) -> [String] { try names().entries.keys.map(\.repository.registry) }
+  func registries() throws(ContentError) -> [String] { Array(try names().registries) }
 
   func children(registry: String, components: [String]) throws(ContentError) -> LocalChildren {
-    Self.children(of: try names().entries.keys, registry: registry, components: components)
+    try names().children(registry: registry, components: components)
   }
 
   func blob(_ digest: Digest) throws(ContentError) -> BlobFile? {
@@ -88,7 +88,7 @@ final class OMMXStore: ReadOnlyStore {
         else { continue }
         entries[reference] = Descriptor(mediaType: .imageManifest, digest: digest, size: 0)
       }
-      return NameTable(entries: entries)
+      return NameTable(entries)
     } catch {
       throw ContentError(.corrupt, "\(path)/index.sqlite3", error.reason)
     }

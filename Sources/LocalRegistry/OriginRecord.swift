@@ -24,7 +24,7 @@ package struct OriginRecord: Sendable, Codable, Equatable {
   ///   - resolved: when, seconds since 1970.
   init(reference: Reference, descriptor: Descriptor, previous: Digest?, resolved: Int64) {
     self.previous = previous
-    self.reference = "\(reference)"
+    self.reference = "\(reference.stored)"
     digest = descriptor.digest
     mediaType = descriptor.mediaType
     size = descriptor.size
@@ -35,13 +35,17 @@ package struct OriginRecord: Sendable, Codable, Equatable {
   package var descriptor: Descriptor { Descriptor(mediaType: mediaType, digest: digest, size: size) }
 
   static func path(_ root: RegistryRoot, _ reference: Reference) -> FilePath {
-    root.origins.appending("\(Verification.digest(of: Array("\(reference)".utf8)).hex).json")
+    root.origins.appending("\(Verification.digest(of: Array("\(reference.stored)".utf8)).hex).json")
+  }
+
+  static func exists(_ root: RegistryRoot, _ reference: Reference) -> Bool {
+    Disk.exists(path(root, reference))
   }
 
   static func read(_ root: RegistryRoot, _ reference: Reference) -> OriginRecord? {
     guard let bytes = try? Disk.contents(of: path(root, reference), limit: 65_536),
       let record = try? JSONDocument.decode(OriginRecord.self, from: bytes),
-      record.reference == "\(reference)"
+      record.reference == "\(reference.stored)"
     else { return nil }
     return record
   }

@@ -19,7 +19,7 @@ package struct Pins: Sendable {
   package init(root: RegistryRoot) { self.root = root }
 
   private func path(_ reference: Reference) -> FilePath {
-    root.pins.appending("\(Verification.digest(of: Array("\(reference)".utf8)).hex).json")
+    root.pins.appending("\(Verification.digest(of: Array("\(reference.stored)".utf8)).hex).json")
   }
 
   /// Whether a reference is pinned.
@@ -35,7 +35,7 @@ package struct Pins: Sendable {
   package func add(_ reference: Reference) throws(ContentError) {
     let bytes: [UInt8]
     do {
-      bytes = try JSONDocument.encode(Record(reference: "\(reference)", since: Int64(time(nil))))
+      bytes = try JSONDocument.encode(Record(reference: "\(reference.stored)", since: Int64(time(nil))))
     } catch {
       throw ContentError(.invalid, "\(reference)", "the pin cannot be written")
     }

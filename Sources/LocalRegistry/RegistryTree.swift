@@ -36,8 +36,32 @@ struct RegistryTree: ReadOnlyStore {
       .filter { Grammar.isRegistry($0) }
   }
 
-  func children(registry: String, components: [String]) throws(ContentError) -> LocalChildren {
-    var found = LocalChildren()
+  func child(_ name: String, registry: String, components: [String]) throws(ContentError) -> LocalChild {
+    var child = LocalChild()
+    for place in places(registry, components) {
+      let folder = path.appending(place)
+      let leaf = folder.appending("__" + name)
+      if Grammar.isTag(name), Disk.isFolder(leaf) || hasArchive(leaf) { child.isTag = true }
+      if Grammar.isRepositoryComponent(name), !name.hasPrefix("__"), Disk.isFolder(folder.appending(name)) {
+        child.isComponent = true
+        child.isRepository = Disk.contains(folder.appending(name)) { $0.hasPrefix("__") }
+      }
+    }
+    return child
+  }
+
+  func hasTags(registry: String, components: [String]) throws(ContentError) -> Bool {
+    places(registry, components).contains { place in
+      Disk.contains(path.appending(place)) { $0.hasPrefix("__") }
+    }
+  }
+
+  private func hasArchive(_ leaf: FilePath) -> Bool {
+    ReferencePath.archiveSuffixes.contains { Disk.isFile(FilePath(leaf.string + $0)) }
+  }
+
+  /// The folders of a prefix.
+  private func places(_ registry: String, _ components: [String]) -> [String] {
     var components = components
     // Docker Hub's official repositories have `library/` on disk and may be named without.
     if registry == "docker.io", components.count == 1, components != ["library"],
@@ -46,8 +70,12 @@ struct RegistryTree: ReadOnlyStore {
       components = ["library"] + components
     }
     let hosts = registry == "docker.io" ? ["docker.io", "registry-1.docker.io"] : [registry]
-    for host in hosts {
-      let place = ([ReferencePath.escape(host)] + components).joined(separator: "/")
+    return hosts.map { ([ReferencePath.escape($0)] + components).joined(separator: "/") }
+  }
+
+  func children(registry: String, components: [String]) throws(ContentError) -> LocalChildren {
+    var found = LocalChildren()
+    for place in places(registry, components) {
       for name in try names(place) {
         if name.hasPrefix("__") {
           var leaf = name[...]

@@ -140,6 +140,9 @@ final class SpaceLedger: Sendable {
     try change(used: nil, promised: -count)
   }
 
+  /// The same for who has the lock.
+  func settleLocked(_ count: Int64) throws(Errno) { try change(used: nil, promised: -count) }
+
   /// Gives back what was promised and did not come.
   func release(_ count: Int64) throws(Errno) {
     guard count > 0 else { return }

@@ -33,9 +33,27 @@ struct TemporaryFile: ~Copyable {
   /// neither.
   mutating func rename(to target: FilePath) throws(Errno) {
     try Disk.synchronize(descriptor)
-    try Disk.rename(path, to: target)
-    isNamed = true
+    do throws(Errno) {
+      try Disk.rename(path, to: target)
+      isNamed = true
+    } catch .improperLink {
+      // A part of the tree on a disk of its own.
+      try copy(to: target)
+    }
     try Disk.synchronizeFolder(target.removingLastComponent())
+  }
+
+  private func copy(to target: FilePath) throws(Errno) {
+    var status = stat()
+    guard fstat(descriptor.rawValue, &status) == 0 else { throw Errno(rawValue: errno) }
+    var other = try TemporaryFile(
+      in: target.removingLastComponent(),
+      permissions: FilePermissions(rawValue: status.st_mode & 0o777)
+    )
+    try Disk.copy(descriptor, 0..<Int64(status.st_size), to: other.descriptor)
+    try Disk.synchronize(other.descriptor)
+    try Disk.rename(other.path, to: target)
+    other.isNamed = true
   }
 
   // Between the creation of a file and its lock.

@@ -32,6 +32,26 @@ package struct VerificationRecords: Sendable {
     try write(foreignLine(file), to: foreignPath(file, digest))
   }
 
+  /// Whether a foreign file, or a part of one, is known to have other bytes than its digest says.
+  ///
+  /// - Parameters:
+  ///   - file: as it is open.
+  ///   - digest: of the blob.
+  /// - Returns: true if so, as long as the file is not written to.
+  package func isDamaged(_ file: BlobFile, _ digest: Digest) -> Bool {
+    read(foreignPath(file, digest)) == "damaged " + foreignLine(file)
+  }
+
+  /// Notes that it is.
+  ///
+  /// - Parameters:
+  ///   - file: whose bytes were hashed.
+  ///   - digest: that did not come out.
+  /// - Throws: `Errno`.
+  func recordDamaged(_ file: BlobFile, _ digest: Digest) throws(Errno) {
+    try write("damaged " + foreignLine(file), to: foreignPath(file, digest))
+  }
+
   /// What the record of a pool's file says.
   enum PoolRecord {
     case none

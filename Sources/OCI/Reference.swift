@@ -30,6 +30,9 @@ package struct Reference: Sendable, Hashable {
     }
   }
 
+  /// The name under which it is kept: a digest makes a tag beside it meaningless.
+  package var stored: Reference { Reference(repository: repository, target: target) }
+
   /// What is looked up.
   package var target: Target {
     if let digest { return .digest(digest) }

@@ -33,6 +33,33 @@ package struct SQLiteFile: Sendable {
     guard opened == SQLITE_OK else { throw Self.error(database) }
     // The file comes from outside: no functions of its schema are run.
     sqlite3_exec(database, "PRAGMA trusted_schema = OFF", nil, nil, nil)
+    // A view in place of the table could run for ever.
+    var steps = 0
+    let limited = withUnsafeMutablePointer(to: &steps) { counter in
+      sqlite3_progress_handler(database, 10_000, countSteps, counter)
+      defer { sqlite3_progress_handler(database, 0, nil, nil) }
+      return Self.read(database, query, columns)
+    }
+    return try limited.get()
+  }
+
+  private static func read(
+    _ database: OpaquePointer?,
+    _ query: String,
+    _ columns: Int
+  ) -> Result<[[String]], SQLiteError> {
+    do throws(SQLiteError) {
+      return .success(try rows(database, query, columns))
+    } catch {
+      return .failure(error)
+    }
+  }
+
+  private static func rows(
+    _ database: OpaquePointer?,
+    _ query: String,
+    _ columns: Int
+  ) throws(SQLiteError) -> [[String]] {
     var statement: OpaquePointer?
     guard sqlite3_prepare_v2(database, query, -1, &statement, nil) == SQLITE_OK else {
       throw Self.error(database)
@@ -59,4 +86,14 @@ package struct SQLiteFile: Sendable {
   private static func error(_ database: OpaquePointer?) -> SQLiteError {
     SQLiteError(reason: sqlite3_errmsg(database).map { String(cString: $0) } ?? "SQLite has no memory")
   }
+}
+
+// Some seconds: a table of a million names takes a tenth of that.
+private let maximumSteps = 50_000
+
+private func countSteps(_ user: UnsafeMutableRawPointer?) -> Int32 {
+  // SAFETY: set by `rows`, whose variable it is; the call is over before that goes.
+  guard let counter = user?.assumingMemoryBound(to: Int.self) else { return 1 }
+  counter.pointee += 1
+  return counter.pointee > maximumSteps ? 1 : 0
 }

@@ -132,9 +132,21 @@ final class ArtifactCheck: Sendable {
     if !assembly.settings.fileSystem.isOffline {
       do throws(ContentError) {
         let source = assembly.remote.repository(reference.repository)
+        // Asked for a byte before anything is touched: what cannot be had is better whole and aside than in parts.
+        if let first = found.damage.first?.lowerBound {
+          _ = try await source.bytes(of: descriptor, range: first..<first + 1)
+        }
+        if !(artifact.repository is OCIArchive) {
+          try await local.executor.run { () throws(ContentError) in
+            local.claim(descriptor, for: reference)
+          }
+        }
         let blob = try await assembly.store.repair(file, descriptor, damage: found.damage, from: source)
         let bytes = found.damage.reduce(0) { $0 + $1.count }
         Terminal.print("\tmended: \(bytes) bytes were fetched from \(reference.repository)")
+        _ = try await local.executor.run { () throws(ContentError) in
+          try local.replaceCopy(file, descriptor, of: artifact)
+        }
         withExtendedLifetime(blob) {}
         return true
       } catch {

@@ -32,6 +32,14 @@ struct Pin: AsyncParsableCommand {
           Terminal.printError("weightfs: \(reference): lies in a read-only store, where nothing is evicted")
           continue
         }
+        guard local.hasLayout(reference) else {
+          throw ContentError(
+            .unsupported,
+            "\(reference)",
+            "only its manifest is here, for another name of it",
+            advice: "Pin that name, or fetch it by this one: 'weightfs pull \(reference)'"
+          )
+        }
         try await local.executor.run { () throws(ContentError) in try local.pins.add(reference) }
       }
       guard parsed.isEmpty else { return }

@@ -59,13 +59,18 @@ struct Pull: AsyncParsableCommand {
         return
       }
     }
+    // The archive of the version before gets the name of its digest, unless something has that.
+    let old = before.map {
+      Reference(repository: reference.repository, target: .digest($0.descriptor.digest))
+    }
+    let hadOld = old.map { assembly.local.hasLayout($0) } ?? true
     let artifact = try await assembly.load(.reference(reference), isFresh: true)
     let (blobs, total) = try await WholeArtifact(artifact: artifact, assembly: assembly).complete(
       "\(reference)"
     )
     try await seal(reference, wanted, assembly)
     withExtendedLifetime(blobs) {}
-    if kept == .archive, let before { await removeOld(before, reference, assembly) }
+    if kept == .archive, !hadOld, let old { await removeOld(old, assembly) }
     Terminal.print("\(reference)\t\(artifact.root.digest)\t\(total) bytes")
   }
 
@@ -81,10 +86,9 @@ struct Pull: AsyncParsableCommand {
     _ = try await local.executor.run { () throws(ContentError) in try local.convert(reference, to: format) }
   }
 
-  /// Takes the archive of the version before away: it has the name of its digest since the new one was recorded.
-  private func removeOld(_ before: LocalArtifact, _ reference: Reference, _ assembly: Assembly) async {
+  /// Takes the archive of the version before away.
+  private func removeOld(_ old: Reference, _ assembly: Assembly) async {
     let local = assembly.local
-    let old = Reference(repository: reference.repository, target: .digest(before.descriptor.digest))
     _ = try? await local.executor.run { () throws(ContentError) in try local.remove(old) }
   }
 }

@@ -13,8 +13,10 @@ final class RateLimit: Sendable {
   func wait(for count: Int64) {
     let total = done.add(count, ordering: .relaxed).newValue
     let due = start + .seconds(Double(total) / bytesPerSecond)
-    let left = due - ContinuousClock.now
-    guard left > .zero else { return }
-    usleep(UInt32(min(left / .microseconds(1), 999_999)))
+    while true {
+      let left = due - ContinuousClock.now
+      guard left > .zero else { return }
+      usleep(UInt32(min(left / .microseconds(1), 999_999)))
+    }
   }
 }
