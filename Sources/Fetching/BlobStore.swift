@@ -345,6 +345,11 @@ package final class BlobStore: Sendable {
     return status ?? BlobStatus(presence: .remote, cachedBytes: 0, verified: .no)
   }
 
+  /// Waits until what is known of verified blobs is on the disk: the digests of their chunks.
+  ///
+  /// For commands, which end when their work is done.
+  package func settle() async { await foreign.ask {} }
+
   // MARK: Life of the objects
 
   func keep(_ blob: LazyBlob) {

@@ -38,6 +38,8 @@ extension LazyBlob {
       if let list, state.chunks == nil { state.chunks = TrustedChunks(list) }
       return false
     }
+    // What an earlier process left counts once it was held against the list.
+    store.chunking.start { self.checkInBulk(from: 0) }
     if isDropped {
       answerReady()
       verify()

@@ -35,8 +35,7 @@ extension LazyBlob {
       case .incomplete: break
       case .failed(let error): self.failWhole(with: error)
       case .finished(let actual):
-        self.finish(blob, actual)
-        self.keepChunkList(verifier)
+        self.finish(blob, actual, verifier)
       }
       self.state.withLock { $0.isVerifying = false }
       self.noteProgress()
@@ -84,7 +83,7 @@ extension LazyBlob {
     verify()
   }
 
-  private func finish(_ blob: PartialBlob, _ actual: Digest) {
+  private func finish(_ blob: PartialBlob, _ actual: Digest, _ verifier: BlobVerifier) {
     // Two runs may come to the end; the first one's word stands.
     let isFirst = state.withLock { state in
       guard case .partial = state.phase, !state.isFinishing else { return false }
@@ -113,8 +112,10 @@ extension LazyBlob {
       }
       state.withLock { $0.phase = .complete(file, isVerified: true) }
       store.metrics.committedBlobs.add()
-      answerReady()
+      // Before who waits for the whole is told: a command ends then.
       store.local.distribute(descriptor.digest)
+      keepChunkList(verifier)
+      answerReady()
     } catch {
       store.log.error(
         "a verified blob cannot be committed; it is served as it lies",

@@ -114,11 +114,11 @@ extension FileSystem {
       case .absent: return nil
       case .repository:
         return Found(enter(name, in: node, .prefix(prefix.appending(text, isKnownRepository: true))))
-      case .namespace:
+      case .namespace(let isConfirmed):
         let kind = Node.Kind.prefix(prefix.appending(text, isKnownRepository: false))
-        // Nobody confirmed it: what is pushed under this name must soon be seen.
-        let entry = enter(name, in: node, kind, timeout: absenceTimeout)
-        return Found(entry, isUnconfirmed: true)
+        // What is pushed or put under this name must soon be seen.
+        let timeout = isConfirmed ? options.negativeTimeToLive : absenceTimeout
+        return Found(enter(name, in: node, kind, timeout: timeout), isUnconfirmed: !isConfirmed)
       case .artifact(let reference, let resolution):
         return Found(enter(reference, resolution, name, in: node))
       }

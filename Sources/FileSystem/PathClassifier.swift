@@ -11,7 +11,7 @@ package actor PathClassifier {
     /// A repository; below it, names that nobody confirms are nothing.
     case repository
     /// Something above repositories, which nobody need confirm.
-    case namespace
+    case namespace(isConfirmed: Bool)
     case absent
   }
 
@@ -125,13 +125,13 @@ package actor PathClassifier {
     mayBeComponent: Bool,
     mayBeTag: Bool
   ) async throws(ContentError) -> Class {
-    let known = await local.child(name, registry: prefix.registry, components: prefix.components)
+    let (known, artifact) = await local.child(name, registry: prefix.registry, components: prefix.components)
     // What is known needs no question, and no network to know what it is.
     if options.isOffline, !known.isTag, known.isComponent {
-      return known.isRepository ? .repository : .namespace
+      return known.isRepository ? .repository : .namespace(isConfirmed: true)
     }
     if known.isTag {
-      let answer = await tagAnswer(name, in: prefix, mayBeTag: mayBeTag, isKnown: true)
+      let answer = await tagAnswer(name, in: prefix, mayBeTag: mayBeTag, isKnown: true, artifact)
       if case .success(let answer?) = answer { return answer }
     }
     // Side by side: a tag wins, but the list need not wait for it.
@@ -148,25 +148,26 @@ package actor PathClassifier {
     if options.namespaces.contains(
       "\(prefix.registry)/\((prefix.components + [name]).joined(separator: "/"))"
     ) {
-      return .namespace
+      return .namespace(isConfirmed: false)
     }
     guard !prefix.isKnownRepository, prefix.components.count < options.namespaceDepth,
       !NameRules.looksLikeFile(name), !options.isOffline
     else { return .absent }
     let hasTags = await local.hasTags(registry: prefix.registry, components: prefix.components)
-    return hasTags ? .absent : .namespace
+    return hasTags ? .absent : .namespace(isConfirmed: false)
   }
 
   private func tagAnswer(
     _ name: String,
     in prefix: Prefix,
     mayBeTag: Bool,
-    isKnown: Bool
+    isKnown: Bool,
+    _ found: LocalArtifact? = nil
   ) async -> Result<Class?, ContentError> {
     guard mayBeTag, let repository = prefix.repository else { return .success(nil) }
     let reference = Reference(repository: repository, target: .tag(name))
     do throws(ContentError) {
-      return .success(.artifact(reference, try await resolver.resolve(reference)))
+      return .success(.artifact(reference, try await resolver.resolve(reference, found: found)))
     } catch {
       switch error.code {
       // While a name is being classified these all mean "not known here": registries answer 401 and 403 for what
@@ -188,7 +189,7 @@ package actor PathClassifier {
     let path = (prefix.components + [name]).joined(separator: "/")
     if isKnown {
       if known.isRepository { return .success(.repository) }
-      if options.isOffline { return .success(.namespace) }
+      if options.isOffline { return .success(.namespace(isConfirmed: true)) }
     }
     guard !options.isOffline, let repository = RepositoryName(registry: prefix.registry, path: path) else {
       return .success(nil)
@@ -198,8 +199,8 @@ package actor PathClassifier {
       return .success(.repository)
     } catch {
       switch error.code {
-      case .notFound, .unauthorized, .invalid: return .success(isKnown ? .namespace : nil)
-      default: return isKnown ? .success(.namespace) : .failure(error)
+      case .notFound, .unauthorized, .invalid: return .success(isKnown ? .namespace(isConfirmed: true) : nil)
+      default: return isKnown ? .success(.namespace(isConfirmed: true)) : .failure(error)
       }
     }
   }

@@ -58,10 +58,14 @@ package actor ReferenceResolver {
   /// - Parameters:
   ///   - reference: with a tag or a digest.
   ///   - isFresh: asks the registry although an answer is remembered, or the local one is final (`pull`).
+  ///   - found: what the local registry has, where that was just looked up.
   /// - Returns: what was asked for.
   /// - Throws: `ContentError`.
-  package func resolve(_ reference: Reference, isFresh: Bool = false) async throws(ContentError) -> Resolution
-  {
+  package func resolve(
+    _ reference: Reference,
+    isFresh: Bool = false,
+    found: LocalArtifact? = nil
+  ) async throws(ContentError) -> Resolution {
     if !isFresh, let known = memory[reference], known.expires > ContinuousClock.now {
       return try known.result.get()
     }
@@ -71,7 +75,7 @@ package actor ReferenceResolver {
     } else {
       task = Task {
         do throws(ContentError) {
-          return .success(try await self.ask(reference, isFresh: isFresh))
+          return .success(try await self.ask(reference, isFresh: isFresh, found))
         } catch {
           return .failure(error)
         }
@@ -107,8 +111,13 @@ package actor ReferenceResolver {
     }
   }
 
-  private func ask(_ reference: Reference, isFresh: Bool) async throws(ContentError) -> Resolution {
-    let found = try await local.artifact(reference)
+  private func ask(
+    _ reference: Reference,
+    isFresh: Bool,
+    _ known: LocalArtifact?
+  ) async throws(ContentError) -> Resolution {
+    var found = known
+    if found == nil { found = try await local.artifact(reference) }
     let expires = ContinuousClock.now + options.timeToLive
     if let found {
       let isPinned = reference.digest != nil

@@ -53,7 +53,7 @@ final class AdditionalStore: Sendable {
         case .ommx: OMMXStore(path: path, executor: executor)
         case .ollama: OllamaStore(path: path, executor: executor)
         case .huggingFace: HuggingFaceCache(path: path, executor: executor)
-        case .tree: RegistryTree(path: path, executor: executor)
+        case .tree: RegistryTree(path: path, executor: executor, tagged: TaggedFolders())
         }
       state = (kind, made)
       return made

@@ -29,12 +29,14 @@ package struct ArtifactContents: Sendable {
   /// - Parameters:
   ///   - top: a manifest or an index.
   ///   - places: asked in turn for each blob.
-  ///   - documents: asked in turn for manifests and indexes; nil for the same places.
+  ///   - documentPlaces: asked in turn for manifests and indexes; nil for the same places.
+  ///   - checksSizes: whether a blob of another size than its descriptor says is an error.
   /// - Throws: `ContentError`; `notFound` where there is no manifest, `corrupt` where a document is not what it says.
   package init(
     _ top: Descriptor,
     in places: [any LocalRepository],
-    documents documentPlaces: [any LocalRepository]? = nil
+    documents documentPlaces: [any LocalRepository]? = nil,
+    checksSizes: Bool = true
   ) throws(ContentError) {
     // The top is taken from wherever it is.
     let topPlaces = documentPlaces.map { $0 + places } ?? places
@@ -66,7 +68,7 @@ package struct ArtifactContents: Sendable {
         manifestCount += 1
         for blob in (manifest.config.map { [$0] } ?? []) + manifest.layers
         where seen.insert(blob.digest).inserted {
-          blobs.append((blob, try Self.file(blob, places)))
+          blobs.append((blob, try Self.file(blob, places, checksSizes: checksSizes)))
         }
       }
     }
@@ -109,12 +111,13 @@ package struct ArtifactContents: Sendable {
   private static func file(
     _ descriptor: Descriptor,
     _ places: [any LocalRepository],
-    limit: Int64 = .max
+    limit: Int64 = .max,
+    checksSizes: Bool = true
   ) throws(ContentError) -> BlobFile? {
     var damage: ContentError?
     for place in places {
       guard let file = try place.blob(descriptor.digest) else { continue }
-      if file.size == descriptor.size, file.size <= limit { return file }
+      if file.size == descriptor.size || !checksSizes, file.size <= limit { return file }
       damage =
         damage
         ?? ContentError(

@@ -87,7 +87,11 @@ extension LocalRegistry {
   package func files(
     of artifact: LocalArtifact
   ) throws(ContentError) -> (present: [(descriptor: Descriptor, file: BlobFile)], missing: [Descriptor]) {
-    let own = try ArtifactContents(artifact.descriptor, in: [artifact.repository, poolRepository])
+    let own = try ArtifactContents(
+      artifact.descriptor,
+      in: [artifact.repository, poolRepository],
+      checksSizes: false
+    )
     let descriptors = own.documents.map(\.descriptor) + own.blobs.map(\.descriptor)
     let usesPool = !artifact.isAdditional && !(artifact.repository is OCIArchive)
     var present: [(descriptor: Descriptor, file: BlobFile)] = []

@@ -18,6 +18,7 @@ package final class LocalRegistry: Sendable {
   package let executor: BlockingExecutor
   private let stores: [AdditionalStore]
   let references: BlobReferences
+  private let tagged = TaggedFolders()
   let metrics: Metrics
   let log: Logger
   private let state = Mutex(State())
@@ -83,7 +84,7 @@ package final class LocalRegistry: Sendable {
   /// The pool as a repository: manifests by digest, whatever reference they were fetched for.
   package var poolRepository: any LocalRepository { PoolRepository(pool: pool, executor: executor) }
 
-  var tree: RegistryTree { RegistryTree(path: root.path, executor: executor) }
+  var tree: RegistryTree { RegistryTree(path: root.path, executor: executor, tagged: tagged) }
 
   /// Looks a reference up: additional stores in their order, then the root.
   ///
@@ -230,19 +231,33 @@ package final class LocalRegistry: Sendable {
   ///   - name: of a tag or a component.
   ///   - registry: its host.
   ///   - components: of the path, perhaps none.
-  /// - Returns: what was asked for.
-  package func child(_ name: String, registry: String, components: [String]) async -> LocalChild {
+  /// - Returns: what it is, and the artifact where it is a tag that can be read.
+  package func child(
+    _ name: String,
+    registry: String,
+    components: [String]
+  ) async -> (child: LocalChild, artifact: LocalArtifact?) {
     await executor.ask {
-      var child =
-        (try? self.tree.child(name, registry: registry, components: components)) ?? LocalChild()
-      for store in self.stores {
-        let more = self.attempt(store) { () throws(ContentError) in
-          try store.child(name, registry: registry, components: components)
-        }
-        if let more { child.formUnion(more) }
-      }
-      return child
+      let child = self.findChild(name, registry, components)
+      guard child.isTag,
+        let repository = RepositoryName(registry: registry, path: components.joined(separator: "/"))
+      else { return (child, nil) }
+      // In the same turn: a look-up is as long as its changes of threads.
+      let found = try? self.find(Reference(repository: repository, target: .tag(name)))
+      return (child, found.flatMap { $0 })
     }
+  }
+
+  private func findChild(_ name: String, _ registry: String, _ components: [String]) -> LocalChild {
+    var child =
+      (try? self.tree.child(name, registry: registry, components: components)) ?? LocalChild()
+    for store in self.stores {
+      let more = self.attempt(store) { () throws(ContentError) in
+        try store.child(name, registry: registry, components: components)
+      }
+      if let more { child.formUnion(more) }
+    }
+    return child
   }
 
   /// Whether a prefix is a repository that something is known of.

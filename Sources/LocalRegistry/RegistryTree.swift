@@ -6,6 +6,7 @@ import SystemPackage
 struct RegistryTree: ReadOnlyStore {
   let path: FilePath
   let executor: BlockingExecutor
+  let tagged: TaggedFolders
 
   /// The layout of a reference: an archive before a folder.
   func repository(_ reference: Reference) throws(ContentError) -> (any LocalRepository)? {
@@ -44,16 +45,14 @@ struct RegistryTree: ReadOnlyStore {
       if Grammar.isTag(name), Disk.isFolder(leaf) || hasArchive(leaf) { child.isTag = true }
       if Grammar.isRepositoryComponent(name), !name.hasPrefix("__"), Disk.isFolder(folder.appending(name)) {
         child.isComponent = true
-        child.isRepository = Disk.contains(folder.appending(name)) { $0.hasPrefix("__") }
+        child.isRepository = tagged.hasTags(folder.appending(name))
       }
     }
     return child
   }
 
   func hasTags(registry: String, components: [String]) throws(ContentError) -> Bool {
-    places(registry, components).contains { place in
-      Disk.contains(path.appending(place)) { $0.hasPrefix("__") }
-    }
+    places(registry, components).contains { tagged.hasTags(path.appending($0)) }
   }
 
   private func hasArchive(_ leaf: FilePath) -> Bool {

@@ -144,6 +144,7 @@ final class ArtifactCheck: Sendable {
         let blob = try await assembly.store.repair(file, descriptor, damage: found.damage, from: source)
         let bytes = found.damage.reduce(0) { $0 + $1.count }
         Terminal.print("\tmended: \(bytes) bytes were fetched from \(reference.repository)")
+        await assembly.store.settle()
         _ = try await local.executor.run { () throws(ContentError) in
           try local.replaceCopy(file, descriptor, of: artifact)
         }

@@ -66,6 +66,7 @@ struct WholeArtifact {
       failure = error
     }
     await display.end()
+    await assembly.store.settle()
     if let failure { throw failure }
     return (blobs, total)
   }

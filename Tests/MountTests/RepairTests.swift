@@ -1,0 +1,124 @@
+import Content
+import Foundation
+import OCI
+import TestSupport
+import Testing
+
+/// `verify` and what it mends.
+@Suite(.serialized) struct RepairTests {
+  private let folder: TemporaryFolder
+  private let registry: FaultyRegistry
+  private let model = SeededGenerator.bytes(20 << 20, seed: 81)
+
+  init() throws {
+    folder = try TemporaryFolder()
+    registry = try FaultyRegistry()
+    try registry.add(files: ["model.gguf": model], repository: "acme/m", tag: "t")
+  }
+
+  private var name: String { "\(registry.host)/acme/m:t" }
+  private var hex: String { Verification.digest(of: model).hex }
+  private var blob: String { "root/.weightfs/blobs/sha256/\(hex)" }
+  private var place: String { "root/\(registry.host.replacingOccurrences(of: ":", with: "__"))/acme/m/__t" }
+
+  private func weightfs(_ words: String) async throws -> Command.Result {
+    let parts = words.split(separator: " ", maxSplits: 1)
+    return try await Command.shell(
+      "'\(MountProcess.program)' \(parts[0]) --registry-root '\(folder.path("root"))' \(parts.count > 1 ? String(parts[1]) : "")",
+      environment: ["HOME": folder.path, "XDG_RUNTIME_DIR": folder.path]
+    )
+  }
+
+  @discardableResult
+  private func run(_ words: String) async throws -> String {
+    let result = try await weightfs(words)
+    try #require(result.status == 0, "\(words): \(result.output)\(result.error)")
+    return result.output
+  }
+
+  /// Turns a byte over as bits rot: neither size nor time of writing changes.
+  private func flip(_ path: String, at offset: Int) async throws {
+    let file = folder.path(path)
+    let script =
+      "import os,sys;p='\(file)';s=os.stat(p);f=open(p,'r+b');f.seek(\(offset));b=f.read(1)[0];f.seek(\(offset));f.write(bytes([b^1]));f.close();os.utime(p,ns=(s.st_atime_ns,s.st_mtime_ns))"
+    let result = try await Command.shell("python3 -c \"\(script)\"")
+    try #require(result.status == 0, "\(result.error)")
+  }
+
+  private func fetched() -> Int {
+    registry.blobRequests.filter { $0.path.hasSuffix(hex) }.reduce(0) {
+      $0 + ($1.range(size: model.count)?.count ?? model.count)
+    }
+  }
+
+  @Test func oneWrongByteIsNamedByItsChunkAndCostsLittle() async throws {
+    try await run("pull \(name)")
+    #expect(try await run("verify \(name)").contains("is right"))
+    try await flip(blob, at: 7_000_000)
+    let found = try await weightfs("verify --all")
+    #expect(found.status == 6)
+    #expect(found.output.contains("bytes 6291456-7340031 are wrong"), "\(found.output)")
+    registry.server.forgetRequests()
+    #expect(try await run("verify --repair \(name)").contains("is right again"))
+    #expect((1...2 << 20).contains(fetched()), "\(fetched()) bytes")
+    #expect(try folder.read(blob) == model)
+    #expect(try folder.read("\(place)/blobs/sha256/\(hex)") == model, "the layout has it again")
+    #expect(try await run("verify --all").contains("is right"))
+  }
+
+  @Test func whatCannotBeMendedIsMovedAsideAndNotServed() async throws {
+    try await run("pull \(name)")
+    try await flip(blob, at: 100)
+    let offline = try await weightfs("verify --offline --repair \(name)")
+    #expect(offline.status == 6 && offline.error.contains("moved aside"), "\(offline.error)")
+    #expect(!folder.has(blob) && !folder.has("\(place)/blobs/sha256/\(hex)"))
+    #expect(folder.has("root/.weightfs/bad/sha256-\(hex)"), "what is right in it can be saved")
+    #expect(try await weightfs("cat --offline \(name) model.gguf >/dev/null").status != 0)
+    #expect(try await run("cat \(name) model.gguf | sha256sum").hasPrefix(hex), "it is fetched again")
+  }
+
+  @Test func aTruncatedBlobIsMendedAtItsEnd() async throws {
+    try await run("pull \(name)")
+    let cut = try await Command.shell("truncate -s 18M '\(folder.path(blob))'")
+    try #require(cut.status == 0, "\(cut.error)")
+    registry.server.forgetRequests()
+    #expect(try await run("verify --repair \(name)").contains("is right again"))
+    #expect(fetched() <= 3 << 20, "\(fetched()) bytes")
+    #expect(try folder.read(blob) == model)
+  }
+
+  @Test func aDamagedArchiveIsWrittenAnew() async throws {
+    try await run("pull --format oci-archive \(name)")
+    #expect(try await run("verify \(name)").contains("is right"))
+    let clean = Verification.digest(of: try folder.read("\(place).ommx"))
+    try await flip("\(place).ommx", at: 9_000_000)
+    registry.server.forgetRequests()
+    let found = try await weightfs("verify \(name)")
+    #expect(found.status == 6 && found.output.contains("are wrong"), "\(found.output)")
+    let refused = try await weightfs("cat --offline \(name) model.gguf >/dev/null")
+    #expect(refused.status == 6, "known to be wrong: \(refused.error)")
+    #expect(try await run("verify --repair \(name)").contains("is right again"))
+    #expect(fetched() <= 2 << 20, "\(fetched()) bytes")
+    #expect(Verification.digest(of: try folder.read("\(place).ommx")) == clean)
+    #expect(!folder.has(blob))
+  }
+
+  @Test func aRateIsKept() async throws {
+    try await run("pull \(name)")
+    let start = ContinuousClock.now
+    try await run("verify --rate 10M \(name)")
+    let time = ContinuousClock.now - start
+    #expect(time > .milliseconds(1700) && time < .seconds(20), "20 MiB at 10 MiB/s took \(time)")
+  }
+
+  @Test func aRunningMountServesTheMendedBytes() async throws {
+    let mount = try await MountProcess(folder)
+    let file = mount.path("\(name)/model.gguf")
+    _ = try await Command.shell("cat '\(file)' >/dev/null")
+    #expect(await eventually { folder.has(blob) })
+    try await flip(blob, at: 7_000_000)
+    try await run("verify --repair \(name)")
+    _ = try await Command.shell("sync; echo 1 >/proc/sys/vm/drop_caches")
+    #expect(try await Command.shell("sha256sum <'\(file)'").output.hasPrefix(hex), "\(mount.messages)")
+  }
+}
