@@ -12,7 +12,7 @@ RELEASE_FLAGS = -c release --static-swift-stdlib -Xlinker -s --product weightfs
 # What building needs, what running needs, and what the tests run beside weightfs.
 BUILD_PACKAGES = libfuse3-dev libarchive-dev libcurl4-openssl-dev libssl-dev libsqlite3-dev pkg-config
 RUN_PACKAGES = fuse3 ca-certificates attr
-TEST_PACKAGES = docker-registry skopeo buildah umoci rsync apache2-utils curl python3
+TEST_PACKAGES = docker-registry skopeo buildah umoci podman rsync apache2-utils curl python3 python3-venv sqlite3
 BENCH_PACKAGES = nginx-light libnginx-mod-http-lua rclone iproute2 util-linux openssl gcc libc6-dev procps
 DEMO_PACKAGES = docker-registry skopeo curl python3 python3-venv
 
@@ -26,8 +26,19 @@ endef
 
 .PHONY: setup build release test lint check demo demo-llm bench install uninstall clean soak
 
-setup:
+# Programs of PyPI that the tests run beside weightfs: ommx 2 and ommx 3, with what of theirs is used and no more.
+PEERS = .build/peers
+OMMX2 = ommx==2.9.3 numpy pandas protobuf python-dateutil pytz six tzdata typing_extensions
+OMMX3 = ommx==3.0.0b7 numpy
+
+setup: $(PEERS)/ommx2/ready $(PEERS)/ommx3/ready
 	$(call install_packages,$(BUILD_PACKAGES) $(RUN_PACKAGES) $(TEST_PACKAGES))
+
+$(PEERS)/ommx2/ready $(PEERS)/ommx3/ready:
+	$(call install_packages,python3 python3-venv)
+	python3 -m venv "$(@D)"
+	"$(@D)/bin/python" -m pip install -q --disable-pip-version-check --no-deps $(if $(findstring ommx2,$@),$(OMMX2),$(OMMX3))
+	touch "$@"
 
 build:
 	$(SWIFT) build $(BUILD_FLAGS)
@@ -68,9 +79,11 @@ bench:
 	$(SWIFT) build -c release --product weightfs
 	Benchmarks/run.sh "$$($(SWIFT) build -c release --show-bin-path)/weightfs" $(BENCH_FLAGS)
 
-# The slow proof of crash safety: more kills than the tests make.
+# The slow proofs: more kills and more steps than the tests make. Takes an hour.
 soak:
 	WEIGHTFS_KILLS=200 $(SWIFT) test --disable-xctest --filter CrashTests
+	WEIGHTFS_KILLS=50 $(SWIFT) test --disable-xctest --filter PullTests
+	WEIGHTFS_STEPS=10000 $(SWIFT) test --disable-xctest --filter CacheModelTests
 
 install: release
 	install -D -m 0755 "$$($(SWIFT) build $(RELEASE_FLAGS) --show-bin-path)/weightfs" "$(DESTDIR)$(PREFIX)/bin/weightfs"

@@ -248,6 +248,7 @@ package final class BlobStore: Sendable {
       if isVerified || !isKnownBad(file, descriptor.digest) { return .complete(file, isVerified: isVerified) }
     case .setAside(let damaged):
       // The layouts of this root have links to the same damaged file.
+      local.removeLinks(of: descriptor.digest, to: damaged)
       if let own = layout as? OCIDirectory {
         local.remove(descriptor.digest, from: own, ifItIs: damaged)
       }

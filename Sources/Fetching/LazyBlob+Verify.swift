@@ -181,6 +181,7 @@ extension LazyBlob {
       return
     }
     store.noteBadFile(file.identity)
+    store.local.removeLinks(of: descriptor.digest, to: file.identity)
     store.local.pool.reject(file, descriptor.digest)
     turnBad(
       ContentError(

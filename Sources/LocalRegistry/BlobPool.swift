@@ -161,6 +161,20 @@ package final class BlobPool: Sendable {
     return size
   }
 
+  /// Takes the names of a partial blob away whose blob is complete; its bytes may be that blob's.
+  func removePartialNames(_ digest: Digest) throws(Errno) {
+    let lock = try namesLock(digest)
+    defer { withExtendedLifetime(lock) {} }
+    guard Disk.exists(root.blob(digest)), !isOpen(digest, isPartial: true) else { return }
+    let path = root.partial(digest)
+    let isSame = (try? FileIdentity(at: path)).map { own in
+      (try? FileIdentity(at: root.blob(digest)))?.isSameFile(as: own) ?? false
+    }
+    if isSame == false { try ledger.add(-Disk.allocatedBytes(path)) }
+    try Disk.remove(path)
+    try Disk.remove(PartialBlob.mapPath(of: path))
+  }
+
   /// Where a layout has a blob.
   static func path(of digest: Digest, in layout: FilePath) -> FilePath {
     layout.appending("blobs").appending(digest.algorithm.rawValue).appending(digest.hex)

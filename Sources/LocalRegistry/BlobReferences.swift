@@ -69,16 +69,14 @@ struct BlobReferences {
 
   /// Takes a reference out.
   ///
+  /// What nobody has any more is known to be nobody's: its file stays, empty, until the blob goes.
+  ///
   /// - Returns: how many are left.
   func remove(_ reference: Reference, from digest: Digest) throws(Errno) -> Int {
     let reference = reference.stored
     let lock = try lock(digest)
     defer { withExtendedLifetime(lock) {} }
     let left = references(of: digest).filter { $0 != reference }
-    guard !left.isEmpty else {
-      try Disk.remove(path(digest))
-      return 0
-    }
     let text = left.map { "\($0)\n" }.joined()
     do throws(ContentError) {
       try root.replace(path(digest), with: Array(text.utf8))

@@ -40,8 +40,9 @@ package final class CacheSpace: Sendable {
     pins = Pins(root: root)
   }
 
-  // Who was refused a moment ago is refused again without looking at every blob.
-  private static let refusalMemory: Duration = .seconds(1)
+  // Who was refused a moment ago is refused again without looking at every blob: a twentieth of the time is spent on it.
+  private static let refusalFactor = 20
+  private static let longestRefusal: Duration = .seconds(1)
   private static let countMemory: Duration = .seconds(1)
   // A cache at its limit has room and has none by turns.
   private static let reportInterval: Duration = .seconds(60)
@@ -56,6 +57,7 @@ package final class CacheSpace: Sendable {
     guard count > 0 else { return }
     guard try !reserveNow(count) else { return }
     if let until = state.withLock({ $0.refusedUntil }), until > .now { throw try noRoom(count) }
+    let start = ContinuousClock.now
     do throws(Errno) {
       // One at a time evicts, over all processes: two would take twice what is needed.
       let lock = try FileLock(waitingFor: root.locks.appending("evict"))
@@ -78,7 +80,8 @@ package final class CacheSpace: Sendable {
     } catch {
       throw ContentError(.disk, "\(root.path)", error)
     }
-    state.withLock { $0.refusedUntil = .now + Self.refusalMemory }
+    let memory = min((ContinuousClock.now - start) * Self.refusalFactor, Self.longestRefusal)
+    state.withLock { $0.refusedUntil = .now + memory }
     throw try noRoom(count)
   }
 
@@ -306,7 +309,11 @@ package final class CacheSpace: Sendable {
       case .final: protection = protection ?? .final
       }
     }
-    if protection == nil, !isWanted, LocalRegistry.now - (lastUse ?? 0) < Self.recent { protection = .recent }
+    // An artifact on its way has its lines before its layout; what was left by all has none.
+    if protection == nil, !isWanted, known?.isEmpty == false, LocalRegistry.now - (lastUse ?? 0) < Self.recent
+    {
+      protection = .recent
+    }
     if protection == nil, pool.isOpen(digest, isPartial: isPartial) { protection = .open }
     return EvictionPlan.Candidate(
       digest: digest,

@@ -373,8 +373,19 @@ extension LocalRegistry {
       let isNobodys = { self.references.known(of: digest)?.isEmpty ?? false }
       freed += try pool.evict(digest, from: [], evenIfOpen: true, isCertain: isNobodys)
       freed += try pool.evictPartial(digest, isCertain: isNobodys)
+      if isNobodys() { references.remove(digest) }
     }
     return freed
+  }
+
+  /// Leaves what a reference had and has no more to who evicts: out of its layout, and out of its name.
+  ///
+  /// Who has the earlier version open goes on reading.
+  func leave(_ digests: Set<Digest>, of reference: Reference) throws(Errno) {
+    for digest in digests {
+      try Disk.remove(BlobPool.path(of: digest, in: root.layout(reference)))
+      _ = try references.remove(reference, from: digest)
+    }
   }
 
   /// Takes an oci-dir away: `index.json` first, so that at no moment half of it counts as one.

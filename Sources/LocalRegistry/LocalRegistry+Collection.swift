@@ -100,9 +100,7 @@ extension LocalRegistry {
       let marked = try mark(dryRun: dryRun, &report)
       try sweepBlobs(marked, dryRun: dryRun, &report)
       try sweepState(marked, dryRun: dryRun, &report)
-      for path in try TemporaryFile.removeLeftovers(in: root.temporary, now: Self.now, dryRun: dryRun) {
-        report.leftovers.append(.init(path: "\(path)", reason: "left by a process that ended in the middle"))
-      }
+      report.leftovers += removeLeftovers(dryRun: dryRun)
     } catch {
       throw ContentError(.disk, "\(root.path)", error)
     }
@@ -119,6 +117,31 @@ extension LocalRegistry {
       throw ContentError(.disk, "\(root.path)", error)
     }
     return report
+  }
+
+  /// Removes what a process left that ended in the middle, as far as it is found without looking at artifacts: at each
+  /// start.
+  ///
+  /// - Parameter dryRun: only tells.
+  /// - Returns: what went, or would go.
+  @discardableResult
+  func removeLeftovers(dryRun: Bool) -> [CollectionReport.Leftover] {
+    let temporary =
+      (try? TemporaryFile.removeLeftovers(in: root.temporary, now: Self.now, dryRun: dryRun)) ?? []
+    var found = temporary.map {
+      CollectionReport.Leftover(path: "\($0)", reason: "left by a process that ended in the middle")
+    }
+    for algorithm in Digest.Algorithm.allCases {
+      for name in (try? Disk.names(in: root.partials(algorithm))) ?? [] {
+        // Committed, and killed before the names went.
+        guard let digest = Digest(algorithm: algorithm, hex: name[...]), Disk.exists(root.blob(digest)),
+          !pool.isOpen(digest, isPartial: true)
+        else { continue }
+        found.append(.init(path: "\(root.partial(digest))", reason: "its blob is complete"))
+        if !dryRun { try? pool.removePartialNames(digest) }
+      }
+    }
+    return found
   }
 
   /// The references of each blob, by the layouts themselves.

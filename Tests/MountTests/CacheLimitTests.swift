@@ -12,7 +12,7 @@ import Testing
 
   private func blobBytes() async throws -> Int {
     let result = try await Command.shell(
-      "du -s --block-size=1 '\(folder.path("root/.weightfs/blobs"))' '\(folder.path("root/.weightfs/partial"))' | cut -f1 | paste -sd+ | bc"
+      "du -s --block-size=1 '\(folder.path("root/.weightfs/blobs"))' '\(folder.path("root/.weightfs/partial"))' | awk '{ sum += $1 } END { print sum }'"
     )
     return Int(result.output.trimmingCharacters(in: .whitespacesAndNewlines)) ?? -1
   }

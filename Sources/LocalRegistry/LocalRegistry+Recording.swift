@@ -1,0 +1,136 @@
+package import Content
+import Glibc
+import Logging
+package import OCI
+import SystemPackage
+
+/// What becomes of artifacts that weightfs itself fetches.
+extension LocalRegistry {
+  /// Records what a registry said of a reference: the oci-dir, and that weightfs fetched it.
+  ///
+  /// - Parameters:
+  ///   - reference: what was resolved.
+  ///   - descriptor: what it stands for.
+  ///   - documents: the manifest, and the indexes above it.
+  ///   - blobs: config and layers.
+  /// - Returns: what was asked for.
+  /// - Throws: `ContentError`.
+  package func record(
+    _ reference: Reference,
+    root descriptor: Descriptor,
+    documents: [ManifestDocument],
+    blobs: [Descriptor]
+  ) async throws(ContentError) -> LocalArtifact {
+    try await executor.run { () throws(ContentError) in
+      let place = self.root.layout(reference)
+      self.want(blobs + documents.map(\.descriptor), reference)
+      do throws(Errno) {
+        let lock = try FileLock(waitingFor: self.root.locks.appending("reference"))
+        defer { withExtendedLifetime(lock) {} }
+        let before = OriginRecord.read(self.root, reference)
+        let isThere = OCIDirectory.exists(at: place)
+        try self.noteOrigin(reference, descriptor, previous: before?.digest)
+        if ReferencePath.isArchiveOnly(reference) {
+          return try self.keepInPool(descriptor, documents)
+        }
+        try self.setArchivesAside(reference, unless: descriptor.digest)
+        if !isThere || before?.digest != descriptor.digest {
+          let earlier = isThere ? self.held(by: reference) : []
+          try self.write(place, reference, descriptor, documents, blobs)
+          let now = Set(blobs.map(\.digest) + documents.map(\.descriptor.digest))
+          try self.leave(earlier.subtracting(now), of: reference)
+        }
+      } catch {
+        throw ContentError(.disk, "\(place)", error)
+      }
+      let layout = OCIDirectory(path: place, executor: self.executor)
+      return LocalArtifact(descriptor: descriptor, repository: layout, wasFetched: true, isAdditional: false)
+    }
+  }
+
+  /// Keeps the documents of a reference that has no layout until it is whole.
+  private func keepInPool(_ top: Descriptor, _ documents: [ManifestDocument]) throws(Errno) -> LocalArtifact {
+    for document in documents {
+      do throws(ContentError) {
+        try pool.store(document.bytes, digest: document.descriptor.digest)
+      } catch {
+        throw error.isDiskFull ? .noSpace : .ioError
+      }
+    }
+    return LocalArtifact(descriptor: top, repository: poolRepository, wasFetched: true, isAdditional: false)
+  }
+
+  /// Gives archives that hold another version the name of their digest: they would win over the new one's folder.
+  private func setArchivesAside(_ reference: Reference, unless digest: Digest) throws(Errno) {
+    for archive in archives(of: reference) {
+      guard let entries = try? OCIArchive(path: archive, executor: executor).index().manifests,
+        let entry = entries.first, entries.count == 1, entry.digest != digest
+      else { continue }
+      let old = Reference(repository: reference.repository, target: .digest(entry.digest))
+      let place = FilePath(root.layout(old).string + ReferencePath.archiveSuffixes[0])
+      if Disk.exists(place) { try Disk.remove(archive) } else { try Disk.rename(archive, to: place) }
+    }
+  }
+
+  func write(
+    _ place: FilePath,
+    _ reference: Reference,
+    _ descriptor: Descriptor,
+    _ documents: [ManifestDocument],
+    _ blobs: [Descriptor]
+  ) throws(Errno) {
+    do throws(ContentError) {
+      try LayoutWriter(pool: pool, path: place).write(
+        top: descriptor,
+        documents: documents,
+        name: "\(reference)",
+        blobs: blobs
+      )
+    } catch {
+      log.warning("an oci-dir cannot be written", metadata: ["path": "\(place)", "reason": "\(error)"])
+      throw Errno.ioError
+    }
+  }
+
+  private func noteOrigin(
+    _ reference: Reference,
+    _ descriptor: Descriptor,
+    previous: Digest?
+  ) throws(Errno) {
+    do throws(ContentError) {
+      let record = OriginRecord(
+        reference: reference,
+        descriptor: descriptor,
+        previous: previous,
+        resolved: Int64(Glibc.time(nil))
+      )
+      try record.write(root, reference)
+    } catch {
+      throw Errno.ioError
+    }
+  }
+
+  /// Notes that a reference wants blobs, so that each is put into its layout once it is complete.
+  func want(_ blobs: [Descriptor], _ reference: Reference) {
+    for blob in blobs {
+      // A blob that nothing is noted for is not evicted, until `gc` has looked; that is all.
+      try? references.add(reference, to: blob.digest)
+    }
+  }
+
+  /// Notes an artifact of the root whose layout may lack blobs, and puts those in place that are complete.
+  ///
+  /// - Parameters:
+  ///   - reference: what it is called.
+  ///   - artifact: as it was found.
+  ///   - blobs: config and layers.
+  package func adopt(_ reference: Reference, _ artifact: LocalArtifact, blobs: [Descriptor]) async {
+    guard artifact.wasFetched, let layout = artifact.repository as? OCIDirectory else { return }
+    try? await executor.run { () throws(ContentError) in
+      self.want(blobs, reference)
+      for blob in blobs where self.pool.hasComplete(blob) {
+        try self.pool.place(blob.digest, into: layout.path)
+      }
+    }
+  }
+}
