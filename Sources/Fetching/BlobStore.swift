@@ -150,6 +150,10 @@ package final class BlobStore: Sendable {
       return missing == 0 || (try? space.couldHold(missing)) ?? true
     }
     blob.state.withLock { $0.mayFill = mayFill }
+    if blob.verifiedFile != nil {
+      let (pool, digest) = (local.pool, blob.descriptor.digest)
+      foreign.start { pool.protect(digest) }
+    }
   }
 
   /// Looks for a list that the blob's chunks can be held against: of an earlier verification, or named by the manifest.

@@ -116,6 +116,7 @@ extension LazyBlob {
       store.local.distribute(descriptor.digest)
       keepChunkList(verifier)
       answerReady()
+      store.foreign.start { self.store.local.sealWhole(with: self.descriptor.digest) }
     } catch {
       store.log.error(
         "a verified blob cannot be committed; it is served as it lies",

@@ -161,6 +161,7 @@ package actor ArtifactLoader {
         let isEmpty = Verification.digest(of: empty, config.digest.algorithm) == config.digest
         let bytes = isEmpty ? empty : try await source.verifiedBytes(of: config, limit: Self.configLimit)
         try await local.keep(bytes, digest: config.digest)
+        await local.executor.ask { local.sealWhole(with: config.digest) }
       } catch {
         log.info("a config was not fetched", metadata: ["digest": "\(config.digest)", "reason": "\(error)"])
       }

@@ -26,6 +26,11 @@ extension FileSystem {
     }
   }
 
+  private func currentLayout(of file: FileNode) async -> (any LocalRepository)? {
+    guard let home = file.homes.first else { return nil }
+    return try? await layout(of: home)
+  }
+
   /// The value of an attribute.
   ///
   /// - Parameters:
@@ -48,7 +53,7 @@ extension FileSystem {
           let range = file.content.extents.first.map { $0.blobOffset..<$0.blobOffset + $0.count }
           let status = await self.store.status(
             file.content.blob,
-            layout: file.homes.first?.layout,
+            layout: await self.currentLayout(of: file),
             range: range
           )
           let text =

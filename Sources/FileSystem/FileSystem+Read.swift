@@ -118,16 +118,18 @@ extension FileSystem {
   // Smaller ones are read in a moment, whoever reads them.
   private static let smallestCopy: Int64 = 1 << 20
 
+  /// Where a home's blobs lie now: its layout may have been rewritten in another format since.
+  func layout(of home: FileNode.Home) async throws(ContentError) -> (any LocalRepository)? {
+    guard let known = home.layout, !known.isThere, let reference = home.reference else { return home.layout }
+    return try await local.artifact(reference)?.repository ?? known
+  }
+
   func openBlob(_ file: FileNode) async throws(ContentError) -> LazyBlob {
     var opened: LazyBlob?
     var failure: ContentError?
     for home in file.homes {
       do throws(ContentError) {
-        var layout = home.layout
-        if let reference = home.reference, let known = layout, !known.isThere {
-          // Rewritten in another format since, or evicted with its name.
-          layout = try await local.artifact(reference)?.repository ?? known
-        }
+        let layout = try await layout(of: home)
         opened = try await store.open(file.content.blob, layout: layout, source: home.source)
       } catch {
         // Another place may have it right.

@@ -9,6 +9,8 @@ package final class BlobPool: Sendable {
   package let root: RegistryRoot
   let bootIdentifier: [UInt8]
   let ledger: SpaceLedger
+  /// The file system, or the kernel, knows no fs-verity.
+  let lacksVerity = Atomic(false)
   private let open = Mutex<[Digest: WeakPartial]>([:])
 
   private struct WeakPartial: Sendable {

@@ -155,6 +155,7 @@ extension LocalRegistry {
       let before = held(by: reference)
       try Disk.createFolder(place.removingLastComponent())
       try file.rename(to: target)
+      noteVerified(contents, in: target)
       if !isFetched { OriginRecord.remove(root, reference) }
       for suffix in ReferencePath.archiveSuffixes.dropFirst() {
         let other = FilePath(place.string + suffix)
@@ -164,6 +165,15 @@ extension LocalRegistry {
       try drop(before, of: reference)
     } catch {
       throw ContentError(.disk, "\(target)", error)
+    }
+  }
+
+  /// What was hashed while it was written need not be hashed again.
+  private func noteVerified(_ contents: ArtifactContents, in archive: FilePath) {
+    guard let written = try? OCIArchive(path: archive, executor: executor) else { return }
+    for blob in contents.blobs.map(\.descriptor) {
+      // What cannot be noted is hashed again; that is all.
+      if let file = try? written.blob(blob.digest) { try? pool.noteVerified(file, blob.digest) }
     }
   }
 

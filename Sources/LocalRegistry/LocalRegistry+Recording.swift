@@ -6,6 +6,29 @@ import SystemPackage
 
 /// What becomes of artifacts that weightfs itself fetches.
 extension LocalRegistry {
+  /// Makes archives of the artifacts that are whole with a blob, where that is wanted.
+  ///
+  /// Blocks.
+  ///
+  /// - Parameter digest: of a blob that was just committed.
+  package func sealWhole(with digest: Digest) {
+    guard sealsWhole else { return }
+    for reference in references.references(of: digest) {
+      do throws(ContentError) {
+        guard let artifact = try findOwn(reference), artifact.wasFetched,
+          !(artifact.repository is OCIArchive),
+          try contents(of: artifact).missing.allSatisfy({ $0.data != nil })
+        else { continue }
+        try convert(reference, to: .archive)
+      } catch {
+        log.warning(
+          "an artifact cannot be made an archive",
+          metadata: ["reference": "\(reference)", "reason": "\(error)"]
+        )
+      }
+    }
+  }
+
   /// Records what a registry said of a reference: the oci-dir, and that weightfs fetched it.
   ///
   /// - Parameters:

@@ -17,6 +17,8 @@ package final class LocalRegistry: Sendable {
   package let executor: BlockingExecutor
   private let stores: [AdditionalStore]
   let references: BlobReferences
+  /// Whether artifacts become archives once their last blob is here.
+  let sealsWhole: Bool
   private let tagged = TaggedFolders()
   let metrics: Metrics
   let log: Logger
@@ -35,6 +37,7 @@ package final class LocalRegistry: Sendable {
   ///   - metrics: where skipped stores are counted.
   ///   - log: for what a user should know.
   ///   - limits: of what blobs take.
+  ///   - sealsWhole: whether fetched artifacts become archives once their last blob is here.
   ///   - bootIdentifier: 16 bytes; nil for those of the machine.
   /// - Throws: `ContentError` with `disk` where the root cannot be written.
   package init(
@@ -43,6 +46,7 @@ package final class LocalRegistry: Sendable {
     metrics: Metrics,
     log: Logger,
     limits: SpaceLimits = SpaceLimits(),
+    sealsWhole: Bool = false,
     bootIdentifier: [UInt8]? = nil
   ) throws(ContentError) {
     do throws(Errno) {
@@ -61,6 +65,7 @@ package final class LocalRegistry: Sendable {
     materialized = MaterializedFiles(root: root)
     let executor = BlockingExecutor(label: "weightfs.disk", threads: 8)
     self.executor = executor
+    self.sealsWhole = sealsWhole
     self.metrics = metrics
     self.log = log
     let ledger: SpaceLedger

@@ -35,7 +35,8 @@ package struct Assembly: Sendable {
       additionalStores: settings.additionalStores,
       metrics: metrics,
       log: log,
-      limits: settings.limits
+      limits: settings.limits,
+      sealsWhole: settings.sealsWhole
     )
     let isOffline = settings.fileSystem.isOffline
     store = BlobStore(

@@ -15,6 +15,8 @@ package struct Settings: Sendable {
   package var limits = SpaceLimits()
   /// What new artifacts become once they are whole.
   package var localFormat = LayoutFormat.directory
+  /// Artifacts that are filled by reads become archives in the background.
+  package var sealsWhole = false
   /// Other users than the one who mounts may look in.
   package var allowsOther = false
 

@@ -95,6 +95,7 @@ struct Mount: AsyncParsableCommand {
 
   private var settings: Settings {
     var settings = common.settings
+    settings.sealsWhole = settings.localFormat == .archive
     settings.fetching.verify = verify
     settings.fetching.fill = fill
     settings.fetching.appliesProfiles = true

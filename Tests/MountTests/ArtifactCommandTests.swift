@@ -6,9 +6,9 @@ import Testing
 
 /// Whole artifacts in and out of the local registry, with the programs that write and read them.
 @Suite(.serialized) struct ArtifactCommandTests {
-  private let folder: TemporaryFolder
-  private let registry: FaultyRegistry
-  private let model = SeededGenerator.bytes(3_000_000, seed: 41)
+  fileprivate let folder: TemporaryFolder
+  fileprivate let registry: FaultyRegistry
+  fileprivate let model = SeededGenerator.bytes(3_000_000, seed: 41)
 
   init() throws {
     folder = try TemporaryFolder()
@@ -20,8 +20,10 @@ import Testing
     )
   }
 
-  private var name: String { "\(registry.host)/acme/m:t" }
-  private var place: String { "root/\(registry.host.replacingOccurrences(of: ":", with: "__"))/acme/m/__t" }
+  fileprivate var name: String { "\(registry.host)/acme/m:t" }
+  fileprivate var place: String {
+    "root/\(registry.host.replacingOccurrences(of: ":", with: "__"))/acme/m/__t"
+  }
 
   private func weightfs(_ words: String, root: String = "root") async throws -> Command.Result {
     let parts = words.split(separator: " ", maxSplits: 1)
@@ -39,7 +41,7 @@ import Testing
   }
 
   @discardableResult
-  private func shell(_ script: String) async throws -> String {
+  fileprivate func shell(_ script: String) async throws -> String {
     let result = try await Command.shell("cd '\(folder.path)' && \(script)", seconds: 100)
     try #require(result.status == 0, "\(script): \(result.output)\(result.error)")
     return result.output
@@ -217,5 +219,20 @@ import Testing
     #expect(!folder.has("\(place)/blobs/sha256/\(Verification.digest(of: model).hex)"))
     #expect(try await run("cat \(name) model.gguf | sha256sum").hasPrefix(Verification.digest(of: model).hex))
     #expect(try await weightfs("unpin \(name)").status == 3)
+  }
+}
+
+extension ArtifactCommandTests {
+  @Test func whatAMountFillsBecomesAnArchiveWhereThatIsWanted() async throws {
+    let mount = try await MountProcess(folder, ["--local-format", "oci-archive"])
+    let file = mount.path("\(name)/model.gguf")
+    let hex = Verification.digest(of: model).hex
+    #expect(try await shell("sha256sum <'\(file)'").hasPrefix(hex))
+    #expect(await eventually { folder.has("\(place).ommx") && !folder.has(place) }, "\(mount.messages)")
+    #expect(await eventually { !folder.has("root/.weightfs/blobs/sha256/\(hex)") })
+    registry.server.forgetRequests()
+    #expect(try await shell("sha256sum <'\(file)'").hasPrefix(hex), "the name leads to the archive now")
+    #expect(registry.blobRequests.isEmpty)
+    #expect(try await mount.attribute("verified", of: "\(name)/model.gguf") == "blob")
   }
 }
