@@ -24,7 +24,7 @@ if [ -n "$$missing" ]; then echo "installing:$$missing"; $(SUDO) apt-get update 
   DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -qq --no-install-recommends $$missing >/dev/null; fi
 endef
 
-.PHONY: setup build release test lint check demo demo-llm bench install uninstall clean soak
+.PHONY: setup build release test lint check demo demo-llm bench bench-scale install uninstall clean soak
 
 # Programs of PyPI that the tests run beside weightfs: ommx 2 and ommx 3, with what of theirs is used and no more.
 PEERS = .build/peers
@@ -78,6 +78,13 @@ bench:
 	$(call install_packages,$(BUILD_PACKAGES) $(RUN_PACKAGES) $(DEMO_PACKAGES) $(BENCH_PACKAGES))
 	$(SWIFT) build -c release --product weightfs
 	Benchmarks/run.sh "$$($(SWIFT) build -c release --show-bin-path)/weightfs" $(BENCH_FLAGS)
+
+# 10,000 tags and 2,000 repositories; writes docs/benchmarks-scale.md. Takes a minute.
+bench-scale:
+	$(call install_packages,$(BUILD_PACKAGES) $(RUN_PACKAGES) python3 procps)
+	$(SWIFT) build -c release --product weightfs
+	python3 -B Benchmarks/scale.py "$$($(SWIFT) build -c release --show-bin-path)/weightfs" >docs/benchmarks-scale.md
+	@cat docs/benchmarks-scale.md
 
 # The slow proofs: more kills and more steps than the tests make. Takes an hour.
 soak:
