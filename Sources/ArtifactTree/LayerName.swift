@@ -26,6 +26,30 @@ enum LayerName {
     return candidates.compactMap { $0 }.first { !$0.isEmpty }
   }
 
+  // formats.md A.4: Ollama names no files; these are what its users and llama.cpp call them.
+  private static let ollama: [String: (stem: String, suffix: String)] = [
+    "model": ("model", ".gguf"), "projector": ("mmproj", ".gguf"), "adapter": ("adapter", ".gguf"),
+    "draft": ("draft", ".gguf"), "template": ("template", ""), "prompt": ("prompt", ""),
+    "system": ("system", ""), "params": ("params", ".json"), "messages": ("messages", ".json"),
+    "license": ("LICENSE", ""),
+  ]
+
+  /// The names that a layer's type gives it, best first: those that are taken are passed over.
+  static func names(byTypeOf layer: Descriptor) -> [String] {
+    let prefix = "application/vnd.ollama.image."
+    guard layer.mediaType.rawValue.hasPrefix(prefix) else { return [] }
+    let kind = String(layer.mediaType.rawValue.dropFirst(prefix.count))
+    if let name = layer.name, !name.isEmpty {
+      switch kind {
+      case "json": return [name]
+      case "tensor": return ["tensors/\(name).safetensors"]
+      default: break
+      }
+    }
+    guard let (stem, suffix) = ollama[kind] else { return [] }
+    return [stem + suffix] + (2...99).map { "\(stem)-\($0)\(suffix)" }
+  }
+
   /// The name of a layer that has none.
   static func fallback(_ layer: Descriptor) -> String { "\(layer.digest.algorithm)-\(layer.digest.hex)" }
 }

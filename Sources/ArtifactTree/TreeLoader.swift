@@ -66,6 +66,11 @@ struct RawLayer {
         builder.note("the name \(error): layer \(layer.digest) is shown under its digest")
       }
     }
+    for name in LayerName.names(byTypeOf: layer) {
+      guard let path = try? TreePath.parse(annotation: name) else { continue }
+      if builder.content(at: path)?.blob.digest == layer.digest { return }
+      if !builder.exists(path), builder.addFile(content, at: path, attributes, layer: 0) { return }
+    }
     guard let fallback = EntryName(LayerName.fallback(layer).utf8) else { return }
     if builder.exists([fallback]) { return }
     _ = builder.addFile(content, at: [fallback], attributes, layer: 0)

@@ -61,7 +61,7 @@ struct CommonOptions: ParsableArguments {
   var timeout: Int = 30
 
   @Option(
-    help: "The least that is logged: debug, info, notice, warning, error (mount: notice, others: error)."
+    help: "The least that is logged: debug, info, notice, warning, error (mount: notice, others: warning)."
   )
   var logLevel: LogLevel?
 
@@ -136,9 +136,15 @@ struct CommonOptions: ParsableArguments {
 
   func assemble(
     _ settings: Settings? = nil,
-    logging level: Logger.Level = .error
+    logging level: Logger.Level = .warning
   ) throws(ContentError) -> Assembly {
     signal(SIGPIPE, SIG_IGN)
+    // An artifact of thousands of layers has them all open while it is written.
+    var limit = rlimit()
+    if getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0, limit.rlim_cur < limit.rlim_max {
+      limit.rlim_cur = limit.rlim_max
+      _ = setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+    }
     return try Assembly(settings: settings ?? self.settings, environment: Self.environment, log: log(level))
   }
 }

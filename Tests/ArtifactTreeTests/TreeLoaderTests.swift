@@ -111,6 +111,27 @@ struct TreeLoaderTests {
     #expect(tree.problems.count == 1)
   }
 
+  @Test func layersOfOllamaAreNamedByTheirType() async throws {
+    var bytes = MemoryLayers()
+    let prefix = "application/vnd.ollama.image."
+    var layers = ["model", "projector", "params", "license", "license", "unheard-of"].enumerated().map {
+      bytes.add([UInt8($0.offset)], prefix + $0.element)
+    }
+    var config = bytes.add([100], prefix + "json")
+    config.name = "text_encoder/config.json"
+    var tensor = bytes.add([101], prefix + "tensor")
+    tensor.name = "../../etc/passwd"
+    layers += [config, tensor]
+    let tree = try await load(layers, bytes)
+    let paths = tree.files.map { tree.path(of: $0.node) }.filter { !$0.hasPrefix("sha256-") }.sorted()
+    #expect(
+      paths == [
+        "LICENSE", "LICENSE-2", "mmproj.gguf", "model.gguf", "params.json", "text_encoder/config.json",
+      ]
+    )
+    #expect(tree.files.count == 8, "what has no name has its digest's")
+  }
+
   @Test func twoLayersWithOneNameAreBothThere() async throws {
     var bytes = MemoryLayers()
     let first = bytes.add([1], "a/b", [Self.title: "x"])

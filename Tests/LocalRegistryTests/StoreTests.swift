@@ -147,6 +147,23 @@ struct StoreTests {
     #expect(try await state("ollama") == before)
   }
 
+  @Test func aStoreOnAReadOnlyMountOfAnotherUserIsRead() async throws {
+    try podmanStore("store", ["quay.io/a/b:1"], model)
+    let made = try await Command.shell(
+      "chown -R games '\(folder.path("store"))' && mount --bind '\(folder.path("store"))' '\(folder.path("store"))' && mount -o remount,bind,ro '\(folder.path("store"))'"
+    )
+    try #require(made.status == 0, "\(made.error)")
+    defer { umount2(folder.path("store"), Int32(MNT_DETACH)) }
+    let registry = try registry(["store"])
+    #expect(try await reads(registry, "quay.io/a/b:1").contains { $0.digest == digest })
+    #expect(try registry.collect(dryRun: false).leftovers.isEmpty)
+    // As somebody who owns nothing there, with a root of their own.
+    let asNobody = try await Command.shell(
+      "mkdir -m 777 '\(folder.path("home"))' && chmod 755 '\(folder.path)' && setpriv --reuid 65534 --regid 65534 --clear-groups env HOME='\(folder.path("home"))' '\(MountProcess.program)' cat --registry-root '\(folder.path("home/root"))' --additional-store '\(folder.path("store"))' quay.io/a/b:1 model.gguf | sha256sum"
+    )
+    #expect(asNobody.output.hasPrefix(digest.hex), "\(asNobody.error)")
+  }
+
   @Test func aCacheOfTheHubGivesItsRevisions() async throws {
     try huggingFaceCache()
     let registry = try registry(["hub"])
@@ -191,7 +208,7 @@ struct StoreTests {
     defer { chmod(folder.path("store"), 0o755) }
     let program = MountProcess.program
     let closed = try await Command.shell(
-      "mkdir -m 777 '\(folder.path("home"))' && chmod 755 '\(folder.path)' && setpriv --reuid 65534 --regid 65534 --clear-groups env HOME='\(folder.path("home"))' '\(program)' ls --registry-root '\(folder.path("home/root"))' --additional-store '\(folder.path("store"))' --log-level warning"
+      "mkdir -m 777 '\(folder.path("home"))' && chmod 755 '\(folder.path)' && setpriv --reuid 65534 --regid 65534 --clear-groups env HOME='\(folder.path("home"))' '\(program)' ls --registry-root '\(folder.path("home/root"))' --additional-store '\(folder.path("store"))'"
     )
     #expect(closed.status == 0, "\(closed.error)")
     #expect(
