@@ -30,7 +30,7 @@ package struct LayoutExport {
   package func write(to path: FilePath, format: LayoutFormat, progress: (Int64) -> Void) throws(ContentError)
   {
     guard !Disk.exists(path) else {
-      throw ContentError(.invalid, "\(path)", "exists already", advice: "Remove it, or choose another path")
+      throw ContentError(.disk, "\(path)", "exists already", advice: "Remove it, or choose another path")
     }
     let folder = path.removingLastComponent()
     guard folder.isEmpty || Disk.isFolder(folder) else {

@@ -130,7 +130,7 @@ extension LocalRegistry {
   private func checkName(_ reference: Reference, _ contents: ArtifactContents) throws(ContentError) {
     guard case .digest(let digest) = reference.target, digest != contents.top.digest else { return }
     throw ContentError(
-      .invalid,
+      .unsupported,
       "\(reference)",
       "the artifact has the digest \(contents.top.digest)",
       advice: "Name it by a tag, or by its own digest"

@@ -78,7 +78,7 @@ struct Load: AsyncParsableCommand {
     let entries = try source.entries()
     if name != nil, entries.count != 1 {
       throw ContentError(
-        .invalid,
+        .unsupported,
         label,
         "it holds \(entries.count) artifacts, and --as names one",
         advice: entries.isEmpty ? nil : "It has \(entries.prefix(5).map(\.label).joined(separator: ", "))"
@@ -88,7 +88,7 @@ struct Load: AsyncParsableCommand {
     for entry in entries {
       guard let reference = name ?? entry.reference else {
         throw ContentError(
-          .invalid,
+          .unsupported,
           label,
           "'\(Terminal.visible(entry.label))' names no registry and repository",
           advice: "Say what it is called with --as, such as --as localhost/team/model:1"
