@@ -41,6 +41,12 @@ package struct TarIndex: Sendable {
       if result == ARCHIVE_EOF { break }
       // A warning is about the name in the C locale; the raw bytes are right.
       guard result == ARCHIVE_OK || result == ARCHIVE_WARN, let entry else {
+        // Some writers leave the padding out behind the last member: all that it holds is there.
+        if cursor.error == nil, let last = members.last, last.kind == .file, !last.isSparse,
+          last.dataOffset + last.size == source.size
+        {
+          break
+        }
         throw Self.error(archive, cursor)
       }
       guard members.count < Self.maximumMembers else {

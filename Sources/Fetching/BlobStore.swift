@@ -31,6 +31,8 @@ package final class BlobStore: Sendable {
   let hashingSmall = BlockingExecutor(label: "weightfs.hash.small", threads: 1)
   /// Hashes files that weightfs did not write: nobody who fetches waits behind them.
   let foreign = BlockingExecutor(label: "weightfs.check", threads: 1)
+  /// Has the kernel build its trees of hashes, which takes as long as reading the blob.
+  let sealing = BlockingExecutor(label: "weightfs.verity", threads: 1)
   /// Holds chunks against lists: a reader waits for each.
   let chunking = BlockingExecutor(label: "weightfs.chunk", threads: 2)
   /// Reads headers of models.
@@ -152,7 +154,7 @@ package final class BlobStore: Sendable {
     blob.state.withLock { $0.mayFill = mayFill }
     if blob.verifiedFile != nil {
       let (pool, digest) = (local.pool, blob.descriptor.digest)
-      foreign.start { pool.protect(digest) }
+      sealing.start { pool.protect(digest) }
     }
   }
 

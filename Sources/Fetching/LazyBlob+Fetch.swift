@@ -434,7 +434,8 @@ extension LazyBlob {
           metadata: ["blob": "\(descriptor.digest)", "blocks": "\(runs)", "reason": "\(error)"]
         )
       }
-      fail(runs, with: error)
+      // Who came to read meanwhile is served in the same way, by a request of its own.
+      fail(runs, with: error, sparesReaders: error.isDiskFull && mayServePartial)
     }
     for run in runs { arrived(run) }
     if runs.isEmpty { answerReady() }

@@ -342,13 +342,21 @@ package final class LazyBlob: Sendable {
   ///   - runs: what will not come.
   ///   - error: why.
   ///   - evenIfPresent: also blocks that are there, but may not be served.
-  func fail(_ runs: [Range<Int>], with error: ContentError, evenIfPresent: Bool = false) {
+  ///   - sparesReaders: only who fetches ahead.
+  func fail(
+    _ runs: [Range<Int>],
+    with error: ContentError,
+    evenIfPresent: Bool = false,
+    sparesReaders: Bool = false
+  ) {
     let failed: [Pending] = state.withLock { state in
       guard case .partial(let blob, _) = state.phase else { return [] }
       let lost = evenIfPresent ? runs : runs.flatMap { blob.missing(in: $0) }
       let chunks = state.chunks
+      let spared = sparesReaders ? Set(state.pending.filter(\.value.isReader).keys) : []
       let waiters = state.table.takeReady { waiter in
         guard let range = waiter.range else { return !evenIfPresent }
+        if spared.contains(waiter.identifier) { return false }
         let blocks = BlockMap.blocks(touching: chunks?.aligned(range) ?? range, size: descriptor.size)
         return lost.contains { $0.overlaps(blocks) }
       }

@@ -61,12 +61,14 @@ package actor ArtifactLoader {
   ///   - reference: what it is called.
   ///   - resolution: what the reference stands for.
   ///   - isRecorded: whether the local registry is to have it from now on.
+  ///   - replacesFinal: what was loaded or put there gives way: a `pull`.
   /// - Returns: what was asked for.
   /// - Throws: `ContentError`.
   package func load(
     _ reference: Reference,
     _ resolution: ReferenceResolver.Resolution,
-    isRecorded: Bool = true
+    isRecorded: Bool = true,
+    replacesFinal: Bool = false
   ) async throws(ContentError) -> LoadedArtifact {
     let key = Key(reference: reference, digest: resolution.descriptor.digest)
     let before = generation
@@ -77,7 +79,7 @@ package actor ArtifactLoader {
     } else {
       task = Task {
         do throws(ContentError) {
-          return .success(try await self.read(reference, resolution, isRecorded: isRecorded))
+          return .success(try await self.read(reference, resolution, isRecorded: isRecorded, replacesFinal))
         } catch {
           return .failure(error)
         }
@@ -88,7 +90,9 @@ package actor ArtifactLoader {
     if pending[key] == task { pending[key] = nil }
     let artifact = try result.get()
     // What was read before a blob of it turned out wrong is read anew.
-    guard generation == before else { return try await load(reference, resolution, isRecorded: isRecorded) }
+    guard generation == before else {
+      return try await load(reference, resolution, isRecorded: isRecorded, replacesFinal: replacesFinal)
+    }
     if known.updateValue(artifact, forKey: key) == nil { order.append(key) }
     if order.count > Self.limit { known[order.removeFirst()] = nil }
     return artifact
@@ -109,14 +113,16 @@ package actor ArtifactLoader {
   private func read(
     _ reference: Reference,
     _ resolution: ReferenceResolver.Resolution,
-    isRecorded: Bool
+    isRecorded: Bool,
+    _ replacesFinal: Bool
   ) async throws(ContentError) -> LoadedArtifact {
     let source = isOffline ? nil : remote.repository(reference.repository)
     let layout = resolution.local?.repository
     let (documents, manifest) = try await documents(resolution.descriptor, layout, source)
     let blobs = LoadedArtifact.blobs(of: manifest)
     var home = layout
-    if let local = resolution.local {
+    // What only the pool has gets a layout of its own.
+    if let local = resolution.local, local.isAdditional || local.hasLayout {
       await self.local.adopt(reference, local, blobs: blobs)
     } else if isRecorded {
       // A root that cannot take the layout is told of; the files are served all the same.
@@ -125,7 +131,8 @@ package actor ArtifactLoader {
           reference,
           root: resolution.descriptor,
           documents: documents,
-          blobs: blobs
+          blobs: blobs,
+          replacesFinal: replacesFinal
         ).repository
       } catch {
         log.warning(

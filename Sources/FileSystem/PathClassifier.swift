@@ -140,7 +140,11 @@ package actor PathClassifier {
     let tagResult = await tag
     if case .success(let answer?) = tagResult { return answer }
     // A tag wins, so whether there is one must be known: no answer is no proof of absence.
-    if case .failure(let error) = tagResult { throw error }
+    if case .failure(let error) = tagResult {
+      // A registry that does not answer leaves in force what is known here.
+      guard known.isComponent else { throw error }
+      return known.isRepository ? .repository : .namespace(isConfirmed: true)
+    }
     let repositoryResult = await repository
     if case .success(let answer?) = repositoryResult { return answer }
     if case .failure(let error) = repositoryResult { throw error }
@@ -172,6 +176,7 @@ package actor PathClassifier {
       switch error.code {
       // While a name is being classified these all mean "not known here": registries answer 401 and 403 for what
       // does not exist.
+      case .invalid where isKnown: return .failure(error)
       case .notFound, .unauthorized, .offline, .invalid: return .success(nil)
       default: return isKnown ? .success(.artifact(reference, nil)) : .failure(error)
       }

@@ -89,22 +89,39 @@ package struct ArtifactContents: Sendable {
     _ descriptor: Descriptor,
     _ places: [any LocalRepository]
   ) throws(ContentError) -> ManifestDocument? {
-    guard let file = try file(descriptor, places, limit: ManifestDocument.maximumSize) else { return nil }
-    var bytes = [UInt8](repeating: 0, count: Int(file.size))
-    let count = bytes.withUnsafeMutableBytes { try? file.read(into: $0, at: 0) }
-    guard count == bytes.count, HashStream.digest(of: bytes, descriptor.digest.algorithm) == descriptor.digest
-    else {
-      throw ContentError(
+    var damage: ContentError?
+    for place in places {
+      guard let file = try place.blob(descriptor.digest), file.size <= ManifestDocument.maximumSize else {
+        continue
+      }
+      var bytes = [UInt8](repeating: 0, count: Int(file.size))
+      let count = bytes.withUnsafeMutableBytes { try? file.read(into: $0, at: 0) }
+      if count == bytes.count, HashStream.digest(of: bytes, descriptor.digest.algorithm) == descriptor.digest
+      {
+        return try parse(bytes, descriptor, file.path)
+      }
+      // The next place may have it right.
+      damage = ContentError(
         .corrupt,
         "\(descriptor.digest)",
         host: "\(file.path)",
-        "the manifest's bytes are not what its digest says"
+        "the manifest's bytes are not what its digest says",
+        advice: "In the local registry 'weightfs pull' brings it again"
       )
     }
+    if let damage { throw damage }
+    return nil
+  }
+
+  private static func parse(
+    _ bytes: [UInt8],
+    _ descriptor: Descriptor,
+    _ path: FilePath
+  ) throws(ContentError) -> ManifestDocument {
     do {
       return try ManifestDocument(bytes: bytes, digest: descriptor.digest, declared: descriptor.mediaType)
     } catch {
-      throw ContentError(.invalid, "\(descriptor.digest)", host: "\(file.path)", error.reason)
+      throw ContentError(.invalid, "\(descriptor.digest)", host: "\(path)", error.reason)
     }
   }
 

@@ -108,6 +108,20 @@ extension LocalRegistry {
     return (present, missing)
   }
 
+  /// Whether the pool has a blob that is known to be right.
+  ///
+  /// - Parameter descriptor: of the blob.
+  /// - Returns: true if so.
+  package func hasVerified(_ descriptor: Descriptor) -> Bool {
+    if case .file(_, isVerified: true) = try? pool.complete(descriptor) { true } else { false }
+  }
+
+  /// The references whose artifacts have a blob.
+  ///
+  /// - Parameter digest: of the blob.
+  /// - Returns: those that are noted.
+  package func holders(of digest: Digest) -> [Reference] { references.references(of: digest) }
+
   /// Replaces a layout's damaged copy by the pool's blob.
   ///
   /// Blocks.
@@ -155,7 +169,10 @@ extension LocalRegistry {
     } catch {
       throw ContentError(.disk, "\(file.path)", error)
     }
-    if !examination.isIntact, file.path != root.blob(descriptor.digest) {
+    if !examination.isIntact, file.path == root.blob(descriptor.digest) {
+      // Its next opening hashes it, sets it aside and fetches it.
+      try? pool.noteDoubt(descriptor.digest)
+    } else if !examination.isIntact {
       // A part of an archive or a file of a store: nothing of it is served until it is written to.
       try? pool.noteDamaged(file, descriptor.digest)
     }
@@ -189,9 +206,7 @@ extension LocalRegistry {
     damage: [Range<Int64>]
   ) throws(ContentError) {
     do throws(Errno) {
-      for reference in references.references(of: descriptor.digest) {
-        try Disk.remove(BlobPool.path(of: descriptor.digest, in: root.layout(reference)))
-      }
+      removeLinks(of: descriptor.digest, to: file.identity)
       try pool.reopen(file, descriptor, damage: damage)
     } catch {
       throw ContentError(.disk, "\(file.path)", error)
@@ -211,17 +226,15 @@ extension LocalRegistry {
     // The other blobs of an archive may be right: it stays where it is, and the damaged one is refused.
     guard file.path.starts(with: root.path), file.offset == 0 else { return nil }
     do throws(Errno) {
-      for reference in references.references(of: digest) {
-        let path = BlobPool.path(of: digest, in: root.layout(reference))
-        if path != file.path { try Disk.remove(path) }
-      }
+      let isPools = file.path == root.blob(digest)
+      if isPools { removeLinks(of: digest, to: file.identity) }
       let name = file.path.lastComponent?.string ?? digest.hex
       let target = root.bad.appending(
         file.path == root.blob(digest) ? "\(digest.algorithm)-\(digest.hex)" : "\(Self.now)-\(name)"
       )
       try Disk.createFolder(root.bad)
-      if file.path == root.blob(digest) {
-        try pool.setAside(digest)
+      if isPools {
+        try pool.setAside(digest, ifItIs: file.identity)
       } else {
         try Disk.rename(file.path, to: target)
       }

@@ -35,12 +35,12 @@ extension BlobPool {
   /// - Parameter digest: of a verified blob.
   package func protect(_ digest: Digest) {
     guard !lacksVerity.load(ordering: .relaxed) else { return }
-    guard let lock = try? namesLock(digest) else { return }
-    defer { withExtendedLifetime(lock) {} }
     guard let found = try? BlobFile.open(root.blob(digest)), let file = found as BlobFile?,
       file.size >= Self.smallestLink,
       VerificationRecords(root: root).poolRecord(file.identity, digest) == .same
     else { return }
+    // Without the lock of its names: the kernel may read for a minute. It is not evicted meanwhile.
+    guard (try? hold(file)) != nil else { return }
     var flags = 0
     guard ioctl(file.descriptor.rawValue, Self.getFlags, &flags) == 0 else {
       lacksVerity.store(true, ordering: .relaxed)

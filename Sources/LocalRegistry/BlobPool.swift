@@ -67,7 +67,7 @@ package final class BlobPool: Sendable {
       try RangeLock.share(found.descriptor, Self.presence)
       record = try judged(found, digest, descriptor.size)
       if record == .different {
-        try setAside(digest)
+        try setAside(digest, ifItIs: found.identity)
         return .setAside(found.identity)
       }
     } catch {
@@ -93,15 +93,19 @@ package final class BlobPool: Sendable {
   ) throws(Errno) -> VerificationRecords.PoolRecord {
     let records = VerificationRecords(root: root)
     let record = records.poolRecord(file.identity, digest)
-    if record == .none { return file.size == size ? .none : .different }
-    guard record == .different, file.size == size else { return record }
-    guard try file.digest(digest.algorithm) == digest, file.isInPlace else { return .different }
+    if record == .same || (record == .none && file.size == size) { return record }
+    // By its own bytes: the size is a manifest's word.
+    guard try file.digest(digest.algorithm) == digest else { return .different }
+    guard file.isInPlace else { return .none }
     try records.recordPool(file.identity, digest)
     return .same
   }
 
   /// The byte of a blob's file that each process with the blob open holds a shared lock on.
   private static let presence = 0..<1
+
+  /// Shows other processes that a file is in use.
+  func hold(_ file: BlobFile) throws(Errno) { try RangeLock.share(file.descriptor, Self.presence) }
 
   /// Whether a process, this one or another, has a blob open.
   ///
@@ -255,6 +259,8 @@ package final class BlobPool: Sendable {
       defer { withExtendedLifetime(lock) {} }
       try makeRoom(for: blob)
       if !Disk.exists(root.blob(digest)) { try name(blob) }
+      // Its artifact may have been removed while it came: then it is nobody's, and that is known.
+      BlobReferences(root: root).note(digest)
       try Disk.synchronizeFolder(root.blobs(digest.algorithm))
       try removeNames(blob)
     } catch {
@@ -270,7 +276,9 @@ package final class BlobPool: Sendable {
     let own = try FileIdentity(of: blob.file)
     if there.isSameFile(as: own) { return }
     // Another process was first; what it committed is as good, unless somebody wrote to it since.
-    if VerificationRecords(root: root).poolRecord(there, digest) != .same { try setAside(digest) }
+    if VerificationRecords(root: root).poolRecord(there, digest) != .same {
+      try setAsideLocked(digest, ifItIs: there)
+    }
   }
 
   /// Records and links a verified blob, in this order: no name is ever without its record.
@@ -295,7 +303,7 @@ package final class BlobPool: Sendable {
     defer { withExtendedLifetime(lock) {} }
     if let there = try? FileIdentity(at: root.blob(digest)) {
       if VerificationRecords(root: root).poolRecord(there, digest) == .same { return }
-      try setAside(digest)
+      try setAsideLocked(digest, ifItIs: there)
     }
     try VerificationRecords(root: root).recordPool(try FileIdentity(of: file.descriptor), digest)
     try file.rename(to: root.blob(digest))
@@ -349,6 +357,9 @@ package final class BlobPool: Sendable {
     }
   }
 
+  /// Takes a pool's file its good name: it is hashed before it is used again.
+  func noteDoubt(_ digest: Digest) throws(Errno) { try VerificationRecords(root: root).doubtPool(digest) }
+
   /// Notes that a file that is not the pool's has other bytes than a blob's digest says.
   func noteDamaged(_ file: BlobFile, _ digest: Digest) throws(Errno) {
     try VerificationRecords(root: root).recordDamaged(file, digest)
@@ -360,7 +371,7 @@ package final class BlobPool: Sendable {
   ///   - file: whose bytes were hashed.
   ///   - digest: of its name.
   package func reject(_ file: BlobFile, _ digest: Digest) {
-    if file.path == root.blob(digest) { try? setAside(digest) }
+    if file.path == root.blob(digest) { try? setAside(digest, ifItIs: file.identity) }
   }
 
   /// Stores a small blob that is in memory and verified.
@@ -375,8 +386,10 @@ package final class BlobPool: Sendable {
       throw ContentError(.corrupt, "\(digest)", "the bytes that a document carries for it are others")
     }
     if let there = try? FileIdentity(at: path) {
-      if there.size == Int64(bytes.count) { return }
-      if VerificationRecords(root: root).poolRecord(there, digest) == .same { return }
+      // Small enough to be looked at: a damaged one is replaced.
+      if (try? Disk.contents(of: path, limit: bytes.count)) == bytes { return }
+      let isOther = there.size != Int64(bytes.count)
+      if isOther, VerificationRecords(root: root).poolRecord(there, digest) == .same { return }
     }
     try root.replace(path, with: bytes, permissions: [.ownerRead, .groupRead, .otherRead])
     try? ledger.add(Disk.allocatedBytes(path))
@@ -439,7 +452,20 @@ package final class BlobPool: Sendable {
   }
 
   /// Moves a blob that is not what its name says out of the way; nothing of it is served again.
-  func setAside(_ digest: Digest) throws(Errno) {
+  ///
+  /// - Parameters:
+  ///   - digest: of its name.
+  ///   - file: which file was found wrong: another may have its place by now.
+  /// - Throws: `Errno`.
+  func setAside(_ digest: Digest, ifItIs file: FileIdentity) throws(Errno) {
+    let lock = try namesLock(digest)
+    defer { withExtendedLifetime(lock) {} }
+    try setAsideLocked(digest, ifItIs: file)
+  }
+
+  /// The same for who has the lock of the blob's names.
+  private func setAsideLocked(_ digest: Digest, ifItIs file: FileIdentity) throws(Errno) {
+    guard let there = try? FileIdentity(at: root.blob(digest)), there.isSameFile(as: file) else { return }
     try Disk.createFolder(root.bad)
     try ledger.add(-Disk.allocatedBytes(root.blob(digest)))
     try Disk.rename(root.blob(digest), to: root.bad.appending("\(digest.algorithm)-\(digest.hex)"))

@@ -86,6 +86,21 @@ struct BlobReferences {
     return left.count
   }
 
+  /// Notes that a blob is there, whoever has it: one that nobody has may go.
+  func note(_ digest: Digest) {
+    let options: FileDescriptor.OpenOptions = [.create, .closeOnExec]
+    let file = try? Disk.open(
+      path(digest),
+      .writeOnly,
+      options: options,
+      permissions: [.ownerReadWrite, .groupRead, .otherRead]
+    )
+    try? file?.close()
+  }
+
+  /// Whether it is known that no reference has a blob.
+  func isNobodys(_ digest: Digest) -> Bool { lastUse(digest) != nil && known(of: digest)?.isEmpty ?? false }
+
   /// Forgets a blob.
   func remove(_ digest: Digest) { try? Disk.remove(path(digest)) }
 

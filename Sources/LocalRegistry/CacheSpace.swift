@@ -24,6 +24,8 @@ package final class CacheSpace: Sendable {
     var refusedUntil: ContinuousClock.Instant?
     /// What was last counted by the folders.
     var counted: ContinuousClock.Instant?
+    /// What could go, when that was last looked at.
+    var freeable: (at: ContinuousClock.Instant, bytes: Int64)?
     /// When it was last told that there is no room.
     var reported: ContinuousClock.Instant?
     /// There was room since.
@@ -64,12 +66,13 @@ package final class CacheSpace: Sendable {
       defer { withExtendedLifetime(lock) {} }
       try countIfOld()
       // Twice: what was freed may be counted only a moment later, and may never be (snapshots).
-      for _ in 0..<2 {
+      for round in 0..<3 {
         let short = try ledger.reserve(count, free: try Disk.freeBytes(root.path))
         if short == 0 {
           state.withLock { $0.hadRoom = true }
           return
         }
+        if round == 2 { break }
         let plan = EvictionPlan(try survey(), needed: short)
         // What does not suffice is not evicted for nothing.
         guard plan.freed >= short else { break }
@@ -142,12 +145,13 @@ package final class CacheSpace: Sendable {
     do throws(Errno) {
       let lock = try FileLock(waitingFor: root.locks.appending("evict"))
       defer { withExtendedLifetime(lock) {} }
-      for _ in 0..<2 {
+      for round in 0..<3 {
         let balance = try ledger.balance()
         let limits = SpaceLimits(minimumFree: balance.limits.minimumFree)
         let free = try Disk.freeBytes(root.path) - balance.promised
         let short = limits.shortfall(count, used: 0, free: free)
         if short == 0 { return }
+        if round == 2 { break }
         let plan = EvictionPlan(try survey(), needed: short)
         guard plan.freed >= short else { break }
         for candidate in plan.evicted { _ = try evict(candidate) }
@@ -192,7 +196,13 @@ package final class CacheSpace: Sendable {
       let free = try Disk.freeBytes(root.path)
       let short = balance.limits.shortfall(count, used: balance.used, free: free - balance.promised)
       guard short > 0 else { return true }
-      return EvictionPlan(try survey(), needed: short).freed >= short
+      let now = ContinuousClock.now
+      if let known = state.withLock({ $0.freeable }), now - known.at < Self.countMemory {
+        return known.bytes >= short
+      }
+      let freeable = try survey().reduce(0) { $0 + ($1.protection == nil ? $1.size : 0) }
+      state.withLock { $0.freeable = (now, freeable) }
+      return freeable >= short
     } catch {
       throw ContentError(.disk, "\(root.path)", error)
     }

@@ -22,12 +22,14 @@ struct LayoutWriter {
   ///   - documents: the manifest, and the indexes above it.
   ///   - name: the full reference, for `org.opencontainers.image.ref.name`.
   ///   - blobs: config and layers; those that are complete are put in place.
+  ///   - others: entries of other programs, which stay.
   /// - Throws: `ContentError`.
   func write(
     top: Descriptor,
     documents: [ManifestDocument],
     name: String,
-    blobs: [Descriptor]
+    blobs: [Descriptor],
+    keeping others: [Descriptor] = []
   ) throws(ContentError) {
     do throws(Errno) {
       for algorithm in Set(documents.map(\.descriptor.digest.algorithm) + [.sha256]) {
@@ -39,13 +41,21 @@ struct LayoutWriter {
     for document in documents {
       try pool.store(document.bytes, digest: document.descriptor.digest)
       try pool.place(document.descriptor.digest, into: path)
+      guard Disk.exists(BlobPool.path(of: document.descriptor.digest, in: path)) else {
+        throw ContentError(
+          .disk,
+          "\(path)",
+          "a manifest went while the layout was written",
+          advice: "Try again"
+        )
+      }
     }
     for blob in blobs where pool.hasComplete(blob) { try pool.place(blob.digest, into: path) }
     var entry = top
     entry.annotations = ["org.opencontainers.image.ref.name": name]
     let permissions: FilePermissions = [.ownerReadWrite, .groupRead, .otherRead]
     do {
-      let index = try JSONDocument.encode(Index(manifests: [entry]))
+      let index = try JSONDocument.encode(Index(manifests: [entry] + others))
       try root.replace(
         path.appending("oci-layout"),
         with: try JSONDocument.encode(Marker()),

@@ -12,6 +12,9 @@ package struct LocalArtifact: Sendable {
   package let wasFetched: Bool
   /// It lies in an additional store.
   package let isAdditional: Bool
+
+  /// An oci-dir or an oci-archive has it, not the pool alone.
+  package var hasLayout: Bool { repository is OCIDirectory || repository is OCIArchive }
 }
 
 /// What lies below a prefix of the tree.

@@ -90,6 +90,7 @@ extension LocalRegistry {
   ///   - reference: its name.
   ///   - format: of its layout; a tag that ends like an archive's name is an archive whatever is asked for.
   ///   - isFetched: it keeps its origin, so that its tag is resolved anew; else it is final until `pull`.
+  ///   - expected: what the name must stand for still; nil for whatever.
   ///   - progress: told the bytes of blobs that were read.
   /// - Throws: `ContentError`.
   package func put(
@@ -97,6 +98,7 @@ extension LocalRegistry {
     as reference: Reference,
     format: LayoutFormat,
     isFetched: Bool = false,
+    expected: LocalArtifact? = nil,
     progress: (Int64) -> Void = { _ in }
   ) throws(ContentError) {
     if let blob = contents.missing.first(where: { $0.data == nil }) {
@@ -109,9 +111,9 @@ extension LocalRegistry {
     }
     try refuseWhereShadowed(reference)
     if format == .archive || ReferencePath.isArchiveOnly(reference) {
-      try putArchive(contents, reference, isFetched, progress)
+      try putArchive(contents, reference, isFetched, expected, progress)
     } else {
-      try putDirectory(contents, reference, isFetched, progress)
+      try putDirectory(contents, reference, isFetched, expected, progress)
     }
   }
 
@@ -137,10 +139,39 @@ extension LocalRegistry {
     )
   }
 
+  /// Whether a name stands for what it stood for when the work began; asked under the lock of references.
+  private func check(_ expected: LocalArtifact?, _ reference: Reference) throws(Errno) {
+    guard let expected else { return }
+    let found = try? findOwn(reference)
+    guard found?.descriptor.digest == expected.descriptor.digest, found?.wasFetched == expected.wasFetched
+    else {
+      throw .canceled
+    }
+  }
+
+  private func changed(_ reference: Reference) -> ContentError {
+    ContentError(
+      .unsupported,
+      "\(reference)",
+      "it was changed by somebody else meanwhile, and stays as it is now"
+    )
+  }
+
+  /// Keeps an origin, or forgets it.
+  private func noteOrigin(_ reference: Reference, _ contents: ArtifactContents, isFetched: Bool) throws(Errno)
+  {
+    if !isFetched {
+      OriginRecord.remove(root, reference)
+    } else if !OriginRecord.exists(root, reference) {
+      try noteOrigin(reference, contents.top, previous: nil)
+    }
+  }
+
   private func putArchive(
     _ contents: ArtifactContents,
     _ reference: Reference,
     _ isFetched: Bool,
+    _ expected: LocalArtifact?,
     _ progress: (Int64) -> Void
   ) throws(ContentError) {
     try checkName(reference, contents)
@@ -152,17 +183,20 @@ extension LocalRegistry {
     do throws(Errno) {
       let lock = try FileLock(waitingFor: root.locks.appending("reference"))
       defer { withExtendedLifetime(lock) {} }
+      try check(expected, reference)
       let before = held(by: reference)
       try Disk.createFolder(place.removingLastComponent())
       try file.rename(to: target)
       noteVerified(contents, in: target)
-      if !isFetched { OriginRecord.remove(root, reference) }
+      try noteOrigin(reference, contents, isFetched: isFetched)
       for suffix in ReferencePath.archiveSuffixes.dropFirst() {
         let other = FilePath(place.string + suffix)
         if Disk.isFile(other) { try Disk.remove(other) }
       }
       try removeDirectory(place)
       try drop(before, of: reference)
+    } catch .canceled {
+      throw changed(reference)
     } catch {
       throw ContentError(.disk, "\(target)", error)
     }
@@ -181,6 +215,7 @@ extension LocalRegistry {
     _ contents: ArtifactContents,
     _ reference: Reference,
     _ isFetched: Bool,
+    _ expected: LocalArtifact?,
     _ progress: (Int64) -> Void
   ) throws(ContentError) {
     let place = root.layout(reference)
@@ -194,15 +229,19 @@ extension LocalRegistry {
     do throws(Errno) {
       let lock = try FileLock(waitingFor: root.locks.appending("reference"))
       defer { withExtendedLifetime(lock) {} }
+      try check(expected, reference)
       let before = self.held(by: reference)
       try write(place, reference, contents.top, contents.documents, blobs)
       for blob in blobs where !Disk.exists(BlobPool.path(of: blob.digest, in: place)) {
         throw Errno.noSuchFileOrDirectory
       }
-      if !isFetched { OriginRecord.remove(root, reference) }
+      try noteOrigin(reference, contents, isFetched: isFetched)
       for archive in archives(of: reference) { try Disk.remove(archive) }
       let now = Set(contents.blobs.map(\.descriptor.digest) + contents.documents.map(\.descriptor.digest))
+      for digest in before.subtracting(now) { try Disk.remove(BlobPool.path(of: digest, in: place)) }
       try drop(before.subtracting(now), of: reference)
+    } catch .canceled {
+      throw changed(reference)
     } catch {
       throw ContentError(.disk, "\(place)", error)
     }
@@ -266,7 +305,14 @@ extension LocalRegistry {
       )
     }
     let contents = try contents(of: artifact)
-    try put(contents, as: reference, format: wanted, isFetched: artifact.wasFetched, progress: progress)
+    try put(
+      contents,
+      as: reference,
+      format: wanted,
+      isFetched: artifact.wasFetched,
+      expected: artifact,
+      progress: progress
+    )
     return true
   }
 

@@ -159,7 +159,12 @@ extension LocalRegistry {
         entry.digest == (try? OCIDirectory(path: place, executor: executor).index().manifests.first?.digest)
       {
         report.leftovers.append(.init(path: "\(place)", reason: "the archive beside it holds the same"))
-        if !dryRun { try removeDirectory(place) }
+        if !dryRun {
+          try locked { () throws(Errno) in
+            // The archive may have gone since.
+            if !archives(of: reference).isEmpty { try removeDirectory(place) }
+          }
+        }
         continue
       }
       guard archives(of: reference).isEmpty else { continue }
@@ -183,7 +188,12 @@ extension LocalRegistry {
           report.leftovers.append(
             .init(path: "\(folder.appending(name))", reason: "of an earlier version of the artifact")
           )
-          if !dryRun { try Disk.remove(folder.appending(name)) }
+          guard !dryRun else { continue }
+          try locked { () throws(Errno) in
+            let digest = Digest(algorithm: algorithm, hex: name[...])
+            if digest.map({ named(by: reference).contains($0) }) ?? false { return }
+            try Disk.remove(folder.appending(name))
+          }
         }
       }
     }
@@ -246,7 +256,9 @@ extension LocalRegistry {
             if !dryRun { try Disk.remove(path) }
             continue
           }
-          guard marked[digest] == nil, isOld(path), !pool.isOpen(digest, isPartial: isPartial) else {
+          guard marked[digest] == nil, isOld(path) || references.isNobodys(digest),
+            !pool.isOpen(digest, isPartial: isPartial)
+          else {
             continue
           }
           report.leftovers.append(.init(path: "\(path)", reason: "no artifact has it"))
@@ -254,9 +266,11 @@ extension LocalRegistry {
           guard !dryRun else { continue }
           // Somebody may have taken it up since: then it has a line of an artifact that is there.
           let isNobodys = {
-            self.references.references(of: digest).allSatisfy {
-              !self.hasLayout($0) && !OriginRecord.exists(self.root, $0)
-            }
+            let names = self.references.references(of: digest)
+            // A line that was written a moment ago is of an artifact on its way.
+            let isFresh = !names.isEmpty && Self.now - (self.references.lastUse(digest) ?? 0) < Self.grace
+            return !isFresh
+              && names.allSatisfy { !self.hasLayout($0) && !OriginRecord.exists(self.root, $0) }
           }
           _ =
             isPartial
@@ -317,8 +331,17 @@ extension LocalRegistry {
         continue
       }
       report.leftovers.append(.init(path: record.reference, reason: "its layout is gone"))
-      if !dryRun { OriginRecord.remove(root, reference) }
+      guard !dryRun else { continue }
+      try locked { () throws(Errno) in
+        if try findOwnQuietly(reference) == nil { OriginRecord.remove(root, reference) }
+      }
     }
+  }
+
+  private func locked(_ body: () throws(Errno) -> Void) throws(Errno) {
+    let lock = try FileLock(waitingFor: root.locks.appending("reference"))
+    defer { withExtendedLifetime(lock) {} }
+    try body()
   }
 
   private func findOwnQuietly(_ reference: Reference) throws(Errno) -> LocalArtifact? {

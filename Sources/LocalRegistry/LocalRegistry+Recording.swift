@@ -36,15 +36,18 @@ extension LocalRegistry {
   ///   - descriptor: what it stands for.
   ///   - documents: the manifest, and the indexes above it.
   ///   - blobs: config and layers.
-  /// - Returns: what was asked for.
+  ///   - replacesFinal: what was loaded or put there gives way: a `pull`.
+  /// - Returns: what has the name now; what is final keeps it.
   /// - Throws: `ContentError`.
   package func record(
     _ reference: Reference,
     root descriptor: Descriptor,
     documents: [ManifestDocument],
-    blobs: [Descriptor]
+    blobs: [Descriptor],
+    replacesFinal: Bool = false
   ) async throws(ContentError) -> LocalArtifact {
-    try await executor.run { () throws(ContentError) in
+    let reference = reference.stored
+    return try await executor.run { () throws(ContentError) in
       let place = self.root.layout(reference)
       self.want(blobs + documents.map(\.descriptor), reference)
       do throws(Errno) {
@@ -52,14 +55,35 @@ extension LocalRegistry {
         defer { withExtendedLifetime(lock) {} }
         let before = OriginRecord.read(self.root, reference)
         let isThere = OCIDirectory.exists(at: place)
+        // Who resolved the name may have done so before another put something under it.
+        if let found = try? self.findOwn(reference), self.hasLayout(reference), !replacesFinal {
+          let isSame = found.descriptor.digest == descriptor.digest
+          if !found.wasFetched || (isSame && found.repository is OCIArchive) { return found }
+        }
+        let isRight = isThere && self.hasRight(documents, in: place)
         try self.noteOrigin(reference, descriptor, previous: before?.digest)
         if ReferencePath.isArchiveOnly(reference) {
           return try self.keepInPool(descriptor, documents)
         }
-        try self.setArchivesAside(reference, unless: descriptor.digest)
-        if !isThere || before?.digest != descriptor.digest {
-          let earlier = isThere ? self.held(by: reference) : []
-          try self.write(place, reference, descriptor, documents, blobs)
+        try self.setArchivesAside(reference, unless: descriptor.digest, before)
+        if let archive = self.archives(of: reference).first {
+          let repository =
+            OCIDirectory.exists(at: place) ? nil : try? OCIArchive(path: archive, executor: self.executor)
+          if let repository {
+            return LocalArtifact(
+              descriptor: descriptor,
+              repository: repository,
+              wasFetched: true,
+              isAdditional: false
+            )
+          }
+        }
+        if !isRight || before?.digest != descriptor.digest {
+          let others =
+            isThere
+            ? self.otherEntries(of: place, than: [descriptor.digest, before?.digest, before?.previous]) : []
+          let earlier = isThere && others.isEmpty ? self.held(by: reference) : []
+          try self.write(place, reference, descriptor, documents, blobs, keeping: others)
           let now = Set(blobs.map(\.digest) + documents.map(\.descriptor.digest))
           try self.leave(earlier.subtracting(now), of: reference)
         }
@@ -84,15 +108,44 @@ extension LocalRegistry {
   }
 
   /// Gives archives that hold another version the name of their digest: they would win over the new one's folder.
-  private func setArchivesAside(_ reference: Reference, unless digest: Digest) throws(Errno) {
+  private func setArchivesAside(
+    _ reference: Reference,
+    unless digest: Digest,
+    _ record: OriginRecord?
+  ) throws(Errno) {
     for archive in archives(of: reference) {
       guard let entries = try? OCIArchive(path: archive, executor: executor).index().manifests,
         let entry = entries.first, entries.count == 1, entry.digest != digest
       else { continue }
       let old = Reference(repository: reference.repository, target: .digest(entry.digest))
       let place = FilePath(root.layout(old).string + ReferencePath.archiveSuffixes[0])
-      if Disk.exists(place) { try Disk.remove(archive) } else { try Disk.rename(archive, to: place) }
+      // What was fetched is fetched again by its digest; what was not would be lost.
+      let wasFetched = [record?.digest, record?.previous].contains(entry.digest)
+      if wasFetched || Disk.exists(place) {
+        try Disk.remove(archive)
+      } else {
+        try Disk.rename(archive, to: place)
+      }
     }
+  }
+
+  /// What other programs put into a layout beside the artifact that weightfs keeps there.
+  private func otherEntries(of layout: FilePath, than own: [Digest?]) -> [Descriptor] {
+    let entries = (try? OCIDirectory(path: layout, executor: executor).index().manifests) ?? []
+    // The one entry of a layout is the artifact, whatever it was.
+    return entries.count > 1 ? entries.filter { !own.contains($0.digest) } : []
+  }
+
+  /// Whether a layout has documents as they are; a damaged one is taken out, so that it is written anew.
+  private func hasRight(_ documents: [ManifestDocument], in layout: FilePath) -> Bool {
+    var isRight = true
+    for document in documents {
+      let path = BlobPool.path(of: document.descriptor.digest, in: layout)
+      if (try? Disk.contents(of: path, limit: document.bytes.count)) == document.bytes { continue }
+      try? Disk.remove(path)
+      isRight = false
+    }
+    return isRight
   }
 
   func write(
@@ -100,22 +153,24 @@ extension LocalRegistry {
     _ reference: Reference,
     _ descriptor: Descriptor,
     _ documents: [ManifestDocument],
-    _ blobs: [Descriptor]
+    _ blobs: [Descriptor],
+    keeping others: [Descriptor] = []
   ) throws(Errno) {
     do throws(ContentError) {
       try LayoutWriter(pool: pool, path: place).write(
         top: descriptor,
         documents: documents,
         name: "\(reference)",
-        blobs: blobs
+        blobs: blobs,
+        keeping: others
       )
     } catch {
       log.warning("an oci-dir cannot be written", metadata: ["path": "\(place)", "reason": "\(error)"])
-      throw Errno.ioError
+      throw error.isDiskFull ? Errno.noSpace : Errno.ioError
     }
   }
 
-  private func noteOrigin(
+  func noteOrigin(
     _ reference: Reference,
     _ descriptor: Descriptor,
     previous: Digest?

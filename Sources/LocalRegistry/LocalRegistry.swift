@@ -59,7 +59,7 @@ package final class LocalRegistry: Sendable {
         advice: "Choose a local disk with --registry-root; folders on NFS can be read with --additional-store"
       )
     } catch {
-      throw ContentError(.disk, "\(root.path)", error)
+      throw Self.unusable(root.path, error)
     }
     self.root = root
     materialized = MaterializedFiles(root: root)
@@ -72,7 +72,7 @@ package final class LocalRegistry: Sendable {
     do throws(Errno) {
       ledger = try SpaceLedger(root: root, limits: limits)
     } catch {
-      throw ContentError(.disk, "\(root.space)", error)
+      throw Self.unusable(root.space, error)
     }
     pool = BlobPool(
       root: root,
@@ -84,6 +84,19 @@ package final class LocalRegistry: Sendable {
     references = BlobReferences(root: root)
     stores = additionalStores.map { AdditionalStore(path: $0, executor: executor) }
     removeLeftovers(dryRun: false)
+  }
+
+  private static func unusable(_ path: FilePath, _ error: Errno) -> ContentError {
+    guard error == .permissionDenied || error == .readOnlyFileSystem || error == .notPermitted else {
+      return ContentError(.disk, "\(path)", error)
+    }
+    return ContentError(
+      .disk,
+      "\(path)",
+      "the local registry cannot be written: \(error)",
+      advice:
+        "To read it, name it with --additional-store, and choose a root of your own with --registry-root"
+    )
   }
 
   /// The pool as a repository: manifests by digest, whatever reference they were fetched for.
@@ -391,7 +404,10 @@ private struct PoolRepository: LocalRepository {
 
   func blob(_ digest: Digest) throws(ContentError) -> BlobFile? {
     do throws(Errno) {
-      return try BlobFile.open(pool.root.blob(digest))
+      let file = try BlobFile.open(pool.root.blob(digest))
+      // Who evicts sees that it is in use.
+      if let file { try pool.hold(file) }
+      return file
     } catch {
       throw ContentError(.disk, "\(pool.root.blob(digest))", error)
     }

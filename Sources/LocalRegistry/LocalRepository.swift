@@ -126,7 +126,13 @@ extension LocalRepository {
     do {
       return try JSONDocument.decode(Index.self, from: bytes)
     } catch {
-      throw ContentError(.invalid, "\(origin)/index.json", error.reason)
+      throw ContentError(
+        .invalid,
+        "\(origin)/index.json",
+        error.reason,
+        advice:
+          "Make the layout anew; one of the local registry can be removed with 'weightfs rm' and pulled again"
+      )
     }
   }
 }

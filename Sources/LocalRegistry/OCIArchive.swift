@@ -64,7 +64,10 @@ package final class OCIArchive: LocalRepository {
           .corrupt,
           "\(path)",
           "\(error)",
-          advice: "An oci-archive is an uncompressed tar of an OCI layout: make it anew with 'skopeo copy'"
+          advice: Self.isCompressed(path)
+            ? "It is compressed, and an archive is used where it lies: unpack it with gunzip or zstd"
+            : "An oci-archive is an uncompressed tar of an OCI layout: make it anew with 'skopeo copy'; one of the local "
+              + "registry can be removed with 'weightfs rm' and pulled again"
         )
       default: throw ContentError(.disk, "\(path)", "\(error)")
       }
@@ -78,6 +81,17 @@ package final class OCIArchive: LocalRepository {
         advice: "Convert it with 'skopeo copy … oci-archive:FILE'"
       )
     }
+  }
+
+  private static func isCompressed(_ path: FilePath) -> Bool {
+    guard let file = try? Disk.open(path, .readOnly, options: [.closeOnExec, .nonBlocking]) else {
+      return false
+    }
+    defer { try? file.close() }
+    var front = [UInt8](repeating: 0, count: 4)
+    _ = front.withUnsafeMutableBytes { try? Disk.read(file, into: $0, at: 0) }
+    // RFC 1952; RFC 8878.
+    return front.starts(with: [0x1f, 0x8b]) || front == [0x28, 0xb5, 0x2f, 0xfd]
   }
 
   deinit { try? file.close() }

@@ -76,7 +76,7 @@ struct TemporaryFile: ~Copyable {
     var removed: [FilePath] = []
     for name in try Disk.names(in: folder) {
       let path = folder.appending(name)
-      guard let file = try? Disk.open(path, .readWrite, options: [.closeOnExec, .noFollow]) else { continue }
+      guard let file = try? Disk.open(path, .readOnly, options: [.closeOnExec, .noFollow]) else { continue }
       defer { try? file.close() }
       guard let identity = try? FileIdentity(of: file), now - identity.modified > grace,
         (try? RangeLock.firstConflict(file, 0..<1)) == .some(nil)

@@ -75,6 +75,9 @@ package struct VerificationRecords: Sendable {
     try write(poolLine(identity), to: poolPath(digest))
   }
 
+  /// Notes that a pool's file is not what it was, whatever it looks like.
+  func doubtPool(_ digest: Digest) throws(Errno) { try write("damaged\n", to: poolPath(digest)) }
+
   /// Forgets what a pool's file was.
   func removePool(_ digest: Digest) { try? Disk.remove(poolPath(digest)) }
 

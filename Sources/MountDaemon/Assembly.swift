@@ -82,7 +82,12 @@ package struct Assembly: Sendable {
     switch source {
     case .reference(let reference):
       let resolution = try await resolver.resolve(reference, isFresh: isFresh)
-      return try await loader.load(reference, resolution, isRecorded: isRecorded)
+      return try await loader.load(
+        reference,
+        resolution,
+        isRecorded: isRecorded,
+        replacesFinal: isFresh
+      )
     case .directory(let path, let target):
       guard OCIDirectory.exists(at: path) else {
         throw ContentError(.notFound, "\(path)", "is not an oci-dir: it has no oci-layout and index.json")

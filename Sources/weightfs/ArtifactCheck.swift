@@ -55,6 +55,7 @@ final class ArtifactCheck: Sendable {
       let place = Place(file: file.identity, offset: file.offset)
       if let isRight = known.withLock({ $0[place] }) {
         isClean = isClean && isRight
+        if !isRight { Terminal.print("\(reference)\tdamaged\t\(descriptor.digest)\tas told before") }
         done.add(file.size)
         continue
       }
@@ -83,8 +84,13 @@ final class ArtifactCheck: Sendable {
       try await rewrite(reference, artifact)
     }
     if let failure { throw failure }
+    if isClean, !missing.isEmpty, !artifact.wasFetched {
+      // What was loaded or built here is not fetched by itself.
+      Terminal.print("\(reference)\tlacks \(missing.count) of its blobs, such as \(missing[0].digest)")
+      return false
+    }
     if isClean {
-      let words = missing.isEmpty ? "is right" : "is right, \(missing.count) blobs are not here"
+      let words = missing.isEmpty ? "is right" : "is right, blobs not here: \(missing.count)"
       Terminal.print("\(reference)\t\(words)\(damaged.isEmpty ? "" : " again")\t\(total) bytes")
     }
     return isClean
@@ -122,7 +128,9 @@ final class ArtifactCheck: Sendable {
     }
     let local = local
     let isReplaced = try? await local.executor.run { () throws(ContentError) in
-      try local.replaceCopy(file, descriptor, of: artifact)
+      // An archive is written anew with what the pool has right.
+      if artifact.repository is OCIArchive { return local.hasVerified(descriptor) }
+      return try local.replaceCopy(file, descriptor, of: artifact)
     }
     if isReplaced ?? false {
       Terminal.print("\tmended: from the blob that the local registry has")
@@ -131,11 +139,7 @@ final class ArtifactCheck: Sendable {
     var reason = "weightfs is offline"
     if !assembly.settings.fileSystem.isOffline {
       do throws(ContentError) {
-        let source = assembly.remote.repository(reference.repository)
-        // Asked for a byte before anything is touched: what cannot be had is better whole and aside than in parts.
-        if let first = found.damage.first?.lowerBound {
-          _ = try await source.bytes(of: descriptor, range: first..<first + 1)
-        }
+        let source = try await source(of: descriptor, found, reference)
         if !(artifact.repository is OCIArchive) {
           try await local.executor.run { () throws(ContentError) in
             local.claim(descriptor, for: reference)
@@ -143,7 +147,7 @@ final class ArtifactCheck: Sendable {
         }
         let blob = try await assembly.store.repair(file, descriptor, damage: found.damage, from: source)
         let bytes = found.damage.reduce(0) { $0 + $1.count }
-        Terminal.print("\tmended: \(bytes) bytes were fetched from \(reference.repository)")
+        Terminal.print("\tmended: \(bytes) bytes were fetched from \(source.origin)")
         await assembly.store.settle()
         _ = try await local.executor.run { () throws(ContentError) in
           try local.replaceCopy(file, descriptor, of: artifact)
@@ -162,12 +166,51 @@ final class ArtifactCheck: Sendable {
     return false
   }
 
+  /// A repository that has the blob: the artifact's own, or that of another which has it too.
+  ///
+  /// Each is asked for a byte before anything is touched: what cannot be had is better whole and aside than in parts.
+  private func source(
+    of descriptor: Descriptor,
+    _ found: BlobExamination,
+    _ reference: Reference
+  ) async throws(ContentError) -> any Repository {
+    let local = local
+    let others = await local.executor.ask { local.holders(of: descriptor.digest) }
+    var failure: ContentError?
+    var asked: Set<RepositoryName> = []
+    for name in [reference.repository] + others.map(\.repository) where asked.insert(name).inserted {
+      let source = assembly.remote.repository(name)
+      let first = found.damage.first?.lowerBound ?? 0
+      do throws(ContentError) {
+        _ = try await source.bytes(of: descriptor, range: first..<first + 1)
+        return source
+      } catch {
+        failure = failure ?? error
+      }
+    }
+    throw failure ?? ContentError(.notFound, "\(descriptor.digest)", "no registry is known to have it")
+  }
+
   /// Writes an archive anew from what was mended in the pool and what was right in it.
   private func rewrite(_ reference: Reference, _ artifact: LocalArtifact) async throws(ContentError) {
     let local = local
     try await local.executor.run { () throws(ContentError) in
+      let count = try artifact.repository.index().manifests.count
+      guard count <= 1 else {
+        throw ContentError(
+          .unsupported,
+          "\(artifact.repository.origin)",
+          "holds \(count) artifacts: what was mended is in the local registry's blobs, and the archive stays as it is"
+        )
+      }
       let contents = try local.contents(of: artifact)
-      try local.put(contents, as: reference, format: .archive, isFetched: artifact.wasFetched)
+      try local.put(
+        contents,
+        as: reference,
+        format: .archive,
+        isFetched: artifact.wasFetched,
+        expected: artifact
+      )
     }
   }
 }

@@ -30,7 +30,7 @@ struct CommonOptions: ParsableArguments {
 
   @Option(
     help: ArgumentHelp(
-      "The most that fetched blobs may take, such as 200G; the least recently used go (WEIGHTFS_CACHE_LIMIT).",
+      "The most that fetched blobs may take, archives apart, such as 200G; the least recently used go (WEIGHTFS_CACHE_LIMIT).",
       valueName: "size"
     )
   )
@@ -84,7 +84,9 @@ struct CommonOptions: ParsableArguments {
 
   private static func size(_ name: String) throws -> Int64? {
     guard let text = environment[name], !text.isEmpty else { return nil }
-    guard let count = ByteCount(argument: text) else {
+    guard let count = ByteCount(argument: text),
+      name != "WEIGHTFS_CACHE_LIMIT" || count.bytes >= smallestCache
+    else {
       throw ValidationError("\(name): '\(text)' is not a size such as 200G")
     }
     return count.bytes

@@ -40,16 +40,17 @@ struct List: AsyncParsableCommand {
       } else if disk {
         await listDisk(assembly)
       } else {
-        await listArtifacts(assembly)
+        try await listArtifacts(assembly)
       }
     }
   }
 
-  private func listArtifacts(_ assembly: Assembly) async {
+  private func listArtifacts(_ assembly: Assembly) async throws {
+    var failure: ContentError?
     for reference in await assembly.local.references() {
       do throws(ContentError) {
         guard let found = try await assembly.local.artifact(reference) else { continue }
-        let (_, manifest) = try await found.repository.manifest(found.descriptor)
+        let manifest = try await Self.manifest(found, assembly)
         var size: Int64 = 0
         var cached: Int64 = 0
         var seen: Set<Digest> = []
@@ -68,7 +69,24 @@ struct List: AsyncParsableCommand {
         Terminal.print(columns.joined(separator: "  "))
       } catch {
         Terminal.printError("weightfs: \(reference): \(error)")
+        failure = failure ?? error
       }
+    }
+    if let failure { throw ExitCode(ExitStatus.code(failure)) }
+  }
+
+  /// The manifest, from the pool where the layout has lost it.
+  private static func manifest(
+    _ found: LocalArtifact,
+    _ assembly: Assembly
+  ) async throws(ContentError) -> Manifest {
+    do throws(ContentError) {
+      return try await found.repository.manifest(found.descriptor).manifest
+    } catch {
+      guard !found.isAdditional,
+        let (_, manifest) = try? await assembly.local.poolRepository.manifest(found.descriptor)
+      else { throw error }
+      return manifest
     }
   }
 

@@ -18,7 +18,7 @@ struct Pull: AsyncParsableCommand {
   @Flag(help: "Say what would be fetched, and fetch only manifests.")
   var dryRun = false
 
-  @Option(help: "How a new artifact is kept: oci-dir or oci-archive; one that is here keeps its format.")
+  @Option(help: "How it is kept: oci-dir or oci-archive. Without it, what is here keeps its format.")
   var format: LayoutFormat?
 
   @OptionGroup var common: CommonOptions

@@ -19,6 +19,11 @@ enum Terminal {
         if count < 0 {
           if errno == EINTR { continue }
           if errno == EPIPE { exit(0) }
+          let reason = String(cString: strerror(errno))
+          if descriptor == STDOUT_FILENO {
+            printError("weightfs: standard output: \(reason)")
+            exit(1)
+          }
           return
         }
         done += count

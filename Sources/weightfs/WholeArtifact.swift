@@ -32,6 +32,13 @@ struct WholeArtifact {
   /// - Throws: `ContentError`; where there cannot be room for all of it, before anything is fetched.
   func complete(_ label: String) async throws(ContentError) -> (blobs: [LazyBlob], total: Int64) {
     let (total, missing) = await measure()
+    var blobs: [LazyBlob] = []
+    for descriptor in artifact.blobs {
+      blobs.append(
+        try await assembly.store.open(descriptor, layout: artifact.layout, source: artifact.source)
+      )
+    }
+    // Asked once they are open: what is here of it does not go to make room for the rest.
     let space = assembly.local.space
     let fits = try await space.executor.run { () throws(ContentError) in try space.couldHold(missing) }
     guard fits else {
@@ -44,12 +51,6 @@ struct WholeArtifact {
           + (limits.minimumFree > 0 ? ", \(limits.minimumFree) of the disk are to stay free" : ""),
         advice: "Raise --cache-limit, unpin or remove artifacts; 'weightfs gc --dry-run' tells what may go",
         isDiskFull: true
-      )
-    }
-    var blobs: [LazyBlob] = []
-    for descriptor in artifact.blobs {
-      blobs.append(
-        try await assembly.store.open(descriptor, layout: artifact.layout, source: artifact.source)
       )
     }
     let wanted = blobs
