@@ -123,7 +123,7 @@ package actor ArtifactLoader {
     var home = layout
     // What only the pool has gets a layout of its own.
     if let local = resolution.local, local.isAdditional || local.hasLayout {
-      await self.local.adopt(reference, local, blobs: blobs)
+      await self.local.adopt(reference, local, documents: documents, blobs: blobs)
     } else if isRecorded {
       // A root that cannot take the layout is told of; the files are served all the same.
       do throws(ContentError) {

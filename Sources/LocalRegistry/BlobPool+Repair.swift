@@ -75,8 +75,8 @@ extension BlobPool {
       try Disk.write(output.descriptor, UnsafeRawBufferPointer(piece), at: position)
       position = end
     }
-    try ledger.add(Disk.allocatedBytes(output.path))
     try output.rename(to: path)
+    try ledger.add(Disk.allocatedBytes(path))
   }
 
   /// One byte a block: 1 where none of its bytes is damaged.

@@ -76,7 +76,8 @@ package struct LayoutExport {
   }
 
   private func writeDirectory(_ path: FilePath, _ progress: (Int64) -> Void) throws(ContentError) {
-    let temporary = FilePath("\(path).\(getpid()).\(UInt64.random(in: 0 ... .max))")
+    // Named after what it becomes, for who finds it after a kill.
+    let temporary = FilePath("\(path).incomplete.\(getpid())")
     var isDone = false
     defer { if !isDone { Self.remove(temporary) } }
     do throws(Errno) {

@@ -196,16 +196,29 @@ extension LocalRegistry {
     }
   }
 
-  /// Notes an artifact of the root whose layout may lack blobs, and puts those in place that are complete.
+  /// Notes an artifact of the root whose layout may lack blobs, and puts those in place that are complete; its damaged
+  /// documents are replaced.
   ///
   /// - Parameters:
   ///   - reference: what it is called.
   ///   - artifact: as it was found.
+  ///   - documents: the manifest, and the indexes above it, verified.
   ///   - blobs: config and layers.
-  package func adopt(_ reference: Reference, _ artifact: LocalArtifact, blobs: [Descriptor]) async {
+  package func adopt(
+    _ reference: Reference,
+    _ artifact: LocalArtifact,
+    documents: [ManifestDocument],
+    blobs: [Descriptor]
+  ) async {
     guard artifact.wasFetched, let layout = artifact.repository as? OCIDirectory else { return }
     try? await executor.run { () throws(ContentError) in
       self.want(blobs, reference)
+      if !self.hasRight(documents, in: layout.path) {
+        for document in documents {
+          try self.pool.store(document.bytes, digest: document.descriptor.digest)
+          try self.pool.place(document.descriptor.digest, into: layout.path)
+        }
+      }
       for blob in blobs where self.pool.hasComplete(blob) {
         try self.pool.place(blob.digest, into: layout.path)
       }

@@ -8,24 +8,59 @@ import SystemPackage
 /// what it is.
 struct TemporaryFile: ~Copyable {
   let descriptor: FileDescriptor
+  /// Leads to the file while it is open.
   let path: FilePath
-  private var isNamed = false
+  private let folder: FilePath
+  private let hasName: Bool
+  private var isDone = false
+
+  // O_TMPFILE, which <fcntl.h> shows only with _GNU_SOURCE: a file without a name goes with the process.
+  private static let unnamed = FileDescriptor.OpenOptions(rawValue: 0o20_200_000)
 
   /// Makes one in a folder of the file system where it is to stay.
   init(in folder: FilePath, permissions: FilePermissions) throws(Errno) {
-    path = folder.appending("\(getpid()).\(UInt64.random(in: 0 ... .max))")
-    let options: FileDescriptor.OpenOptions = [.create, .exclusiveCreate, .closeOnExec]
+    let made = try Self.make(in: folder, permissions)
+    self.folder = folder
+    descriptor = made.descriptor
+    path = made.path
+    hasName = made.hasName
+  }
+
+  private static func make(
+    in folder: FilePath,
+    _ permissions: FilePermissions
+  ) throws(Errno) -> (descriptor: FileDescriptor, path: FilePath, hasName: Bool) {
     do throws(Errno) {
-      descriptor = try Disk.open(path, .readWrite, options: options, permissions: permissions)
-    } catch .noSuchFileOrDirectory {
-      try Disk.createFolder(folder)
-      descriptor = try Disk.open(path, .readWrite, options: options, permissions: permissions)
+      let descriptor = try open(folder, [unnamed, .closeOnExec], permissions)
+      return (descriptor, FilePath("/proc/self/fd/\(descriptor.rawValue)"), false)
+    } catch {
+      guard error == .notSupported || error == .isDirectory || error == .invalidArgument else { throw error }
+      let path = name(in: folder)
+      let descriptor = try open(path, [.create, .exclusiveCreate, .closeOnExec], permissions)
+      _ = try? RangeLock.tryLock(descriptor, 0..<1)
+      return (descriptor, path, true)
     }
-    _ = try? RangeLock.tryLock(descriptor, 0..<1)
+  }
+
+  private static func name(in folder: FilePath) -> FilePath {
+    folder.appending("\(getpid()).\(UInt64.random(in: 0 ... .max))")
+  }
+
+  private static func open(
+    _ path: FilePath,
+    _ options: FileDescriptor.OpenOptions,
+    _ permissions: FilePermissions
+  ) throws(Errno) -> FileDescriptor {
+    do throws(Errno) {
+      return try Disk.open(path, .readWrite, options: options, permissions: permissions)
+    } catch .noSuchFileOrDirectory {
+      try Disk.createFolder(options.contains(.create) ? path.removingLastComponent() : path)
+      return try Disk.open(path, .readWrite, options: options, permissions: permissions)
+    }
   }
 
   deinit {
-    if !isNamed { try? Disk.remove(path) }
+    if hasName, !isDone { try? Disk.remove(path) }
     try? descriptor.close()
   }
 
@@ -33,12 +68,19 @@ struct TemporaryFile: ~Copyable {
   /// neither.
   mutating func rename(to target: FilePath) throws(Errno) {
     try Disk.synchronize(descriptor)
+    // A file without a name cannot take one that is taken: it gets one of its own first.
+    let own = hasName ? path : Self.name(in: folder)
+    if !hasName { try Disk.link(descriptor, to: own) }
     do throws(Errno) {
-      try Disk.rename(path, to: target)
-      isNamed = true
+      try Disk.rename(own, to: target)
+      isDone = true
     } catch .improperLink {
       // A part of the tree on a disk of its own.
+      if !hasName { try? Disk.remove(own) }
       try copy(to: target)
+    } catch {
+      if !hasName { try? Disk.remove(own) }
+      throw error
     }
     try Disk.synchronizeFolder(target.removingLastComponent())
   }
@@ -51,9 +93,8 @@ struct TemporaryFile: ~Copyable {
       permissions: FilePermissions(rawValue: status.st_mode & 0o777)
     )
     try Disk.copy(descriptor, 0..<Int64(status.st_size), to: other.descriptor)
-    try Disk.synchronize(other.descriptor)
-    try Disk.rename(other.path, to: target)
-    other.isNamed = true
+    // In the target's own folder: this does not come back here.
+    try other.rename(to: target)
   }
 
   // Between the creation of a file and its lock.

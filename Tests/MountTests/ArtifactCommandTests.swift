@@ -236,3 +236,81 @@ extension ArtifactCommandTests {
     #expect(try await mount.attribute("verified", of: "\(name)/model.gguf") == "blob")
   }
 }
+
+/// What a day of use found.
+extension ArtifactCommandTests {
+  @Test func whatIsKnownHereIsFoundByItsPathWhenTheRegistryIsGone() async throws {
+    try await run("pull \(name)")
+    try await run("tag \(name) \(registry.host)/team/deep/model:1")
+    registry.server.stop()
+    let mount = try await MountProcess(folder, ["--timeout", "5"])
+    let hex = Verification.digest(of: model).hex
+    for path in ["acme/m/t", "acme/m:t", "team/deep/model/1", "team/deep/model:1"] {
+      let read = try await shell("sha256sum <'\(mount.path("\(registry.host)/\(path)/model.gguf"))'")
+      #expect(read.hasPrefix(hex), "\(path)")
+    }
+  }
+
+  @Test func whatIsRemovedWhileItIsFetchedDoesNotStay() async throws {
+    let hex = Verification.digest(of: model).hex
+    let mount = try await MountProcess(folder)
+    let file = mount.path("\(name)/model.gguf")
+    // Open, and read to its end only after its artifact was removed.
+    let reader = try await Command.shell(
+      "exec 3<'\(file)' && head -c 1 <&3 >/dev/null && '\(MountProcess.program)' rm --registry-root '\(folder.path("root"))' \(name) && cat <&3 >/dev/null && exec 3<&-",
+      environment: ["HOME": folder.path]
+    )
+    try #require(reader.status == 0, "\(reader.error)")
+    #expect(
+      try await eventually {
+        _ = try await weightfs("gc")
+        return !folder.has("root/.weightfs/blobs/sha256/\(hex)")
+          && !folder.has("root/.weightfs/partial/sha256/\(hex)")
+      },
+      "nobody's blob goes once nobody has it open"
+    )
+  }
+
+  @Test func whatSomebodyLoadedIsNotReplacedByALookUpThatCameBefore() async throws {
+    let mount = try await MountProcess(folder)
+    // Resolved, and not looked into.
+    _ = try await shell("stat '\(mount.path(name))' && ls '\(mount.path("\(registry.host)/acme/m"))'")
+    let own = SeededGenerator.bytes(100_000, seed: 43)
+    try LayoutMaker.write(folder, "own", layers: [LayoutMaker.file("mine.gguf", own)])
+    try await run("load own --as \(name)")
+    _ = try await weightfs("ls \(name)")
+    _ = try await Command.shell("ls '\(mount.path(name))'; cat '\(mount.path(name))'/* >/dev/null")
+    #expect(
+      try await run("cat --offline \(name) mine.gguf | sha256sum").hasPrefix(Verification.digest(of: own).hex)
+    )
+    #expect(try await run("evict \(name)").contains("\t0 bytes freed"), "it is final as before")
+  }
+
+  @Test func aDamagedManifestOfALayoutIsBroughtAgain() async throws {
+    let digest = try await run("pull \(name)").split(separator: "\t")[1].dropFirst("sha256:".count)
+    let copy = "\(place)/blobs/sha256/\(digest)"
+    let right = try folder.read(copy)
+    try folder.write(Array("{}".utf8), to: copy)
+    #expect(try await run("ls").contains("100%"))
+    #expect(try await run("verify --repair \(name)").contains("is right again"))
+    #expect(try folder.read(copy) == right)
+    try folder.write(Array("{}".utf8), to: copy)
+    try await run("pull \(name)")
+    #expect(try folder.read(copy) == right)
+  }
+
+  @Test func loadingAgainUnderOneNameKeepsNothingOfTheOld() async throws {
+    for seed in [44, 45] as [UInt64] {
+      try LayoutMaker.write(
+        folder,
+        "layout\(seed)",
+        layers: [LayoutMaker.file("model.gguf", SeededGenerator.bytes(500_000, seed: seed))]
+      )
+      try await run("load layout\(seed) --as localhost:1/a/b:latest")
+    }
+    let large = folder.files().filter { name in
+      name.hasPrefix("root/") && (try? folder.read(name).count) == 500_000
+    }
+    #expect(large.count == 2, "the pool's file and the layout's link: \(large)")
+  }
+}

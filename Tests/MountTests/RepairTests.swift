@@ -121,4 +121,33 @@ import Testing
     _ = try await Command.shell("sync; echo 1 >/proc/sys/vm/drop_caches")
     #expect(try await Command.shell("sha256sum <'\(file)'").output.hasPrefix(hex), "\(mount.messages)")
   }
+
+  @Test func whatVerifyFoundIsNotServedBeforeItIsMended() async throws {
+    try await run("pull \(name)")
+    try await flip(blob, at: 7_000_000)
+    #expect(try await weightfs("verify \(name)").status == 6)
+    #expect(try await run("cat \(name) model.gguf | sha256sum").hasPrefix(hex), "it is set aside and fetched")
+  }
+
+  @Test func everyArtifactOfADamagedBlobIsNamedAndOneSourceMendsAll() async throws {
+    try await run("pull \(name)")
+    try await run("tag \(name) localhost:1/a/one:1")
+    try await run("tag \(name) localhost:1/z/two:1")
+    try await flip(blob, at: 7_000_000)
+    let found = try await weightfs("verify --all")
+    #expect(found.output.components(separatedBy: "\tdamaged\t").count == 4, "\(found.output)")
+    // Its own registry has nothing; that of the artifact it was tagged from does.
+    #expect(try await run("verify --repair localhost:1/a/one:1").contains("is right again"))
+    #expect(try await run("verify --all").components(separatedBy: "is right").count == 4)
+  }
+
+  @Test func anArtifactThatLacksBlobsForGoodIsNotRight() async throws {
+    try await run("pull \(name)")
+    try await run("tag \(name) localhost:1/a/one:1")
+    try await run("rm \(name)")
+    try FileManager.default.removeItem(atPath: folder.path(blob))
+    try FileManager.default.removeItem(atPath: folder.path("root/localhost__1/a/one/__1/blobs/sha256/\(hex)"))
+    let lacking = try await weightfs("verify localhost:1/a/one:1")
+    #expect(lacking.status == 6 && lacking.output.contains("lacks 1 of its blobs"), "\(lacking.output)")
+  }
 }
