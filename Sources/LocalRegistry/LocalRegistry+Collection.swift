@@ -296,7 +296,8 @@ extension LocalRegistry {
         let path = folder.appending(name)
         guard !isNeeded(name, path) else { continue }
         report.leftovers.append(.init(path: "\(path)", reason: reason))
-        if !dryRun { try Disk.remove(path) }
+        guard !dryRun else { continue }
+        if Disk.isRealFolder(path) { try removeDirectory(path) } else { try Disk.remove(path) }
       }
     }
     func digest(_ name: String) -> Digest? {

@@ -42,7 +42,7 @@ struct Pull: AsyncParsableCommand {
   }
 
   private func pull(_ reference: Reference, _ assembly: Assembly) async throws {
-    let before = try await assembly.local.artifact(reference)
+    let before = try await readable(reference, assembly)
     if let before, before.isAdditional {
       Terminal.print("\(reference)\t\(before.descriptor.digest)\theld by \(before.repository.origin)")
       return
@@ -72,6 +72,23 @@ struct Pull: AsyncParsableCommand {
     withExtendedLifetime(blobs) {}
     if kept == .archive, !hadOld, let old { await removeOld(old, assembly) }
     Terminal.print("\(reference)\t\(artifact.root.digest)\t\(total) bytes")
+  }
+
+  /// What is here; one that cannot be read and was fetched is moved away, so that it is brought again.
+  private func readable(_ reference: Reference, _ assembly: Assembly) async throws -> LocalArtifact? {
+    let local = assembly.local
+    do throws(ContentError) {
+      return try await local.artifact(reference)
+    } catch {
+      guard error.code == .invalid || error.code == .corrupt, !dryRun,
+        !assembly.settings.fileSystem.isOffline,
+        let place = try await local.executor.run({ () throws(ContentError) in
+          try local.setLayoutAside(reference)
+        })
+      else { throw error }
+      Terminal.printError("weightfs: \(error); it is moved to \(place) and fetched again")
+      return try await local.artifact(reference)
+    }
   }
 
   private func tell(_ reference: Reference, _ assembly: Assembly) async throws {

@@ -156,4 +156,31 @@ import Testing
     }
     #expect(try await weightfs("verify \(registry.host)/acme/m:b").status == 0)
   }
+
+  @Test func aPullReplacesALayoutThatCannotBeRead() async throws {
+    let registry = try FaultyRegistry()
+    try registry.add(files: ["model.gguf": model], repository: "acme/m", tag: "t")
+    let name = "\(registry.host)/acme/m:t"
+    let place = folder.path("root/\(registry.host.replacingOccurrences(of: ":", with: "__"))/acme/m/__t")
+    let hex = Verification.digest(of: model).hex
+    for script in ["echo garbage >\(place)/index.json", "rm -rf \(place); echo garbage >\(place).ommx"] {
+      #expect(try await weightfs("pull \(name)").status == 0)
+      try await shell(script)
+      let mount = try await MountProcess(folder)
+      let looked = try await Command.shell("ls '\(mount.path("\(registry.host)/acme/m/t"))'", seconds: 20)
+      #expect(
+        looked.error.contains("Input/output error"),
+        "known here and damaged is not absent: \(looked.error)"
+      )
+      let pulled = try await weightfs("pull \(name)")
+      #expect(pulled.status == 0 && pulled.error.contains("fetched again"), "\(script): \(pulled.error)")
+      #expect(try await weightfs("cat \(name) model.gguf | sha256sum").output.hasPrefix(hex))
+    }
+    // What somebody put there is theirs to remove.
+    try layout("good")
+    #expect(try await weightfs("load good").status == 0)
+    try await shell("echo garbage >root/localhost/a/m/__1/index.json")
+    #expect(try await weightfs("pull localhost/a/m:1").status == 6)
+    #expect(folder.has("root/localhost/a/m/__1/index.json"))
+  }
 }
