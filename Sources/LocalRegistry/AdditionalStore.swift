@@ -76,12 +76,7 @@ final class AdditionalStore: Sendable {
     if Disk.exists(path.appending("index.sqlite3")) { return .ommx }
     if Disk.isFolder(path.appending("manifests")), Disk.isFolder(path.appending("blobs")) { return .ollama }
     // A folder that may be entered and not listed is told of, not taken for an empty one.
-    let names: [String]
-    do throws(Errno) {
-      names = try Disk.names(in: path)
-    } catch {
-      throw ContentError(.disk, "\(path)", error)
-    }
+    let names = try Disk.namesInLayout(path)
     return names.contains { $0.hasPrefix(HuggingFaceCache.prefix) } ? .huggingFace : .tree
   }
 }

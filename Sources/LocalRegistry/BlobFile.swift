@@ -116,6 +116,19 @@ package final class BlobFile: Sendable {
   /// Whether the path still leads to this file, as it was when it was opened.
   package var isInPlace: Bool { (try? FileIdentity(at: path)) == identity }
 
+  /// Opens a file that is a blob, for a layout.
+  ///
+  /// - Parameter path: of a regular file, not of a symbolic link.
+  /// - Returns: nil where there is none.
+  /// - Throws: `ContentError` that names the path.
+  static func inLayout(_ path: FilePath) throws(ContentError) -> BlobFile? {
+    do throws(Errno) {
+      return try open(path)
+    } catch {
+      throw ContentError(.disk, "\(path)", error)
+    }
+  }
+
   /// Opens a file that is a blob.
   ///
   /// - Parameter path: of a regular file, not of a symbolic link.

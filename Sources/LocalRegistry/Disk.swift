@@ -257,6 +257,15 @@ enum Disk {
     return found.sorted()
   }
 
+  /// The same for a layout, whose errors name the path.
+  static func namesInLayout(_ path: FilePath) throws(ContentError) -> [String] {
+    do throws(Errno) {
+      return try names(in: path)
+    } catch {
+      throw ContentError(.disk, "\(path)", error)
+    }
+  }
+
   /// Reads a small file.
   ///
   /// - Parameters:

@@ -36,7 +36,7 @@ final class HuggingFaceCache: ReadOnlyStore {
       guard let commit = try commit(tag, folder) else { return nil }
       return try snapshot(commit, folder)
     case .digest(let digest):
-      for commit in try names(folder.appending("snapshots")) {
+      for commit in try Disk.namesInLayout(folder.appending("snapshots")) {
         if let found = try snapshot(commit, folder), found.descriptor.digest == digest { return found }
       }
       return nil
@@ -55,7 +55,7 @@ final class HuggingFaceCache: ReadOnlyStore {
       found.components.insert(parts[components.count])
     }
     guard let folder = try folder(of: name) else { return found }
-    for ref in try names(folder.appending("refs")) where Grammar.isTag(ref) {
+    for ref in try Disk.namesInLayout(folder.appending("refs")) where Grammar.isTag(ref) {
       found.targets.insert(.tag(ref))
     }
     return found
@@ -64,7 +64,7 @@ final class HuggingFaceCache: ReadOnlyStore {
   func blob(_ digest: Digest) throws(ContentError) -> BlobFile? {
     guard digest.algorithm == .sha256 else { return nil }
     for folder in try models().values {
-      if let file = try open(folder.appending("blobs").appending(digest.hex)) { return file }
+      if let file = try BlobFile.inLayout(folder.appending("blobs").appending(digest.hex)) { return file }
     }
     return nil
   }
@@ -72,7 +72,7 @@ final class HuggingFaceCache: ReadOnlyStore {
   /// The repositories by their names in lower case.
   private func models() throws(ContentError) -> [String: FilePath] {
     var found: [String: FilePath] = [:]
-    for name in try names(path) where name.hasPrefix(Self.prefix) {
+    for name in try Disk.namesInLayout(path) where name.hasPrefix(Self.prefix) {
       let id = name.dropFirst(Self.prefix.count).split(separator: "-", omittingEmptySubsequences: false)
       // "--" stands for the slash; a name may have single dashes.
       let repository = id.joined(separator: "-").replacingFirst("--", with: "/").lowercased()
@@ -106,7 +106,7 @@ final class HuggingFaceCache: ReadOnlyStore {
     let root = folder.appending("snapshots").appending(commit)
     while let relative = open.popLast() {
       let place = relative.isEmpty ? root : root.appending(relative)
-      for name in try names(place) {
+      for name in try Disk.namesInLayout(place) {
         let path = relative.isEmpty ? name : "\(relative)/\(name)"
         let file = place.appending(name)
         if Disk.isRealFolder(file) {
@@ -171,7 +171,7 @@ final class HuggingFaceCache: ReadOnlyStore {
         return identity.isRegular ? (path, digest, identity.size) : nil
       }
     }
-    guard let blob = try open(path) else {
+    guard let blob = try BlobFile.inLayout(path) else {
       throw ContentError(.notFound, "\(file)", "the cache has lost the file: download it again")
     }
     guard blob.size <= Self.largestHashed else {
@@ -188,22 +188,6 @@ final class HuggingFaceCache: ReadOnlyStore {
       return (path, digest, blob.size)
     } catch {
       throw ContentError(.disk, "\(path)", error)
-    }
-  }
-
-  private func open(_ path: FilePath) throws(ContentError) -> BlobFile? {
-    do throws(Errno) {
-      return try BlobFile.open(path)
-    } catch {
-      throw ContentError(.disk, "\(path)", error)
-    }
-  }
-
-  private func names(_ folder: FilePath) throws(ContentError) -> [String] {
-    do throws(Errno) {
-      return try Disk.names(in: folder)
-    } catch {
-      throw ContentError(.disk, "\(folder)", error)
     }
   }
 }
@@ -223,11 +207,7 @@ private struct HuggingFaceSnapshot: LocalRepository {
   func blob(_ digest: Digest) throws(ContentError) -> BlobFile? {
     if let bytes = documents[digest] { return try BlobFile.holding(bytes, path: path) }
     guard let file = files[digest] else { return nil }
-    do throws(Errno) {
-      return try BlobFile.open(file)
-    } catch {
-      throw ContentError(.disk, "\(file)", error)
-    }
+    return try BlobFile.inLayout(file)
   }
 }
 

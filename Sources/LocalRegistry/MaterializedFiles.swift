@@ -66,9 +66,6 @@ package final class MaterializedFiles: Sendable {
     return paths.reduce(0) { $0 + ($1 == path ? 0 : (try? FileIdentity(at: $1))?.size ?? 0) }
   }
 
-  // O_TMPFILE, which <fcntl.h> shows only with _GNU_SOURCE: a file without a name goes with the process.
-  private static let unnamed = FileDescriptor.OpenOptions(rawValue: 0o20_200_000)
-
   /// Makes a copy, by reflink where the file system can.
   ///
   /// Blocks.
@@ -93,24 +90,16 @@ package final class MaterializedFiles: Sendable {
     let identity: FileIdentity
     do throws(Errno) {
       try Disk.createFolder(root.materialized)
-      let output = try Disk.open(
-        root.materialized,
-        .readWrite,
-        options: [Self.unnamed, .closeOnExec],
-        permissions: [.ownerReadWrite, .groupRead, .otherRead]
-      )
-      defer { try? output.close() }
+      var file = try TemporaryFile(in: root.materialized, permissions: [.ownerRead, .groupRead, .otherRead])
+      let output = file.descriptor
       if try !clone(part, source, output) {
         let start = source.offset + part.offset
         try Disk.copy(source.descriptor, start..<start + part.size, to: output)
       }
-      try Disk.synchronize(output)
-      guard fchmod(output.rawValue, 0o444) == 0 else { throw Errno(rawValue: errno) }
       // Somebody may have written to the source while it was copied.
       guard source.isInPlace else { throw .staleNFSFileHandle }
       identity = try FileIdentity(of: output)
-      try Disk.remove(path(part))
-      try Disk.link(output, to: path(part))
+      try file.rename(to: path(part))
     } catch {
       throw ContentError(.disk, "\(path(part))", error)
     }

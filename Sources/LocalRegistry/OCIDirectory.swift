@@ -34,11 +34,6 @@ package struct OCIDirectory: LocalRepository {
   }
 
   package func blob(_ digest: Digest) throws(ContentError) -> BlobFile? {
-    let file = path.appending("blobs").appending(digest.algorithm.rawValue).appending(digest.hex)
-    do throws(Errno) {
-      return try BlobFile.open(file)
-    } catch {
-      throw ContentError(.disk, "\(file)", error)
-    }
+    try BlobFile.inLayout(BlobPool.path(of: digest, in: path))
   }
 }

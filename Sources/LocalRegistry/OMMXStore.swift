@@ -120,11 +120,6 @@ private struct OMMXLayout: LocalRepository {
   func index() throws(ContentError) -> Index { Index(manifests: []) }
 
   func blob(_ digest: Digest) throws(ContentError) -> BlobFile? {
-    let file = BlobPool.path(of: digest, in: path)
-    do throws(Errno) {
-      return try BlobFile.open(file)
-    } catch {
-      throw ContentError(.disk, "\(file)", error)
-    }
+    try BlobFile.inLayout(BlobPool.path(of: digest, in: path))
   }
 }

@@ -18,7 +18,7 @@ struct OllamaStore: ReadOnlyStore {
     switch reference.target {
     case .tag(let tag): return try read(folder.appending(tag))
     case .digest(let digest):
-      for tag in try names(folder) {
+      for tag in try Disk.namesInLayout(folder) {
         if let found = try read(folder.appending(tag)), found.descriptor.digest == digest { return found }
       }
       return nil
@@ -39,14 +39,16 @@ struct OllamaStore: ReadOnlyStore {
 
   // A name that Ollama permits and a registry does not, such as one in upper case, has no reference.
   func registries() throws(ContentError) -> [String] {
-    try names(manifests).filter { Grammar.isRegistry($0) && Disk.isFolder(manifests.appending($0)) }
+    try Disk.namesInLayout(manifests).filter {
+      Grammar.isRegistry($0) && Disk.isFolder(manifests.appending($0))
+    }
   }
 
   func children(registry: String, components: [String]) throws(ContentError) -> LocalChildren {
     var found = LocalChildren()
     var folder = manifests.appending(registry)
     for component in components { folder.append(component) }
-    for name in try names(folder) {
+    for name in try Disk.namesInLayout(folder) {
       if Disk.isFolder(folder.appending(name)) {
         if Grammar.isRepositoryComponent(name) { found.components.insert(name) }
       } else if components.count == 2, Grammar.isTag(name) {
@@ -59,20 +61,7 @@ struct OllamaStore: ReadOnlyStore {
   func blob(_ digest: Digest) throws(ContentError) -> BlobFile? { try Self.blob(digest, in: path) }
 
   static func blob(_ digest: Digest, in path: FilePath) throws(ContentError) -> BlobFile? {
-    let file = path.appending("blobs").appending("\(digest.algorithm)-\(digest.hex)")
-    do throws(Errno) {
-      return try BlobFile.open(file)
-    } catch {
-      throw ContentError(.disk, "\(file)", error)
-    }
-  }
-
-  private func names(_ folder: FilePath) throws(ContentError) -> [String] {
-    do throws(Errno) {
-      return try Disk.names(in: folder)
-    } catch {
-      throw ContentError(.disk, "\(folder)", error)
-    }
+    try BlobFile.inLayout(path.appending("blobs").appending("\(digest.algorithm)-\(digest.hex)"))
   }
 }
 
@@ -89,10 +78,6 @@ private struct OllamaModel: LocalRepository {
 
   func blob(_ digest: Digest) throws(ContentError) -> BlobFile? {
     guard digest == descriptor.digest else { return try OllamaStore.blob(digest, in: path) }
-    do throws(Errno) {
-      return try BlobFile.open(manifest)
-    } catch {
-      throw ContentError(.disk, "\(manifest)", error)
-    }
+    return try BlobFile.inLayout(manifest)
   }
 }

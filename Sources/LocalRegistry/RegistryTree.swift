@@ -93,12 +93,7 @@ struct RegistryTree: ReadOnlyStore {
   }
 
   private func names(_ relative: String) throws(ContentError) -> [String] {
-    let folder = relative.isEmpty ? path : path.appending(relative)
-    do throws(Errno) {
-      return try Disk.names(in: folder)
-    } catch {
-      throw ContentError(.disk, "\(folder)", error)
-    }
+    try Disk.namesInLayout(relative.isEmpty ? path : path.appending(relative))
   }
 
   func find(
@@ -111,11 +106,6 @@ struct RegistryTree: ReadOnlyStore {
   }
 
   func blob(_ digest: Digest) throws(ContentError) -> BlobFile? {
-    let file = RegistryRoot(path: path).blob(digest)
-    do throws(Errno) {
-      return try BlobFile.open(file)
-    } catch {
-      throw ContentError(.disk, "\(file)", error)
-    }
+    try BlobFile.inLayout(RegistryRoot(path: path).blob(digest))
   }
 }

@@ -33,14 +33,7 @@ final class ArtifactCheck: Sendable {
   /// - Returns: whether all of it is right now, as far as it is here.
   /// - Throws: `ContentError` where it cannot be looked at.
   func run(_ reference: Reference) async throws(ContentError) -> Bool {
-    guard let artifact = try await local.artifact(reference) else {
-      throw ContentError(
-        .notFound,
-        "\(reference)",
-        "is not in the local registry",
-        advice: "'weightfs ls' lists what is"
-      )
-    }
+    let artifact = try await local.here(reference)
     let local = local
     let (present, missing) = try await local.executor.run { () throws(ContentError) in
       try local.files(of: artifact)

@@ -20,15 +20,14 @@ struct Convert: AsyncParsableCommand {
 
   func run() async throws {
     try await ExitStatus.run {
-      let parsed = try references.map { text throws(DocumentError) in try Reference(parsing: text) }
+      let parsed = try EachReference.parse(references)
       let local = try common.assemble().local
       let format = format
-      for reference in parsed {
+      try await EachReference.run(parsed) { reference in
         let isNew = try await local.executor.run { () throws(ContentError) in
           try local.convert(reference, to: format)
         }
-        guard let found = try await local.artifact(reference) else { continue }
-        let (kind, path) = local.location(of: found)
+        let (kind, path) = local.location(of: try await local.here(reference))
         Terminal.print("\(reference)\t\(isNew ? "is now" : "was already") \(kind)\t\(path)")
       }
     }

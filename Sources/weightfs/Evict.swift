@@ -18,15 +18,17 @@ struct Evict: AsyncParsableCommand {
 
   func run() async throws {
     try await ExitStatus.run {
-      let parsed = try references.map { text throws(DocumentError) in try Reference(parsing: text) }
+      let parsed = try EachReference.parse(references)
       let local = try common.assemble().local
-      for reference in parsed {
+      try await EachReference.run(parsed) { reference in
         let (freed, kept) = try await local.executor.run { () throws(ContentError) in
           try local.evict(reference)
         }
         Terminal.print("\(reference)\t\(freed) bytes freed")
         for (protection, count) in kept.sorted(by: { $0.key.rawValue < $1.key.rawValue }) {
-          Terminal.printError("weightfs: \(reference): \(count) blobs stay: \(Collect.words(protection))")
+          Terminal.printError(
+            "weightfs: \(reference): blobs that stay: \(count), \(Collect.words(protection))"
+          )
         }
       }
     }

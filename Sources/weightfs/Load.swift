@@ -30,17 +30,7 @@ struct Load: AsyncParsableCommand {
     try await ExitStatus.run {
       let name = try name.map { text throws(DocumentError) in try Reference(parsing: text) }
       let assembly = try common.assemble()
-      var failure: ContentError?
-      for path in paths {
-        do throws(ContentError) {
-          try await load(path, name, assembly)
-        } catch {
-          // The others are loaded all the same; the first failure is the command's.
-          Terminal.printError("weightfs: \(error)")
-          failure = failure ?? error
-        }
-      }
-      if let failure { throw ExitCode(ExitStatus.code(failure)) }
+      try await EachReference.run(paths) { try await load($0, name, assembly) }
     }
   }
 

@@ -17,20 +17,12 @@ struct Pin: AsyncParsableCommand {
 
   func run() async throws {
     try await ExitStatus.run {
-      let parsed = try references.map { text throws(DocumentError) in try Reference(parsing: text) }
+      let parsed = try EachReference.parse(references)
       let local = try common.assemble().local
-      for reference in parsed {
-        guard let found = try await local.artifact(reference) else {
-          throw ContentError(
-            .notFound,
-            "\(reference)",
-            "is not in the local registry",
-            advice: "Fetch it first: 'weightfs pull \(reference)'"
-          )
-        }
-        if found.isAdditional {
+      try await EachReference.run(parsed) { reference in
+        if try await local.here(reference).isAdditional {
           Terminal.printError("weightfs: \(reference): lies in a read-only store, where nothing is evicted")
-          continue
+          return
         }
         guard local.hasLayout(reference) else {
           throw ContentError(
@@ -59,9 +51,9 @@ struct Unpin: AsyncParsableCommand {
 
   func run() async throws {
     try await ExitStatus.run {
-      let parsed = try references.map { text throws(DocumentError) in try Reference(parsing: text) }
+      let parsed = try EachReference.parse(references)
       let local = try common.assemble().local
-      for reference in parsed {
+      try await EachReference.run(parsed) { reference in
         let wasPinned = try await local.executor.run { () throws(ContentError) in
           try local.pins.remove(reference)
         }

@@ -25,19 +25,9 @@ struct Pull: AsyncParsableCommand {
 
   func run() async throws {
     try await ExitStatus.run {
-      let parsed = try references.map { text throws(DocumentError) in try Reference(parsing: text) }
+      let parsed = try EachReference.parse(references)
       let assembly = try common.assemble()
-      var failure: ContentError?
-      for reference in parsed {
-        do {
-          try await pull(reference, assembly)
-        } catch let error as ContentError {
-          // The others are fetched all the same; the first failure is the command's.
-          Terminal.printError("weightfs: \(error)")
-          failure = failure ?? error
-        }
-      }
-      if let failure { throw ExitCode(ExitStatus.code(failure)) }
+      try await EachReference.run(parsed) { try await pull($0, assembly) }
     }
   }
 

@@ -18,19 +18,12 @@ struct Remove: AsyncParsableCommand {
 
   func run() async throws {
     try await ExitStatus.run {
-      let parsed = try references.map { text throws(DocumentError) in try Reference(parsing: text) }
+      let parsed = try EachReference.parse(references)
       let local = try common.assemble().local
-      var failure: ContentError?
-      for reference in parsed {
-        do throws(ContentError) {
-          let freed = try await local.executor.run { () throws(ContentError) in try local.remove(reference) }
-          Terminal.print("\(reference)\tremoved\t\(freed) bytes freed")
-        } catch {
-          Terminal.printError("weightfs: \(error)")
-          failure = failure ?? error
-        }
+      try await EachReference.run(parsed) { reference in
+        let freed = try await local.executor.run { () throws(ContentError) in try local.remove(reference) }
+        Terminal.print("\(reference)\tremoved\t\(freed) bytes freed")
       }
-      if let failure { throw ExitCode(ExitStatus.code(failure)) }
     }
   }
 }

@@ -26,14 +26,7 @@ struct Tag: AsyncParsableCommand {
         throw ValidationError("the new name has a digest, which cannot be chosen")
       }
       let local = try common.assemble().local
-      guard let found = try await local.artifact(source) else {
-        throw ContentError(
-          .notFound,
-          "\(source)",
-          "is not in the local registry",
-          advice: "Fetch it first: 'weightfs pull \(source)'"
-        )
-      }
+      let found = try await local.here(source)
       try await local.executor.run { () throws(ContentError) in
         let format: LayoutFormat = found.repository is OCIArchive ? .archive : .directory
         try local.put(try local.contents(of: found), as: target, format: format)

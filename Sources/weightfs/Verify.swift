@@ -37,22 +37,14 @@ struct Verify: AsyncParsableCommand {
 
   func run() async throws {
     try await ExitStatus.run {
-      let parsed = try references.map { text throws(DocumentError) in try Reference(parsing: text) }
+      let parsed = try EachReference.parse(references)
       let assembly = try common.assemble()
       let check = ArtifactCheck(assembly: assembly, repairs: repair, rate: rate?.bytes)
-      var failure: ContentError?
       var isDamaged = false
-      for reference in all ? await assembly.local.references() : parsed {
-        do throws(ContentError) {
-          let isClean = try await check.run(reference)
-          isDamaged = isDamaged || !isClean
-        } catch {
-          // The others are looked at all the same.
-          Terminal.printError("weightfs: \(reference): \(error)")
-          failure = failure ?? error
-        }
+      try await EachReference.run(all ? await assembly.local.references() : parsed) { reference in
+        let isClean = try await check.run(reference)
+        isDamaged = isDamaged || !isClean
       }
-      if let failure { throw ExitCode(ExitStatus.code(failure)) }
       if isDamaged { throw ExitCode(ExitStatus.corrupt) }
     }
   }

@@ -17,18 +17,10 @@ struct Where: AsyncParsableCommand {
 
   func run() async throws {
     try await ExitStatus.run {
-      let parsed = try references.map { text throws(DocumentError) in try Reference(parsing: text) }
+      let parsed = try EachReference.parse(references)
       let local = try common.assemble().local
-      for reference in parsed {
-        guard let found = try await local.artifact(reference) else {
-          throw ContentError(
-            .notFound,
-            "\(reference)",
-            "is not on this machine",
-            advice: "'weightfs ls' lists what is; 'weightfs pull' fetches"
-          )
-        }
-        let (kind, path) = local.location(of: found)
+      try await EachReference.run(parsed) { reference in
+        let (kind, path) = local.location(of: try await local.here(reference))
         Terminal.print("\(kind)\t\(path)")
       }
     }

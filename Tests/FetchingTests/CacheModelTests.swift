@@ -12,9 +12,9 @@ import Testing
 /// Random pulls, reads, evictions, pins, removals, crashes and restarts, held against a model of what must be so after
 /// each.
 ///
-/// 600 steps a seed with the other tests; `make soak` makes 10,000.
+/// 250 steps a seed with the other tests; `make soak` makes 10,000.
 struct CacheModelTests {
-  private static let steps = ProcessInfo.processInfo.environment["WEIGHTFS_STEPS"].flatMap { Int($0) } ?? 600
+  private static let steps = ProcessInfo.processInfo.environment["WEIGHTFS_STEPS"].flatMap { Int($0) } ?? 250
   private static let limit: Int64 = 1 << 20
   // Blocks of the disk, and the map of a partial blob.
   private static let slack: Int64 = 64 << 10

@@ -75,21 +75,14 @@ import Testing
       )
     }
     let mount = try await MountProcess(folder, ["--cache-limit", "12M"])
-    let environment = ["HOME": folder.path, "XDG_RUNTIME_DIR": folder.path]
     for index in 0..<3 {
-      let result = try await Command.shell(
-        "'\(MountProcess.program)' pull --registry-root '\(folder.path("root"))' \(registry.host)/acme/m:t\(index)",
-        environment: environment
-      )
+      let result = try await WeightfsCommand.run("pull \(registry.host)/acme/m:t\(index)", in: folder)
       #expect(result.status == 0, "\(result.error)")
       #expect(try await blobBytes() <= 13 << 20)
     }
     let large = SeededGenerator.bytes(20 << 20, seed: 80)
     try registry.add(files: ["model.gguf": large], repository: "acme/m", tag: "large")
-    let refused = try await Command.shell(
-      "'\(MountProcess.program)' pull --registry-root '\(folder.path("root"))' \(registry.host)/acme/m:large",
-      environment: environment
-    )
+    let refused = try await WeightfsCommand.run("pull \(registry.host)/acme/m:large", in: folder)
     #expect(refused.status == 1 && refused.error.contains("--cache-limit"), "\(refused.error)")
     #expect(registry.blobRequests.allSatisfy { !$0.path.hasSuffix(Verification.digest(of: large).hex) })
     withExtendedLifetime(mount) {}

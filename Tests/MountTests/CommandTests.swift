@@ -21,13 +21,7 @@ import Testing
   }
 
   private func weightfs(_ words: String, root: String = "root") async throws -> Command.Result {
-    let (command, rest) = (
-      words.split(separator: " ")[0], words.split(separator: " ").dropFirst().joined(separator: " ")
-    )
-    return try await Command.shell(
-      "'\(MountProcess.program)' \(command) --registry-root '\(folder.path(root))' \(rest)",
-      environment: ["HOME": folder.path, "XDG_RUNTIME_DIR": folder.path]
-    )
+    try await WeightfsCommand.run(words, in: folder, root: root)
   }
 
   private var name: String { "\(registry.host)/acme/m:t" }

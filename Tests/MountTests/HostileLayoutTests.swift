@@ -12,11 +12,7 @@ import Testing
   init() throws { folder = try TemporaryFolder() }
 
   private func weightfs(_ words: String) async throws -> Command.Result {
-    let parts = words.split(separator: " ", maxSplits: 1)
-    return try await Command.shell(
-      "cd '\(folder.path)' && '\(MountProcess.program)' \(parts[0]) --registry-root '\(folder.path("root"))' \(parts.count > 1 ? String(parts[1]) : "")",
-      environment: ["HOME": folder.path, "XDG_RUNTIME_DIR": folder.path]
-    )
+    try await WeightfsCommand.run(words, in: folder)
   }
 
   @discardableResult

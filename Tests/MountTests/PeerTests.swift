@@ -18,11 +18,7 @@ import Testing
   }
 
   private func weightfs(_ words: String) async throws -> String {
-    let parts = words.split(separator: " ", maxSplits: 1)
-    let result = try await Command.shell(
-      "cd '\(folder.path)' && '\(MountProcess.program)' \(parts[0]) --registry-root '\(folder.path("root"))' \(parts.count > 1 ? String(parts[1]) : "")",
-      environment: ["HOME": folder.path, "XDG_RUNTIME_DIR": folder.path]
-    )
+    let result = try await WeightfsCommand.run(words, in: folder)
     try #require(result.status == 0, "\(words): \(result.output)\(result.error)")
     return result.output
   }

@@ -24,18 +24,8 @@ import Testing
 
   private var names: String { (0..<20).map { "\(registry.host)/acme/m\($0):t" }.joined(separator: " ") }
 
-  private func words(_ words: String, _ root: String) -> String {
-    let parts = words.split(separator: " ", maxSplits: 1)
-    return
-      "exec '\(MountProcess.program)' \(parts[0]) --registry-root '\(folder.path(root))' \(parts.count > 1 ? String(parts[1]) : "")"
-  }
-
   private func weightfs(_ command: String, _ root: String = "root") async throws -> Command.Result {
-    try await Command.shell(
-      words(command, root),
-      seconds: 120,
-      environment: ["HOME": folder.path, "XDG_RUNTIME_DIR": folder.path]
-    )
+    try await WeightfsCommand.run(command, in: folder, root: root, seconds: 120)
   }
 
   /// Bytes that were sent of each blob.
@@ -70,7 +60,7 @@ import Testing
       // The shell becomes the program, so that it is the program that is killed.
       let victim = Task {
         try await Command.shell(
-          "(\(words("pull \(names)", root))) & p=$!; sleep 0.\(String(format: "%03d", delay)); kill -9 $p 2>/dev/null; wait $p; true",
+          "(exec \(WeightfsCommand.line("pull \(names)", in: folder, root: root))) & p=$!; sleep 0.\(String(format: "%03d", delay)); kill -9 $p 2>/dev/null; wait $p; true",
           environment: ["HOME": folder.path, "XDG_RUNTIME_DIR": folder.path]
         )
       }

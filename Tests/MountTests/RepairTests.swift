@@ -22,11 +22,7 @@ import Testing
   private var place: String { "root/\(registry.host.replacingOccurrences(of: ":", with: "__"))/acme/m/__t" }
 
   private func weightfs(_ words: String) async throws -> Command.Result {
-    let parts = words.split(separator: " ", maxSplits: 1)
-    return try await Command.shell(
-      "'\(MountProcess.program)' \(parts[0]) --registry-root '\(folder.path("root"))' \(parts.count > 1 ? String(parts[1]) : "")",
-      environment: ["HOME": folder.path, "XDG_RUNTIME_DIR": folder.path]
-    )
+    try await WeightfsCommand.run(words, in: folder)
   }
 
   @discardableResult
