@@ -49,6 +49,9 @@ package final class CacheSpace: Sendable {
   // A cache at its limit has room and has none by turns.
   private static let reportInterval: Duration = .seconds(60)
 
+  // What a file takes comes in pages of the disk: counted otherwise, each blob that comes and goes would leave some behind.
+  private static func onDisk(_ count: Int64) -> Int64 { (count + 4095) / 4096 * 4096 }
+
   /// Promises room to this process, evicting what it takes.
   ///
   /// Blocks.
@@ -57,6 +60,7 @@ package final class CacheSpace: Sendable {
   /// - Throws: `ContentError` that is `isDiskFull` where there is none.
   package func reserve(_ count: Int64) throws(ContentError) {
     guard count > 0 else { return }
+    let count = Self.onDisk(count)
     guard try !reserveNow(count) else { return }
     if let until = state.withLock({ $0.refusedUntil }), until > .now { throw try noRoom(count) }
     let start = ContinuousClock.now
@@ -113,6 +117,7 @@ package final class CacheSpace: Sendable {
   /// - Throws: `ContentError`.
   package func reserveNow(_ count: Int64) throws(ContentError) -> Bool {
     guard count > 0 else { return true }
+    let count = Self.onDisk(count)
     do throws(Errno) {
       return try ledger.reserve(count, free: try Disk.freeBytes(root.path)) == 0
     } catch {
@@ -129,7 +134,7 @@ package final class CacheSpace: Sendable {
     do throws(Errno) {
       guard let lock = try FileLock(trying: root.locks.appending("space")) else { return false }
       defer { withExtendedLifetime(lock) {} }
-      return try ledger.reserveLocked(count, free: try Disk.freeBytes(root.path)) == 0
+      return try ledger.reserveLocked(Self.onDisk(count), free: try Disk.freeBytes(root.path)) == 0
     } catch {
       throw ContentError(.disk, "\(root.path)", error)
     }
@@ -178,6 +183,7 @@ package final class CacheSpace: Sendable {
   ///   - promised: bytes.
   ///   - kept: bytes that are on the disk now.
   package func settle(promised: Int64, kept: Int64) {
+    let (promised, kept) = (Self.onDisk(promised), Self.onDisk(kept))
     // What cannot be noted is put right by the next count.
     try? ledger.settle(min(promised, kept))
     try? ledger.release(max(0, promised - kept))
