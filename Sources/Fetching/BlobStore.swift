@@ -261,7 +261,9 @@ package final class BlobStore: Sendable {
     case .none: break
     }
     if let layout, let phase = try foreignPhase(descriptor, layout, canFetch: canFetch) { return phase }
-    if let file = local.storedBlob(descriptor), !isKnownBad(file, descriptor.digest) {
+    if let file = local.storedBlob(descriptor.digest, size: descriptor.size),
+      !isKnownBad(file, descriptor.digest)
+    {
       let isVerified = VerificationRecords(root: local.root).covers(file, descriptor.digest)
       return .complete(file, isVerified: isVerified)
     }
@@ -339,7 +341,7 @@ package final class BlobStore: Sendable {
         let isVerified = VerificationRecords(root: self.local.root).covers(file, descriptor.digest)
         return BlobStatus(presence: .complete, cachedBytes: count, verified: isVerified ? .blob : .no)
       }
-      if let file = self.local.storedBlob(descriptor) {
+      if let file = self.local.storedBlob(descriptor.digest, size: descriptor.size) {
         let isVerified = VerificationRecords(root: self.local.root).covers(file, descriptor.digest)
         return BlobStatus(presence: .complete, cachedBytes: count, verified: isVerified ? .blob : .no)
       }

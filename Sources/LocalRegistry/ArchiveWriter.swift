@@ -10,10 +10,6 @@ package struct ArchiveWriter {
   private let name: String
   private let contents: ArtifactContents
 
-  private struct Marker: Encodable {
-    let imageLayoutVersion = "1.0.0"
-  }
-
   /// Prepares an archive.
   ///
   /// - Parameters:
@@ -57,7 +53,7 @@ package struct ArchiveWriter {
     var failure: Errno?
     do {
       let head = [
-        ("oci-layout", try JSONDocument.encode(Marker())),
+        ("oci-layout", try JSONDocument.encode(LayoutMarker())),
         ("index.json", try JSONDocument.encode(Index(manifests: [entry]))),
       ]
       let writer = try TarWriter { bytes in

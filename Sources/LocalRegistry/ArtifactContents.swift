@@ -128,13 +128,12 @@ package struct ArtifactContents: Sendable {
   private static func file(
     _ descriptor: Descriptor,
     _ places: [any LocalRepository],
-    limit: Int64 = .max,
-    checksSizes: Bool = true
+    checksSizes: Bool
   ) throws(ContentError) -> BlobFile? {
     var damage: ContentError?
     for place in places {
       guard let file = try place.blob(descriptor.digest) else { continue }
-      if file.size == descriptor.size || !checksSizes, file.size <= limit { return file }
+      if file.size == descriptor.size || !checksSizes { return file }
       damage =
         damage
         ?? ContentError(

@@ -69,20 +69,12 @@ package final class CacheSpace: Sendable {
       let lock = try FileLock(waitingFor: root.locks.appending("evict"))
       defer { withExtendedLifetime(lock) {} }
       try countIfOld()
-      // Twice: what was freed may be counted only a moment later, and may never be (snapshots).
-      for round in 0..<3 {
-        let short = try ledger.reserve(count, free: try Disk.freeBytes(root.path))
-        if short == 0 {
-          state.withLock { $0.hadRoom = true }
-          return
-        }
-        if round == 2 { break }
-        let plan = EvictionPlan(try survey(), needed: short)
-        // What does not suffice is not evicted for nothing.
-        guard plan.freed >= short else { break }
-        var freed: Int64 = 0
-        for candidate in plan.evicted { freed += try evict(candidate) }
-        if freed == 0 { break }
+      let hasRoom = try evict { () throws(Errno) in
+        try ledger.reserve(count, free: try Disk.freeBytes(root.path))
+      }
+      if hasRoom {
+        state.withLock { $0.hadRoom = true }
+        return
       }
     } catch {
       throw ContentError(.disk, "\(root.path)", error)
@@ -90,6 +82,26 @@ package final class CacheSpace: Sendable {
     let memory = min((ContinuousClock.now - start) * Self.refusalFactor, Self.longestRefusal)
     state.withLock { $0.refusedUntil = .now + memory }
     throw try noRoom(count)
+  }
+
+  /// Evicts until nothing is short any more, for who has the lock of evictions.
+  ///
+  /// - Parameter shortfall: tells the bytes that must go, and takes the room once there are none.
+  /// - Returns: whether there is room.
+  /// - Throws: `Errno`.
+  private func evict(until shortfall: () throws(Errno) -> Int64) throws(Errno) -> Bool {
+    // Twice: what was freed may be counted only a moment later, and may never be (snapshots).
+    for _ in 0..<2 {
+      let short = try shortfall()
+      if short == 0 { return true }
+      let plan = EvictionPlan(try survey(), needed: short)
+      // What does not suffice is not evicted for nothing.
+      guard plan.freed >= short else { return false }
+      var freed: Int64 = 0
+      for candidate in plan.evicted { freed += try evict(candidate) }
+      if freed == 0 { return false }
+    }
+    return try shortfall() == 0
   }
 
   /// Tells once that bytes are not kept for want of room, and again after there was some.
@@ -150,17 +162,12 @@ package final class CacheSpace: Sendable {
     do throws(Errno) {
       let lock = try FileLock(waitingFor: root.locks.appending("evict"))
       defer { withExtendedLifetime(lock) {} }
-      for round in 0..<3 {
+      let hasRoom = try evict { () throws(Errno) in
         let balance = try ledger.balance()
         let limits = SpaceLimits(minimumFree: balance.limits.minimumFree)
-        let free = try Disk.freeBytes(root.path) - balance.promised
-        let short = limits.shortfall(count, used: 0, free: free)
-        if short == 0 { return }
-        if round == 2 { break }
-        let plan = EvictionPlan(try survey(), needed: short)
-        guard plan.freed >= short else { break }
-        for candidate in plan.evicted { _ = try evict(candidate) }
+        return limits.shortfall(count, used: 0, free: try Disk.freeBytes(root.path) - balance.promised)
       }
+      if hasRoom { return }
     } catch {
       throw ContentError(.disk, "\(root.path)", error)
     }

@@ -301,41 +301,6 @@ enum Disk {
       throw ContentError(.disk, "\(path)", error)
     }
   }
-
-  /// Writes a file whole or not at all: beside it, to the disk, then renamed.
-  static func replace(
-    _ path: FilePath,
-    with bytes: [UInt8],
-    permissions: FilePermissions
-  ) throws(ContentError) {
-    let folder = path.removingLastComponent()
-    let name = path.lastComponent?.string ?? ""
-    let temporary = folder.appending(".\(name).\(getpid()).\(UInt64.random(in: 0 ... .max))")
-    do throws(Errno) {
-      let descriptor = try open(
-        temporary,
-        .writeOnly,
-        options: [.create, .exclusiveCreate, .closeOnExec],
-        permissions: permissions
-      )
-      defer { try? descriptor.close() }
-      var failure: Errno?
-      bytes.withUnsafeBytes { buffer in
-        do throws(Errno) {
-          try write(descriptor, buffer, at: 0)
-          try synchronize(descriptor)
-        } catch {
-          failure = error
-        }
-      }
-      if let failure { throw failure }
-      try rename(temporary, to: path)
-      try synchronizeFolder(folder)
-    } catch {
-      try? remove(temporary)
-      throw ContentError(.disk, "\(path)", error)
-    }
-  }
 }
 
 extension ContentError {

@@ -71,10 +71,6 @@ package struct LayoutExport {
     }
   }
 
-  private struct Marker: Encodable {
-    let imageLayoutVersion = "1.0.0"
-  }
-
   private func writeDirectory(_ path: FilePath, _ progress: (Int64) -> Void) throws(ContentError) {
     // Named after what it becomes, for who finds it after a kill.
     let temporary = FilePath("\(path).incomplete.\(getpid())")
@@ -100,7 +96,7 @@ package struct LayoutExport {
     var entry = contents.top
     entry.annotations = [OCIDirectory.nameAnnotation: name]
     do {
-      try write(try JSONDocument.encode(Marker()), to: temporary.appending("oci-layout"))
+      try write(try JSONDocument.encode(LayoutMarker()), to: temporary.appending("oci-layout"))
       try write(try JSONDocument.encode(Index(manifests: [entry])), to: temporary.appending("index.json"))
       try Disk.rename(temporary, to: path)
       let folder = path.removingLastComponent()

@@ -11,10 +11,6 @@ struct LayoutWriter {
 
   private var root: RegistryRoot { pool.root }
 
-  private struct Marker: Encodable {
-    let imageLayoutVersion = "1.0.0"
-  }
-
   /// Writes or replaces the layout.
   ///
   /// - Parameters:
@@ -58,7 +54,7 @@ struct LayoutWriter {
       let index = try JSONDocument.encode(Index(manifests: [entry] + others))
       try root.replace(
         path.appending("oci-layout"),
-        with: try JSONDocument.encode(Marker()),
+        with: try JSONDocument.encode(LayoutMarker()),
         permissions: permissions
       )
       try root.replace(path.appending("index.json"), with: index, permissions: permissions)

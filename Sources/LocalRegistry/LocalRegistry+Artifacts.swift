@@ -358,20 +358,13 @@ extension LocalRegistry {
       }
     }
     var descriptors = OriginRecord.read(root, reference).map { [$0.descriptor] } ?? []
-    if let repository = try? tree.repository(reference) {
-      descriptors += (try? repository.index().manifests) ?? []
-      for descriptor in descriptors {
-        guard let contents = try? ArtifactContents(descriptor.asManifest, in: [repository, poolRepository])
-        else { continue }
-        found.formUnion(contents.documents.map(\.descriptor.digest))
-        found.formUnion(contents.blobs.map(\.descriptor.digest))
-      }
-    } else {
-      for descriptor in descriptors {
-        guard let contents = try? ArtifactContents(descriptor, in: [poolRepository]) else { continue }
-        found.formUnion(contents.documents.map(\.descriptor.digest))
-        found.formUnion(contents.blobs.map(\.descriptor.digest))
-      }
+    let repository = (try? tree.repository(reference)).flatMap { $0 }
+    descriptors += (try? repository?.index().manifests) ?? []
+    for descriptor in descriptors {
+      let places = [repository, poolRepository].compactMap { $0 }
+      guard let contents = try? ArtifactContents(descriptor.asManifest, in: places) else { continue }
+      found.formUnion(contents.documents.map(\.descriptor.digest))
+      found.formUnion(contents.blobs.map(\.descriptor.digest))
     }
     return found
   }

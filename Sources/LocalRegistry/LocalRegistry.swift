@@ -123,22 +123,16 @@ package final class LocalRegistry: Sendable {
     return nil
   }
 
-  func anyStoredBlob(_ digest: Digest) -> BlobFile? {
-    for store in stores {
-      let file = attempt(store) { () throws(ContentError) in try store.blob(digest) }
-      if let file, let file { return file }
-    }
-    return nil
-  }
-
   /// A blob that an additional store has, whatever artifact it belongs to there: it is used where it lies.
   ///
-  /// - Parameter descriptor: of the blob.
+  /// - Parameters:
+  ///   - digest: of the blob.
+  ///   - size: bytes; nil for whatever is there.
   /// - Returns: nil where none has one of that size.
-  package func storedBlob(_ descriptor: Descriptor) -> BlobFile? {
+  package func storedBlob(_ digest: Digest, size: Int64?) -> BlobFile? {
     for store in stores {
-      let file = attempt(store) { () throws(ContentError) in try store.blob(descriptor.digest) }
-      if let file, let file, file.size == descriptor.size { return file }
+      let file = attempt(store) { () throws(ContentError) in try store.blob(digest) }
+      if let file, let file, size ?? file.size == file.size { return file }
     }
     return nil
   }
@@ -390,7 +384,7 @@ struct StoredBlobs: LocalRepository {
   var executor: BlockingExecutor { registry.executor }
   var origin: String { registry.root.path.string }
 
-  func blob(_ digest: Digest) throws(ContentError) -> BlobFile? { registry.anyStoredBlob(digest) }
+  func blob(_ digest: Digest) throws(ContentError) -> BlobFile? { registry.storedBlob(digest, size: nil) }
 
   func index() throws(ContentError) -> Index { Index(manifests: []) }
 }

@@ -15,9 +15,6 @@ package struct SpaceLimits: Sendable, Equatable {
     self.minimumFree = minimumFree
   }
 
-  /// Whether there is any.
-  package var isNone: Bool { cacheLimit == nil && minimumFree == 0 }
-
   /// What both sides accept.
   ///
   /// - Parameter other: of another process on the same root.

@@ -142,7 +142,10 @@ struct StoreTests {
     let registry = try registry(["ollama"])
     #expect(try await reads(registry, "registry.ollama.ai/library/tiny:latest").count == 2)
     #expect(await registry.references().map(\.description) == ["registry.ollama.ai/library/tiny:latest"])
-    let file = try #require(registry.storedBlob(descriptor(model)), "whoever asks for the blob has it")
+    let file = try #require(
+      registry.storedBlob(digest, size: Int64(model.count)),
+      "whoever asks for the blob has it"
+    )
     #expect(file.path == FilePath(folder.path("ollama/blobs/sha256-\(digest.hex)")))
     #expect(try await state("ollama") == before)
   }
@@ -169,7 +172,7 @@ struct StoreTests {
     let registry = try registry(["hub"])
     let layers = try await reads(registry, "huggingface.co/acme/tiny-2:main").dropFirst()
     #expect(layers.map { $0.annotations["org.cncf.model.filepath"] } == ["config.json", "sub/model.gguf"])
-    #expect(registry.storedBlob(descriptor(model)) != nil)
+    #expect(registry.storedBlob(digest, size: Int64(model.count)) != nil)
     #expect(await registry.references().map(\.description) == ["huggingface.co/acme/tiny-2:main"])
   }
 
