@@ -7,7 +7,11 @@ BENCH_FLAGS ?=
 SWIFT ?= swift
 SHELL = /bin/bash
 BUILD_FLAGS = --explicit-target-dependency-import-check error
-RELEASE_FLAGS = -c release --static-swift-stdlib -Xlinker -s --product weightfs
+# What is installed and what the mount and command tests run. Builds of other kinds have a scratch path each, so that
+# none compiles again what another one has.
+RELEASE_FLAGS = -c release --static-swift-stdlib -Xlinker -s --product weightfs --scratch-path .build-release
+ASAN_FLAGS = -c release --sanitize=address --product weightfs --scratch-path .build-asan
+TSAN_FLAGS = -c release --sanitize=thread --traits PthreadMutex --product weightfs --scratch-path .build-tsan
 
 # What building needs, what running needs, and what the tests run beside weightfs.
 BUILD_PACKAGES = libfuse3-dev libarchive-dev libcurl4-openssl-dev libssl-dev libsqlite3-dev pkg-config
@@ -24,7 +28,7 @@ if [ -n "$$missing" ]; then echo "installing:$$missing"; $(SUDO) apt-get update 
   DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -qq --no-install-recommends $$missing >/dev/null; fi
 endef
 
-.PHONY: setup build release test lint check demo demo-llm bench bench-scale install uninstall clean soak
+.PHONY: setup build release test test-asan test-tsan lint check demo demo-llm bench bench-scale install uninstall clean soak
 
 # Programs of PyPI that the tests run beside weightfs: ommx 2 and ommx 3, with what of theirs is used and no more.
 PEERS = .build/peers
@@ -46,8 +50,9 @@ build:
 release:
 	$(SWIFT) build $(RELEASE_FLAGS)
 
-# `swift test` exits 0 when it finds no test, so the count is checked; its own summary stands last.
-test:
+# Unit tests in debug, mount and command tests against the release build. `swift test` exits 0 when it finds no test, so
+# the count is checked; its own summary stands last.
+test: release
 	@mkdir -p .build && rm -f .build/test-log .build/test-status
 	$(SWIFT) build --build-tests $(BUILD_FLAGS)
 	@{ $(SWIFT) test --disable-xctest --skip-build 2>&1; echo "$$?" > .build/test-status; } | tee .build/test-log; \
@@ -57,6 +62,21 @@ test:
 	[ "$${count:-0}" -ge 150 ] || { echo "only $${count:-0} tests ran"; exit 1; }; \
 	echo "$$summary"
 
+# Tests of faults and of hostile artifacts against a release build that checks each access to memory.
+SANITIZED_TESTS = FaultTests|HostileArtifactTests|HostileLayoutTests
+test-asan:
+	$(SWIFT) build $(ASAN_FLAGS)
+	$(SWIFT) build --build-tests $(BUILD_FLAGS)
+	WEIGHTFS_PROGRAM=.build-asan/release/weightfs ASAN_OPTIONS=detect_leaks=0:abort_on_error=1 \
+	  $(SWIFT) test --disable-xctest --skip-build --filter '$(SANITIZED_TESTS)'
+
+# The same against a build that checks each access of two threads.
+test-tsan:
+	$(SWIFT) build $(TSAN_FLAGS)
+	$(SWIFT) build --build-tests $(BUILD_FLAGS)
+	WEIGHTFS_PROGRAM=.build-tsan/release/weightfs TSAN_OPTIONS=halt_on_error=0:exitcode=66 \
+	  $(SWIFT) test --disable-xctest --skip-build --filter '$(SANITIZED_TESTS)'
+
 lint:
 	$(SWIFT) format lint --strict -r -p Sources Tests Package.swift
 
@@ -64,30 +84,30 @@ check: setup lint build test
 
 demo:
 	$(call install_packages,$(BUILD_PACKAGES) $(RUN_PACKAGES) $(DEMO_PACKAGES))
-	$(SWIFT) build $(BUILD_FLAGS) --product weightfs
-	Tests/demo/demo.sh "$$($(SWIFT) build --show-bin-path)/weightfs"
+	$(SWIFT) build $(RELEASE_FLAGS)
+	Tests/demo/demo.sh "$$($(SWIFT) build $(RELEASE_FLAGS) --show-bin-path)/weightfs"
 
 demo-llm:
 	$(call install_packages,$(BUILD_PACKAGES) $(RUN_PACKAGES) $(DEMO_PACKAGES))
-	$(SWIFT) build $(BUILD_FLAGS) --product weightfs
-	Tests/demo/demo-llm.sh "$$($(SWIFT) build --show-bin-path)/weightfs"
+	$(SWIFT) build $(RELEASE_FLAGS)
+	Tests/demo/demo-llm.sh "$$($(SWIFT) build $(RELEASE_FLAGS) --show-bin-path)/weightfs"
 
 # Interleaved runs against the native file, curl, rclone, ratarmount and a C passthrough daemon, as root; writes
 # docs/benchmarks.md. Takes a quarter of an hour and 40 GB of disk; BENCH_FLAGS=--quick takes two minutes and prints.
 bench:
 	$(call install_packages,$(BUILD_PACKAGES) $(RUN_PACKAGES) $(DEMO_PACKAGES) $(BENCH_PACKAGES))
-	$(SWIFT) build -c release --product weightfs
-	Benchmarks/run.sh "$$($(SWIFT) build -c release --show-bin-path)/weightfs" $(BENCH_FLAGS)
+	$(SWIFT) build $(RELEASE_FLAGS)
+	Benchmarks/run.sh "$$($(SWIFT) build $(RELEASE_FLAGS) --show-bin-path)/weightfs" $(BENCH_FLAGS)
 
 # 10,000 tags and 2,000 repositories; writes docs/benchmarks-scale.md. Takes a minute.
 bench-scale:
 	$(call install_packages,$(BUILD_PACKAGES) $(RUN_PACKAGES) python3 procps)
-	$(SWIFT) build -c release --product weightfs
-	python3 -B Benchmarks/scale.py "$$($(SWIFT) build -c release --show-bin-path)/weightfs" >docs/benchmarks-scale.md
+	$(SWIFT) build $(RELEASE_FLAGS)
+	python3 -B Benchmarks/scale.py "$$($(SWIFT) build $(RELEASE_FLAGS) --show-bin-path)/weightfs" >docs/benchmarks-scale.md
 	@cat docs/benchmarks-scale.md
 
 # The slow proofs: more kills and more steps than the tests make. Takes an hour.
-soak:
+soak: release
 	WEIGHTFS_KILLS=200 $(SWIFT) test --disable-xctest --filter CrashTests
 	WEIGHTFS_KILLS=50 $(SWIFT) test --disable-xctest --filter PullTests
 	WEIGHTFS_STEPS=10000 $(SWIFT) test --disable-xctest --filter CacheModelTests
@@ -107,4 +127,4 @@ uninstall:
 	  rm -f /sbin/mount.weightfs; fi
 
 clean:
-	rm -rf .build
+	rm -rf .build .build-release .build-asan .build-tsan

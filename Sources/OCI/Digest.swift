@@ -16,8 +16,10 @@ package struct Digest: Sendable, Hashable {
 
   /// The algorithm that made the bytes.
   package let algorithm: Algorithm
-  // The bytes lie in place, so that a digest as a dictionary key costs no allocation. What sha256 leaves is zero.
-  private let storage: SIMD64<UInt8>
+  // The bytes are stored inline, so that a digest as a dictionary key costs no allocation; sha256 leaves the last four
+  // words zero. Eight words of 8 bytes and not a vector: a vector is aligned to 64 bytes, and the frames of async
+  // functions are aligned to 16, so that release builds wrote behind the end of a frame.
+  private let words: (UInt64, UInt64, UInt64, UInt64, UInt64, UInt64, UInt64, UInt64)
 
   /// Makes a digest of raw bytes.
   ///
@@ -26,10 +28,10 @@ package struct Digest: Sendable, Hashable {
   ///   - bytes: exactly as many as the algorithm has.
   package init?(algorithm: Algorithm, bytes: some Collection<UInt8>) {
     guard bytes.count == algorithm.byteCount else { return nil }
-    var storage = SIMD64<UInt8>(repeating: 0)
-    for (index, byte) in bytes.enumerated() { storage[index] = byte }
+    var words: (UInt64, UInt64, UInt64, UInt64, UInt64, UInt64, UInt64, UInt64) = (0, 0, 0, 0, 0, 0, 0, 0)
+    withUnsafeMutableBytes(of: &words) { $0.copyBytes(from: bytes) }
     self.algorithm = algorithm
-    self.storage = storage
+    self.words = words
   }
 
   /// Parses `sha256:<64 hexadecimal digits in lower case>`.
@@ -60,23 +62,25 @@ package struct Digest: Sendable, Hashable {
 
   /// The raw bytes.
   package var bytes: [UInt8] {
-    (0..<algorithm.byteCount).map { storage[$0] }
+    withUnsafeBytes(of: words) { Array($0.prefix(algorithm.byteCount)) }
   }
 
   /// The bytes in hexadecimal digits, lower case.
   package var hex: String {
-    String(unsafeUninitializedCapacity: algorithm.byteCount * 2) { buffer in
-      for index in 0..<algorithm.byteCount {
-        buffer[index * 2] = Self.digit(storage[index] >> 4)
-        buffer[index * 2 + 1] = Self.digit(storage[index] & 15)
+    withUnsafeBytes(of: words) { bytes in
+      String(unsafeUninitializedCapacity: algorithm.byteCount * 2) { buffer in
+        for index in 0..<algorithm.byteCount {
+          buffer[index * 2] = Self.digit(bytes[index] >> 4)
+          buffer[index * 2 + 1] = Self.digit(bytes[index] & 15)
+        }
+        return algorithm.byteCount * 2
       }
-      return algorithm.byteCount * 2
     }
   }
 
   /// The first eight bytes as a number: stable across runs and machines, evenly spread.
   package var prefix64: UInt64 {
-    (0..<8).reduce(0) { $0 << 8 | UInt64(storage[$1]) }
+    UInt64(bigEndian: words.0)
   }
 
   private static func value(_ digit: UInt8) -> UInt8? {
@@ -89,6 +93,22 @@ package struct Digest: Sendable, Hashable {
 
   private static func digit(_ value: UInt8) -> UInt8 {
     value < 10 ? UInt8(ascii: "0") + value : UInt8(ascii: "a") + value - 10
+  }
+}
+
+// Tuples are not Hashable, so these cannot be synthesised.
+extension Digest {
+  package static func == (left: Digest, right: Digest) -> Bool {
+    left.algorithm == right.algorithm
+      && left.words.0 == right.words.0 && left.words.1 == right.words.1
+      && left.words.2 == right.words.2 && left.words.3 == right.words.3
+      && left.words.4 == right.words.4 && left.words.5 == right.words.5
+      && left.words.6 == right.words.6 && left.words.7 == right.words.7
+  }
+
+  package func hash(into hasher: inout Hasher) {
+    hasher.combine(algorithm)
+    withUnsafeBytes(of: words) { hasher.combine(bytes: $0) }
   }
 }
 

@@ -13,8 +13,9 @@ import Testing
 
   /// The Python of an environment that `make setup` made beside the build.
   private static func python(_ name: String) -> String {
-    let build = URL(filePath: MountProcess.program).deletingLastPathComponent().deletingLastPathComponent()
-    return build.deletingLastPathComponent().appending(path: "peers/\(name)/bin/python").path
+    let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+      .deletingLastPathComponent()
+    return root.appending(path: ".build/peers/\(name)/bin/python").path
   }
 
   private func weightfs(_ words: String) async throws -> String {

@@ -114,6 +114,11 @@ package final class FaultyRegistry: Sendable {
     return Descriptor(mediaType: type, digest: digest, size: Int64(bytes.count))
   }
 
+  /// The bytes of a document that was added.
+  package func document(_ target: String, of repository: String) -> [UInt8]? {
+    box.state.withLock { $0.manifests["\(repository)/\(target)"]?.bytes }
+  }
+
   /// Adds an artifact of files, named by title.
   @discardableResult
   package func add(

@@ -7,11 +7,17 @@ package final class MountProcess: Sendable {
   package let log: String
   package let process: Int32
 
-  /// The program that was built beside the tests.
-  package static var program: String {
-    let tests = URL(filePath: CommandLine.arguments[0]).resolvingSymlinksInPath()
-    return tests.deletingLastPathComponent().appending(path: "weightfs").path
-  }
+  /// The program under test: what `make release` built, as `make install` installs it.
+  ///
+  /// `WEIGHTFS_PROGRAM` names another one, such as a build with a sanitizer.
+  package static let program: String = {
+    if let path = ProcessInfo.processInfo.environment["WEIGHTFS_PROGRAM"], !path.isEmpty {
+      return URL(filePath: path).path
+    }
+    let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+      .deletingLastPathComponent()
+    return root.appending(path: ".build-release/release/weightfs").path
+  }()
 
   /// Mounts and waits until it serves; a prefix such as `setpriv` says as whom.
   package init(

@@ -1,0 +1,120 @@
+import Content
+import Foundation
+import OCI
+import TestSupport
+import Testing
+
+/// A tag that resolves while its manifest cannot be had or read: each command ends with an error and the mount goes on.
+@Suite(.serialized) struct ManifestFaultTests {
+  /// What is answered in place of a manifest that is asked for by its digest.
+  enum Fault: String, CaseIterable, CustomTestStringConvertible {
+    case notFound, forbidden, tooManyRequests, serverError, hangUp, wrongBytes, noJSON, invalidDigest, moved
+
+    var testDescription: String { rawValue }
+  }
+
+  private let folder: TemporaryFolder
+  private let registry: FaultyRegistry
+
+  init() throws {
+    folder = try TemporaryFolder()
+    registry = try FaultyRegistry()
+    try registry.add(files: ["model.gguf": [7, 7, 7]], repository: "good/m", tag: "t")
+  }
+
+  /// Makes `bad/m:t` a tag whose manifest, or whose child of an index, is answered by a fault.
+  private func breakManifest(_ fault: Fault, isChild: Bool) throws -> String {
+    let name = "bad/\(fault.rawValue.lowercased())\(isChild ? "child" : "")"
+    var target = try registry.add(files: ["model.gguf": [1, 2, 3]], repository: name, tag: "inner")
+    switch fault {
+    case .noJSON:
+      target = registry.add(document: Array("<html>".utf8), repository: name, tags: ["inner"])
+    case .invalidDigest:
+      let text = #"{"schemaVersion":2,"config":{"digest":"sha256:zz","size":1},"layers":[]}"#
+      target = registry.add(document: Array(text.utf8), repository: name, tags: ["inner"])
+    default: break
+    }
+    if isChild {
+      target = registry.add(
+        document: try JSONDocument.encode(Index(manifests: [target])),
+        type: .imageIndex,
+        repository: name,
+        tags: ["t"]
+      )
+    } else {
+      let bytes = try #require(registry.document("inner", of: name))
+      registry.add(document: bytes, repository: name, tags: ["t"])
+    }
+    let index = target
+    registry.setFault { request, _ in
+      guard request.path.hasPrefix("/v2/\(name)/manifests/sha256:"), request.method == "GET" else {
+        return nil
+      }
+      if isChild, request.path.hasSuffix(index.digest.hex) { return nil }
+      switch fault {
+      case .notFound: return .init(404)
+      case .forbidden: return .init(403)
+      case .tooManyRequests: return .init(429, headers: [("Retry-After", "120")])
+      case .serverError: return .init(500)
+      case .hangUp:
+        var answer = HTTPServer.Answer(200, body: Array("{\"schema".utf8))
+        answer.declaredLength = 500
+        answer.cutAfter = 9
+        return answer
+      case .wrongBytes, .moved: return .init(200, body: Array(#"{"schemaVersion":2,"layers":[]}"#.utf8))
+      case .noJSON, .invalidDigest: return nil
+      }
+    }
+    return "\(registry.host)/\(name):t"
+  }
+
+  @Test(arguments: Fault.allCases, [false, true])
+  func everyCommandEndsWithAnError(_ fault: Fault, isChild: Bool) async throws {
+    let name = try breakManifest(fault, isChild: isChild)
+    // Side by side, each with a root of its own: most of the time is spent between attempts.
+    try await withThrowingTaskGroup(of: Void.self) { group in
+      for (number, words) in [
+        "pull \(name)", "cat \(name) model.gguf", "inspect \(name)", "ls \(name)", "save \(name) out.tar",
+        "prefetch \(name)", "path \(name)",
+      ].enumerated() {
+        group.addTask {
+          let result = try await WeightfsCommand.run(
+            "\(words) --timeout 3",
+            in: folder,
+            root: "root\(number)"
+          )
+          #expect([1, 3, 4, 5, 6].contains(result.status), "\(words): \(result.status) \(result.error)")
+          #expect(result.error.hasPrefix("weightfs: "), "\(words): \(result.error)")
+        }
+      }
+      try await group.waitForAll()
+    }
+  }
+
+  @Test func aMountOutlivesEveryDamagedManifest() async throws {
+    let mount = try await MountProcess(folder, ["--timeout", "3"])
+    for fault in Fault.allCases {
+      for isChild in [false, true] {
+        let name = try breakManifest(fault, isChild: isChild)
+        let listed = try await Command.shell("ls '\(mount.path(name))'", seconds: 60)
+        #expect(listed.status == 2, "\(fault) \(isChild): \(listed.error)")
+        #expect(kill(mount.process, 0) == 0, "\(fault) \(isChild) killed the daemon")
+      }
+    }
+    let good = try await Command.shell("cat '\(mount.path("\(registry.host)/good/m:t/model.gguf"))' | wc -c")
+    #expect(good.output == "3\n", "\(good.error)")
+  }
+
+  @Test func aLayoutWithoutItsManifestIsAnError() async throws {
+    let layer = Verification.digest(of: [1])
+    let index = Index(manifests: [Descriptor(mediaType: .imageManifest, digest: layer, size: 1)])
+    try folder.write(Array(#"{"imageLayoutVersion":"1.0.0"}"#.utf8), to: "layout/oci-layout")
+    try folder.write(try JSONDocument.encode(index), to: "layout/index.json")
+    for words in [
+      "cat oci:layout model.gguf", "inspect oci:layout", "ls oci:layout", "load layout --as x.io/a:b",
+    ] {
+      let result = try await WeightfsCommand.run(words, in: folder)
+      #expect([1, 3, 5, 6].contains(result.status), "\(words): \(result.status) \(result.error)")
+    }
+  }
+}
