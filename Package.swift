@@ -45,6 +45,7 @@ let package = Package(
     .systemLibrary(name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
     .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
     .target(name: "CFUSE", cSettings: strictC, linkerSettings: [.linkedLibrary("fuse3")]),
+    .target(name: "CLinux", cSettings: strictC),
     // Layer 1: values.
     target("OCI", []),
     target("Telemetry", []),
@@ -57,7 +58,7 @@ let package = Package(
     // Layer 3: content and where it is.
     target("Content", ["OCI", "Hashing"]),
     target("Registry", ["OCI", "Content", "HTTP", "Telemetry", log]),
-    target("LocalRegistry", ["OCI", "Content", "Archive", "Hashing", "SQLite", "Telemetry", system, log]),
+    target("LocalRegistry", ["CLinux", "OCI", "Content", "Archive", "Hashing", "SQLite", "Telemetry", system, log]),
     target("Fetching", ["OCI", "Content", "LocalRegistry", "Hashing", "Telemetry", system, log]),
     // Layer 4: what a user sees of it.
     target("ArtifactTree", ["OCI", "Content", "Archive"]),

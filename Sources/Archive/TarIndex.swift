@@ -10,12 +10,102 @@ package struct TarIndex: Sendable {
   private static let maximumNameBytes = 64 << 20
 
   /// In the order of the tar.
-  package let members: [TarMember]
+  package let members: Members
 
   /// Makes an index of members that are known already.
   ///
   /// - Parameter members: in the order of the tar.
-  package init(members: [TarMember]) { self.members = members }
+  package init(members: [TarMember]) {
+    var stored = Members()
+    for member in members { stored.append(member) }
+    self.members = stored
+  }
+
+  /// The members, stored in one array of numbers and one of names: some 48 bytes a member beside its name.
+  package struct Members: Sendable, RandomAccessCollection {
+    private enum Kind: UInt8 {
+      case file, directory, symbolicLink, hardLink, other
+    }
+
+    private struct Entry {
+      var dataOffset: Int64
+      var size: Int64
+      var modificationTime: Int64
+      /// Where its name starts; the target of a link follows the name.
+      var nameStart: UInt32
+      var nameCount: UInt32
+      var targetCount: UInt32
+      var mode: UInt16
+      var kind: Kind
+      var isSparse: Bool
+    }
+
+    private var entries: [Entry] = []
+    private var names: [UInt8] = []
+
+    package var startIndex: Int { 0 }
+    package var endIndex: Int { entries.count }
+
+    /// What the index takes, bytes.
+    package var memory: Int { entries.count * MemoryLayout<Entry>.stride + names.count }
+
+    package subscript(index: Int) -> TarMember {
+      let entry = entries[index]
+      let start = Int(entry.nameStart)
+      let end = start + Int(entry.nameCount)
+      func target() -> [UInt8] { Array(names[end..<end + Int(entry.targetCount)]) }
+      let kind: TarMember.Kind =
+        switch entry.kind {
+        case .file: .file
+        case .directory: .directory
+        case .symbolicLink: .symbolicLink(target: target())
+        case .hardLink: .hardLink(target: target())
+        case .other: .other
+        }
+      return TarMember(
+        name: Array(names[start..<end]),
+        kind: kind,
+        size: entry.size,
+        dataOffset: entry.dataOffset,
+        mode: UInt32(entry.mode),
+        modificationTime: entry.modificationTime,
+        isSparse: entry.isSparse
+      )
+    }
+
+    mutating func append(_ member: TarMember) {
+      let start = names.count
+      names += member.name
+      let (kind, target): (Kind, [UInt8]) =
+        switch member.kind {
+        case .file: (.file, [])
+        case .directory: (.directory, [])
+        case .symbolicLink(let target): (.symbolicLink, target)
+        case .hardLink(let target): (.hardLink, target)
+        case .other: (.other, [])
+        }
+      names += target
+      entries.append(
+        Entry(
+          dataOffset: member.dataOffset,
+          size: member.size,
+          modificationTime: member.modificationTime,
+          nameStart: UInt32(start),
+          nameCount: UInt32(member.name.count),
+          targetCount: UInt32(target.count),
+          mode: UInt16(truncatingIfNeeded: member.mode & 0o7777),
+          kind: kind,
+          isSparse: member.isSparse
+        )
+      )
+    }
+
+    /// Whether a file is the last member and ends where the tar does.
+    func ends(at size: Int64) -> Bool {
+      guard let last = entries.last else { return false }
+      return last.kind == .file && !last.isSparse && last.dataOffset + last.size == size
+    }
+  }
 
   /// Reads the headers, skipping what is between them.
   ///
@@ -33,7 +123,7 @@ package struct TarIndex: Sendable {
     archive_read_set_skip_callback(archive, skipForward)
     archive_read_set_seek_callback(archive, seekTo)
     guard archive_read_open1(archive) == ARCHIVE_OK else { throw Self.error(archive, cursor) }
-    var members: [TarMember] = []
+    var members = Members()
     var nameBytes = 0
     var entry: OpaquePointer?
     while true {
@@ -41,12 +131,8 @@ package struct TarIndex: Sendable {
       if result == ARCHIVE_EOF { break }
       // A warning is about the name in the C locale; the raw bytes are right.
       guard result == ARCHIVE_OK || result == ARCHIVE_WARN, let entry else {
-        // Some writers leave the padding out behind the last member: all that it holds is there.
-        if cursor.error == nil, let last = members.last, last.kind == .file, !last.isSparse,
-          last.dataOffset + last.size == source.size
-        {
-          break
-        }
+        // Some writers leave the padding out behind the last member: all that it holds is present.
+        if cursor.error == nil, members.ends(at: source.size) { break }
         throw Self.error(archive, cursor)
       }
       guard members.count < Self.maximumMembers else {

@@ -41,10 +41,14 @@ package struct FileContent: Sendable, Hashable {
   }
 }
 
-/// The files, folders and links of an artifact.
+/// The files, directories and links of an artifact.
 ///
-/// Immutable; node 0 is the root.
+/// Immutable; node 0 is the root. Nodes are stored in one array of numbers and one of names, some 80 bytes a node
+/// beside its name, as an artifact may have a million of them; a `Node` is made when it is asked for.
 package struct FileTree: Sendable {
+  /// The most files, directories and links that an artifact may have.
+  package static let maximumNodes = 1_000_000
+
   /// What an entry is.
   package enum Kind: Sendable {
     /// The children's numbers, by name.
@@ -65,25 +69,100 @@ package struct FileTree: Sendable {
     package let modificationTime: Int64
   }
 
-  package let nodes: [Node]
+  enum StoredKind: UInt8 {
+    case directory, file, symbolicLink
+  }
+
+  /// A node as it is stored.
+  struct Stored {
+    var modificationTime: Int64
+    /// Of a file: its offset in the blob. Of a link: where its target starts in `names`. Of a directory: where its
+    /// children start in `children`.
+    var first: Int64
+    /// Of a file: its size. Of a link: bytes of its target. Of a directory: how many children it has.
+    var count: Int64
+    var nameStart: UInt32
+    var parent: Int32
+    /// Of a file: its blob in `blobs`.
+    var blob: Int32
+    var mode: UInt16
+    var nameCount: UInt8
+    var kind: StoredKind
+  }
+
+  let stored: [Stored]
+  let names: [UInt8]
+  let children: [Int32]
+  let blobs: [Descriptor]
   /// What was left out or renamed, and why; one line each.
   package let problems: [String]
+
+  /// What the tree takes, bytes.
+  package var memory: Int {
+    stored.count * MemoryLayout<Stored>.stride + names.count + children.count * 4 + blobs.count * 512
+  }
+
+  /// Every node by its number.
+  package var nodes: Nodes { Nodes(tree: self) }
+
+  /// The nodes of a tree.
+  package struct Nodes: RandomAccessCollection, Sendable {
+    let tree: FileTree
+
+    package var startIndex: Int { 0 }
+    package var endIndex: Int { tree.stored.count }
+
+    package subscript(number: Int) -> Node {
+      let node = tree.stored[number]
+      let (first, count) = (Int(node.first), Int(node.count))
+      let kind: Kind =
+        switch node.kind {
+        case .directory: .directory(tree.children[first..<first + count].map { Int($0) })
+        case .symbolicLink: .symbolicLink(Array(tree.names[first..<first + count]))
+        case .file: .file(FileContent(blob: tree.blobs[Int(node.blob)], offset: node.first, size: node.count))
+        }
+      return Node(
+        name: tree.name(of: number),
+        parent: Int(node.parent),
+        kind: kind,
+        mode: UInt32(node.mode),
+        modificationTime: node.modificationTime
+      )
+    }
+  }
+
+  private func nameBytes(of number: Int) -> ArraySlice<UInt8> {
+    let node = stored[number]
+    return names[Int(node.nameStart)..<Int(node.nameStart) + Int(node.nameCount)]
+  }
+
+  /// The name of a node; nil for the root.
+  ///
+  /// - Parameter number: of the node.
+  package func name(of number: Int) -> EntryName? { EntryName(nameBytes(of: number)) }
+
+  /// When a node was last modified, seconds since 1970.
+  ///
+  /// - Parameter number: of the node.
+  package func modificationTime(of number: Int) -> Int64 { stored[number].modificationTime }
 
   /// Finds a child.
   ///
   /// - Parameters:
   ///   - name: bytes.
-  ///   - parent: the number of a folder.
+  ///   - parent: the number of a directory.
   /// - Returns: nil where there is none.
   package func child(_ name: EntryName, of parent: Int) -> Int? {
-    guard case .directory(let children) = nodes[parent].kind else { return nil }
-    var low = 0
-    var high = children.count
+    let node = stored[parent]
+    guard node.kind == .directory else { return nil }
+    var low = Int(node.first)
+    var high = low + Int(node.count)
     while low < high {
       let middle = (low + high) / 2
-      guard let other = nodes[children[middle]].name else { return nil }
-      if other == name { return children[middle] }
-      if other < name { low = middle + 1 } else { high = middle }
+      let number = Int(children[middle])
+      let other = nameBytes(of: number)
+      if other.elementsEqual(name.bytes) { return number }
+      if other.lexicographicallyPrecedes(name.bytes) { low = middle + 1 } else { high = middle }
     }
     return nil
   }
@@ -96,8 +175,8 @@ package struct FileTree: Sendable {
     var names: [String] = []
     var current = node
     while current != 0 {
-      names.append(nodes[current].name?.description ?? "")
-      current = nodes[current].parent
+      names.append(name(of: current)?.description ?? "")
+      current = Int(stored[current].parent)
     }
     return names.reversed().joined(separator: "/")
   }
@@ -128,7 +207,7 @@ package struct FileTree: Sendable {
       let part = rest.removeFirst()
       if part == Array(".".utf8) { continue }
       if part == Array("..".utf8) {
-        current = nodes[current].parent
+        current = Int(stored[current].parent)
         continue
       }
       guard let name = EntryName(part), let next = child(name, of: current) else { return nil }

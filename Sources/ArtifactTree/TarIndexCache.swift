@@ -9,8 +9,10 @@ package actor TarIndexCache {
   private var pending: [Digest: Task<Result<TarIndex, ContentError>, Never>] = [:]
   private let executor: BlockingExecutor
 
-  // Some thousand members a layer at most: a few MB.
-  private static let limit = 1000
+  private var memory = 0
+
+  // A layer has some thousand members; an index of a million takes some 70 MB. The newest one is kept in any case.
+  private static let memoryLimit = 32 << 20
 
   /// Makes an empty cache.
   ///
@@ -41,8 +43,11 @@ package actor TarIndexCache {
     let index = try result.get()
     // Removed meanwhile: what was read of the layer may be wrong.
     guard isCurrent || known[layer.digest] != nil else { return index }
-    if known.updateValue(index, forKey: layer.digest) == nil { order.append(layer.digest) }
-    if order.count > Self.limit { known[order.removeFirst()] = nil }
+    if known.updateValue(index, forKey: layer.digest) == nil {
+      order.append(layer.digest)
+      memory += Self.memory(of: index)
+    }
+    while memory > Self.memoryLimit, order.count > 1 { forget(order.removeFirst()) }
     return index
   }
 
@@ -50,10 +55,16 @@ package actor TarIndexCache {
   ///
   /// - Parameter digest: of the layer.
   package func remove(_ digest: Digest) {
-    known[digest] = nil
+    forget(digest)
     pending[digest] = nil
     order.removeAll { $0 == digest }
   }
+
+  private func forget(_ digest: Digest) {
+    if let index = known.removeValue(forKey: digest) { memory -= Self.memory(of: index) }
+  }
+
+  private static func memory(of index: TarIndex) -> Int { index.members.memory + 256 }
 
   private static func read(_ layer: Descriptor, _ bytes: any LayerBytes) throws(ContentError) -> TarIndex {
     let source = LayerSource(layer: layer, bytes: bytes)

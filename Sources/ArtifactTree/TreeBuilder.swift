@@ -1,37 +1,65 @@
-/// Puts a tree together, layer upon layer.
+import OCI
+
+/// Puts a tree together, layer upon layer, as an extraction into an empty root directory would.
+///
+/// Paths are resolved in the tree itself: symbolic links among the directories of a path are followed and never lead
+/// above the root; the last component is not followed. Nodes are stored in one array, names in another, and one table
+/// finds a child by its directory and name, so that a million nodes fit into some 150 MiB.
 struct TreeBuilder {
   struct Attributes {
     var mode: UInt32
     var modificationTime: Int64
   }
 
-  private enum Kind {
-    case directory([EntryName: Int])
-    case file(FileContent)
-    case symbolicLink([UInt8])
-  }
-
   private struct Node {
-    var name: EntryName?
-    var parent: Int
-    var kind: Kind
-    var attributes: Attributes
+    var modificationTime: Int64
+    /// As in `FileTree.Stored`, but for directories; `blob` of a link is 1 where its target was absolute.
+    var first: Int64 = 0
+    var count: Int64 = 0
+    var nameStart: UInt32
+    var parent: Int32
+    var blob: Int32 = 0
     /// The layer that put it there last.
-    var layer: Int
+    var layer: Int32
+    /// Of a directory.
+    var firstChild: Int32 = -1
+    var nextSibling: Int32 = -1
+    var mode: UInt16
+    var nameCount: UInt8
+    var kind: FileTree.StoredKind
+    var isRemoved = false
   }
 
   private var nodes: [Node]
+  private var names: [UInt8] = []
+  private var blobs: [Descriptor] = []
+  private var blobNumbers: [Digest: Int32] = [:]
+  /// Nodes by a hash of their directory and name; the next key is tried where another node has it.
+  private var table: [Int: Int32] = [:]
   private(set) var problems: [String] = []
-  /// Of folders that no packaging mentions.
+  /// More nodes were to be added than a tree may have.
+  private(set) var isOverfull = false
+  /// Of directories that no packaging mentions.
   private let defaultTime: Int64
 
   // An artifact with more problems than this is not understood by reading them.
   private static let problemLimit = 100
+  // As many as the kernel follows (MAXSYMLINKS).
+  private static let linkLimit = 40
 
   init(defaultTime: Int64) {
     self.defaultTime = defaultTime
-    let attributes = Attributes(mode: 0o555, modificationTime: defaultTime)
-    nodes = [Node(name: nil, parent: 0, kind: .directory([:]), attributes: attributes, layer: 0)]
+    nodes = [
+      Node(
+        modificationTime: defaultTime,
+        nameStart: 0,
+        parent: 0,
+        layer: 0,
+        mode: 0o555,
+        nameCount: 0,
+        kind: .directory
+      )
+    ]
   }
 
   mutating func note(_ problem: String) {
@@ -40,152 +68,350 @@ struct TreeBuilder {
 
   func exists(_ path: [EntryName]) -> Bool { find(path) != nil }
 
-  func content(at path: [EntryName]) -> FileContent? {
-    guard let node = find(path), case .file(let content) = nodes[node].kind else { return nil }
-    return content
+  /// The digest of the blob that a file lies in; nil where no file has the path.
+  func digest(at path: [EntryName]) -> Digest? {
+    guard let node = find(path), nodes[node].kind == .file else { return nil }
+    return blobs[Int(nodes[node].blob)].digest
   }
 
-  func attributes(at path: [EntryName]) -> Attributes? { find(path).map { nodes[$0].attributes } }
-
-  /// Puts a file at a path; what was there of a lower layer goes.
+  /// Puts a file at a path; what was there is replaced.
   ///
-  /// False where a file stands in the way above it.
+  /// False where the path cannot be reached.
   mutating func addFile(
     _ content: FileContent,
     at path: [EntryName],
     _ attributes: Attributes,
     layer: Int
   ) -> Bool {
-    add(.file(content), at: path, attributes, layer: layer)
+    guard let node = place(path, .file, attributes, layer) else { return false }
+    nodes[node].blob = number(of: content.blob)
+    nodes[node].first = content.extents.first?.blobOffset ?? 0
+    nodes[node].count = content.size
+    return true
   }
 
+  /// Puts a symbolic link at a path; its target is written so that it stays within the tree.
   mutating func addLink(_ target: [UInt8], at path: [EntryName], _ attributes: Attributes, layer: Int) -> Bool
   {
-    add(.symbolicLink(target), at: path, attributes, layer: layer)
+    guard let node = place(path, .symbolicLink, attributes, layer) else { return false }
+    guard setTarget(target, of: node) else {
+      nodes[node].isRemoved = true
+      return false
+    }
+    return true
   }
 
+  /// Writes a link's target for the directory that the link really lies in: its path may lead through other links.
+  private mutating func setTarget(_ target: [UInt8], of node: Int) -> Bool {
+    guard let text = TreePath.linkTarget(target, in: path(of: Int(nodes[node].parent))) else { return false }
+    nodes[node].first = Int64(names.count)
+    nodes[node].count = Int64(text.count)
+    nodes[node].blob = target.first == UInt8(ascii: "/") ? 1 : 0
+    names += text
+    return true
+  }
+
+  /// Puts a directory at a path; one that exists keeps its children.
   mutating func addDirectory(at path: [EntryName], _ attributes: Attributes, layer: Int) -> Bool {
-    if let node = find(path), case .directory = nodes[node].kind {
-      nodes[node].attributes = attributes
-      nodes[node].layer = layer
+    guard let name = path.last else {
+      nodes[0].modificationTime = attributes.modificationTime
       return true
     }
-    return add(.directory([:]), at: path, attributes, layer: layer)
+    guard let parent = directory(path.dropLast(), layer: layer) else { return false }
+    if let known = child(name, of: parent), nodes[known].kind == .directory {
+      nodes[known].mode = UInt16(attributes.mode & 0o777)
+      nodes[known].modificationTime = attributes.modificationTime
+      nodes[known].layer = Int32(layer)
+      return true
+    }
+    return put(name, in: parent, .directory, attributes, layer) != nil
   }
 
-  /// Takes out what lower layers put at a path (image-spec layer.md, "Whiteouts").
+  /// Gives a file or a link another name.
+  ///
+  /// Nil where the target does not exist yet, false where it cannot have one.
+  mutating func addHardLink(to target: [EntryName], at path: [EntryName], layer: Int) -> Bool? {
+    guard let source = find(target) else { return nil }
+    let original = nodes[source]
+    guard original.kind != .directory else { return false }
+    let attributes = Attributes(
+      mode: UInt32(original.mode),
+      modificationTime: original.modificationTime
+    )
+    // A link to itself changes nothing.
+    if find(path) == source { return true }
+    guard let node = place(path, original.kind, attributes, layer) else { return false }
+    if original.kind == .symbolicLink {
+      var text = Array(names[Int(original.first)..<Int(original.first + original.count)])
+      // A relative target counts from the new directory, an absolute one leads to the same place as before.
+      if original.blob == 1 {
+        let slash = [UInt8(ascii: "/")]
+        let folder = self.path(of: Int(original.parent)).flatMap { slash + $0.bytes }
+        text = folder + slash + text
+      }
+      return setTarget(text, of: node)
+    }
+    nodes[node].blob = original.blob
+    nodes[node].first = original.first
+    nodes[node].count = original.count
+    return true
+  }
+
+  /// Removes what lower layers put at a path (image-spec layer.md, "Whiteouts").
   mutating func whiteOut(_ path: [EntryName], layer: Int) {
     guard let node = find(path), node != 0 else { return }
     hideLower(node, layer)
   }
 
-  /// Takes out what lower layers put below a path.
+  /// Removes what lower layers put below a path.
   mutating func makeOpaque(_ path: [EntryName], layer: Int) {
-    guard let node = find(path), case .directory(let children) = nodes[node].kind else { return }
-    for child in children.values { hideLower(child, layer) }
+    guard let node = walk(path[...]) else { return }
+    for child in children(of: node) { hideLower(child, layer) }
   }
 
-  /// Takes a node out, or, of a folder in which this layer has something, what is of lower layers.
+  /// Removes a node, or, of a directory in which this layer has something, what is of lower layers.
   private mutating func hideLower(_ node: Int, _ layer: Int) {
-    if nodes[node].layer < layer {
-      detach(node)
-    } else if case .directory(let children) = nodes[node].kind {
-      for child in children.values { hideLower(child, layer) }
-    }
-  }
-
-  private mutating func add(_ kind: Kind, at path: [EntryName], _ attributes: Attributes, layer: Int) -> Bool
-  {
-    guard let name = path.last, let parent = folder(path.dropLast(), layer: layer) else { return false }
-    guard var children = takeChildren(of: parent) else { return false }
-    nodes.append(Node(name: name, parent: parent, kind: kind, attributes: attributes, layer: layer))
-    children[name] = nodes.count - 1
-    nodes[parent].kind = .directory(children)
-    return true
-  }
-
-  /// The folder at a path, made where it is not there.
-  ///
-  /// Never through a link or a file of the same layer.
-  private mutating func folder(_ path: ArraySlice<EntryName>, layer: Int) -> Int? {
-    var current = 0
-    for name in path {
-      guard case .directory(let known) = nodes[current].kind else { return nil }
-      if let child = known[name] {
-        if case .directory = nodes[child].kind {
-          // It holds something of this layer, so a whiteout of a lower one does not take it.
-          nodes[child].layer = layer
-          current = child
-          continue
-        }
-        guard nodes[child].layer < layer else { return nil }
+    var open = [node]
+    while let node = open.popLast() {
+      if nodes[node].layer < layer {
+        nodes[node].isRemoved = true
+      } else if nodes[node].kind == .directory {
+        open += children(of: node)
       }
-      let attributes = Attributes(mode: 0o555, modificationTime: defaultTime)
-      nodes.append(
-        Node(name: name, parent: current, kind: .directory([:]), attributes: attributes, layer: layer)
-      )
-      put(nodes.count - 1, as: name, in: current)
-      current = nodes.count - 1
     }
-    return current
   }
 
-  private mutating func put(_ node: Int?, as name: EntryName, in parent: Int) {
-    guard var children = takeChildren(of: parent) else { return }
-    children[name] = node
-    nodes[parent].kind = .directory(children)
+  private func children(of node: Int) -> [Int] {
+    var found: [Int] = []
+    var child = nodes[node].firstChild
+    while child >= 0 {
+      if !nodes[Int(child)].isRemoved { found.append(Int(child)) }
+      child = nodes[Int(child)].nextSibling
+    }
+    return found
   }
 
-  /// The children of a folder, out of their place, so that changing them copies nothing.
-  private mutating func takeChildren(of parent: Int) -> [EntryName: Int]? {
-    guard case .directory(let children) = nodes[parent].kind else { return nil }
-    nodes[parent].kind = .directory([:])
-    return children
+  // MARK: Paths
+
+  private func path(of node: Int) -> [EntryName] {
+    var found: [EntryName] = []
+    var current = node
+    while current != 0 {
+      let stored = nodes[current]
+      let bytes = names[Int(stored.nameStart)..<Int(stored.nameStart) + Int(stored.nameCount)]
+      if let name = EntryName(bytes) { found.append(name) }
+      current = Int(stored.parent)
+    }
+    return found.reversed()
   }
 
-  private mutating func detach(_ node: Int) {
-    guard let name = nodes[node].name else { return }
-    put(nil, as: name, in: nodes[node].parent)
-  }
-
+  /// The node at a path: links in its directories are followed, one at its end is not.
   private func find(_ path: [EntryName]) -> Int? {
+    guard let name = path.last else { return 0 }
+    return walk(path.dropLast()).flatMap { child(name, of: $0) }
+  }
+
+  /// The directory at a path, through links; nil where there is none.
+  private func walk(_ path: ArraySlice<EntryName>) -> Int? {
     var current = 0
-    for name in path {
-      guard case .directory(let children) = nodes[current].kind, let child = children[name] else {
-        return nil
+    var rest = Array(path.reversed())
+    var links = 0
+    while let name = rest.popLast() {
+      guard let next = child(name, of: current) else { return nil }
+      switch nodes[next].kind {
+      case .directory: current = next
+      case .file: return nil
+      case .symbolicLink:
+        links += 1
+        guard links <= Self.linkLimit, let target = target(of: next) else { return nil }
+        current = ancestor(of: current, target.up)
+        rest += target.names.reversed()
       }
-      current = child
     }
     return current
+  }
+
+  /// The directory at a path, made where it does not exist; a file in the way is replaced.
+  private mutating func directory(_ path: ArraySlice<EntryName>, layer: Int) -> Int? {
+    var current = 0
+    var rest = Array(path.reversed())
+    var links = 0
+    while let name = rest.popLast() {
+      let next = child(name, of: current)
+      switch next.map({ nodes[$0].kind }) {
+      case .directory?:
+        current = next ?? 0
+        // It holds something of this layer, so a whiteout of a lower one does not take it.
+        nodes[current].layer = Int32(layer)
+      case .symbolicLink?:
+        links += 1
+        guard links <= Self.linkLimit, let target = next.flatMap({ target(of: $0) }) else { return nil }
+        current = ancestor(of: current, target.up)
+        rest += target.names.reversed()
+      // The file of a raw layer is nobody else's to replace.
+      case .file? where layer == 0: return nil
+      case .file?, nil:
+        let attributes = Attributes(mode: 0o555, modificationTime: defaultTime)
+        guard let made = put(name, in: current, .directory, attributes, layer) else { return nil }
+        current = made
+      }
+    }
+    return current
+  }
+
+  /// Where a link leads from its directory: up so many directories, then along names.
+  private func target(of link: Int) -> (up: Int, names: [EntryName])? {
+    let node = nodes[link]
+    var up = 0
+    var found: [EntryName] = []
+    // Targets are stored as `TreePath.linkTarget` writes them: `..` only at the start.
+    for part in names[Int(node.first)..<Int(node.first + node.count)].split(separator: UInt8(ascii: "/")) {
+      if part.elementsEqual(Array("..".utf8)) {
+        up += 1
+      } else if !part.elementsEqual(Array(".".utf8)) {
+        guard let name = EntryName(part) else { return nil }
+        found.append(name)
+      }
+    }
+    return (up, found)
+  }
+
+  private func ancestor(of node: Int, _ count: Int) -> Int {
+    var current = node
+    // The root is its own parent.
+    for _ in 0..<count { current = Int(nodes[current].parent) }
+    return current
+  }
+
+  // MARK: Nodes
+
+  private mutating func place(
+    _ path: [EntryName],
+    _ kind: FileTree.StoredKind,
+    _ attributes: Attributes,
+    _ layer: Int
+  ) -> Int? {
+    guard let name = path.last, let parent = directory(path.dropLast(), layer: layer) else { return nil }
+    return put(name, in: parent, kind, attributes, layer)
+  }
+
+  /// Adds a node to a directory in place of what has its name; nil where the tree has too many.
+  private mutating func put(
+    _ name: EntryName,
+    in parent: Int,
+    _ kind: FileTree.StoredKind,
+    _ attributes: Attributes,
+    _ layer: Int
+  ) -> Int? {
+    guard nodes.count < FileTree.maximumNodes else {
+      isOverfull = true
+      return nil
+    }
+    let key = key(name.bytes, parent)
+    if let known = table[key], !nodes[Int(known)].isRemoved { nodes[Int(known)].isRemoved = true }
+    let number = nodes.count
+    nodes.append(
+      Node(
+        modificationTime: attributes.modificationTime,
+        nameStart: UInt32(names.count),
+        parent: Int32(parent),
+        layer: Int32(layer),
+        nextSibling: nodes[parent].firstChild,
+        mode: UInt16(attributes.mode & 0o777),
+        nameCount: UInt8(name.bytes.count),
+        kind: kind
+      )
+    )
+    names += name.bytes
+    nodes[parent].firstChild = Int32(number)
+    table[key] = Int32(number)
+    return number
+  }
+
+  private func child(_ name: EntryName, of parent: Int) -> Int? {
+    guard let found = table[key(name.bytes, parent)], !nodes[Int(found)].isRemoved else { return nil }
+    return Int(found)
+  }
+
+  /// The key under which a name of a directory is, or may be put.
+  private func key(_ name: [UInt8], _ parent: Int) -> Int {
+    // Seeded anew in each process, so that names cannot be chosen to collide.
+    var hasher = Hasher()
+    hasher.combine(parent)
+    name.withUnsafeBytes { hasher.combine(bytes: $0) }
+    var key = hasher.finalize()
+    while let other = table[key] {
+      let node = nodes[Int(other)]
+      let start = Int(node.nameStart)
+      if node.parent == Int32(parent), names[start..<start + Int(node.nameCount)].elementsEqual(name) {
+        break
+      }
+      key &+= 1
+    }
+    return key
+  }
+
+  private mutating func number(of blob: Descriptor) -> Int32 {
+    // Two layers of one digest may differ in their annotations, which no file shows.
+    if let known = blobNumbers[blob.digest], blobs[Int(known)].size == blob.size { return known }
+    blobs.append(blob)
+    blobNumbers[blob.digest] = Int32(blobs.count - 1)
+    return Int32(blobs.count - 1)
   }
 
   /// The finished tree: what is reachable, numbered from the root.
   func build() -> FileTree {
-    var built: [FileTree.Node] = []
-    func visit(_ node: Int, parent: Int) -> Int {
-      let number = built.count
+    var stored: [FileTree.Stored] = []
+    var builtNames: [UInt8] = []
+    var builtChildren: [Int32] = []
+    func add(_ node: Int, parent: Int) -> Int {
       let source = nodes[node]
-      func make(_ kind: FileTree.Kind) -> FileTree.Node {
-        FileTree.Node(
-          name: source.name,
-          parent: parent,
-          kind: kind,
-          mode: source.attributes.mode & 0o555,
-          modificationTime: source.attributes.modificationTime
+      let start = Int(source.nameStart)
+      stored.append(
+        FileTree.Stored(
+          modificationTime: source.modificationTime,
+          first: source.first,
+          count: source.count,
+          nameStart: UInt32(builtNames.count),
+          parent: Int32(parent),
+          blob: source.blob,
+          mode: source.mode & 0o555,
+          nameCount: source.nameCount,
+          kind: source.kind
         )
+      )
+      builtNames += names[start..<start + Int(source.nameCount)]
+      if source.kind == .symbolicLink {
+        stored[stored.count - 1].first = Int64(builtNames.count)
+        builtNames += names[Int(source.first)..<Int(source.first + source.count)]
       }
-      switch source.kind {
-      case .file(let content): built.append(make(.file(content)))
-      case .symbolicLink(let target): built.append(make(.symbolicLink(target)))
-      case .directory(let children):
-        built.append(make(.directory([])))
-        let ordered = children.sorted { $0.key < $1.key }
-        let numbers = ordered.map { visit($0.value, parent: number) }
-        built[number] = make(.directory(numbers))
-      }
-      return number
+      return stored.count - 1
     }
-    _ = visit(0, parent: 0)
-    return FileTree(nodes: built, problems: problems)
+    // Directories that still want their children, with their number in the tree.
+    var open = [(node: 0, number: add(0, parent: 0))]
+    while let (node, number) = open.popLast() {
+      let ordered = children(of: node).sorted { left, right in
+        bytes(of: left).lexicographicallyPrecedes(bytes(of: right))
+      }
+      stored[number].first = Int64(builtChildren.count)
+      stored[number].count = Int64(ordered.count)
+      for child in ordered {
+        let made = add(child, parent: number)
+        builtChildren.append(Int32(made))
+        if nodes[child].kind == .directory { open.append((child, made)) }
+      }
+    }
+    return FileTree(
+      stored: stored,
+      names: builtNames,
+      children: builtChildren,
+      blobs: blobs,
+      problems: problems
+    )
+  }
+
+  private func bytes(of node: Int) -> ArraySlice<UInt8> {
+    let stored = nodes[node]
+    return names[Int(stored.nameStart)..<Int(stored.nameStart) + Int(stored.nameCount)]
   }
 }

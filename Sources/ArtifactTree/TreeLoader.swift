@@ -37,6 +37,13 @@ package struct TreeLoader: Sendable {
         }
         RawLayer(layer: layer, number: number, created: created).apply(to: &builder)
       }
+      guard !builder.isOverfull else {
+        throw ContentError(
+          .invalid,
+          "\(layer.digest)",
+          "the artifact has more than \(FileTree.maximumNodes) files and directories"
+        )
+      }
     }
     return builder.build()
   }
@@ -59,7 +66,7 @@ struct RawLayer {
       do throws(PathProblem) {
         let path = try TreePath.parse(annotation: name)
         // One file that two layers name: the same bytes need no second mention.
-        if builder.content(at: path)?.blob.digest == layer.digest { return }
+        if builder.digest(at: path) == layer.digest { return }
         if !builder.exists(path), builder.addFile(content, at: path, attributes, layer: 0) { return }
         builder.note("two layers are named '\(name.prefix(120))': \(layer.digest) is shown under its digest")
       } catch {
@@ -68,7 +75,7 @@ struct RawLayer {
     }
     for name in LayerName.names(byTypeOf: layer) {
       guard let path = try? TreePath.parse(annotation: name) else { continue }
-      if builder.content(at: path)?.blob.digest == layer.digest { return }
+      if builder.digest(at: path) == layer.digest { return }
       if !builder.exists(path), builder.addFile(content, at: path, attributes, layer: 0) { return }
     }
     guard let fallback = EntryName(LayerName.fallback(layer).utf8) else { return }
@@ -88,31 +95,35 @@ struct TarLayer {
   private static let opaque = Array(".wh..wh..opq".utf8)
 
   func apply(_ index: TarIndex, to builder: inout TreeBuilder) {
-    var hardLinks: [(path: [EntryName], target: [UInt8])] = []
+    // Links to members that come later in the layer.
+    var waiting: [(path: [EntryName], target: [EntryName])] = []
     for member in index.members {
+      if builder.isOverfull { return }
       do throws(PathProblem) {
         let path = try TreePath.parse(member: member.name)
-        try apply(member, at: path, to: &builder, &hardLinks)
+        if case .hardLink(let target) = member.kind {
+          let target = try TreePath.parse(member: target)
+          let isPlaced = path.isEmpty ? false : builder.addHardLink(to: target, at: path, layer: level)
+          if isPlaced == nil { waiting.append((path, target)) }
+          if isPlaced == false {
+            throw PathProblem(path: member.name, reason: "is a hard link to a directory")
+          }
+        } else {
+          try apply(member, at: path, to: &builder)
+        }
       } catch {
         builder.note("the member \(error) in layer \(layer.digest): left out")
       }
     }
-    for link in hardLinks {
-      guard let target = try? TreePath.parse(member: link.target), let content = builder.content(at: target),
-        let attributes = builder.attributes(at: target),
-        builder.addFile(content, at: link.path, attributes, layer: level)
-      else {
-        builder.note("the hard link '\(text(link.path))' in layer \(layer.digest) leads nowhere: left out")
-        continue
-      }
+    for link in waiting where !(builder.addHardLink(to: link.target, at: link.path, layer: level) ?? false) {
+      builder.note("the hard link '\(text(link.path))' in layer \(layer.digest) leads nowhere: left out")
     }
   }
 
   private func apply(
     _ member: TarMember,
     at path: [EntryName],
-    to builder: inout TreeBuilder,
-    _ hardLinks: inout [(path: [EntryName], target: [UInt8])]
+    to builder: inout TreeBuilder
   ) throws(PathProblem) {
     let attributes = TreeBuilder.Attributes(
       mode: 0o444 | member.mode & 0o111,
@@ -139,14 +150,15 @@ struct TarLayer {
       let content = FileContent(blob: layer, offset: member.dataOffset, size: member.size)
       isPlaced = builder.addFile(content, at: path, attributes, layer: level)
     case .symbolicLink(let target):
-      guard let safe = TreePath.linkTarget(target, in: path.dropLast()) else {
-        throw PathProblem(path: member.name, reason: "is a link that leads out of the artifact")
+      guard TreePath.linkTarget(target, in: []) != nil else {
+        throw PathProblem(path: member.name, reason: "is a symbolic link without a usable target")
       }
-      isPlaced = builder.addLink(safe, at: path, attributes, layer: level)
-    case .hardLink(let target): hardLinks.append((path, target))
-    case .other: throw PathProblem(path: member.name, reason: "is a device, a pipe or a socket")
+      isPlaced = builder.addLink(target, at: path, attributes, layer: level)
+    case .hardLink, .other: throw PathProblem(path: member.name, reason: "is a device, a pipe or a socket")
     }
-    if !isPlaced { throw PathProblem(path: member.name, reason: "lies below something that is no folder") }
+    if !isPlaced, !builder.isOverfull {
+      throw PathProblem(path: member.name, reason: "lies behind symbolic links that lead in a circle")
+    }
   }
 
   private func text(_ path: [EntryName]) -> String { path.map(\.description).joined(separator: "/") }

@@ -7,29 +7,46 @@ package enum TreePath {
   /// The deepest path, components.
   package static let maximumDepth = 128
 
-  /// Reads a path that an annotation gives: relative, without empty components, `.` and `..`.
+  /// Reads a path that an annotation gives: relative, and within the artifact.
+  ///
+  /// Empty components and `.` mean nothing; `..` removes the component before it.
   ///
   /// - Parameter path: as it came.
-  /// - Returns: all of them, in order.
-  /// - Throws: `PathProblem`.
+  /// - Returns: the components, at least one.
+  /// - Throws: `PathProblem`, also for a path that is absolute or leads above the root.
   package static func parse(annotation path: String) throws(PathProblem) -> [EntryName] {
     let bytes = Array(path.utf8)
     guard bytes.first != UInt8(ascii: "/") else { throw PathProblem(path: bytes, reason: "is absolute") }
-    return try components(
-      bytes.split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false),
-      of: bytes
-    )
+    let (parts, isAbove) = cleaned(bytes)
+    guard !isAbove else { throw PathProblem(path: bytes, reason: "leads above the root") }
+    guard !parts.isEmpty else { throw PathProblem(path: bytes, reason: "names nothing") }
+    return try components(parts, of: bytes)
   }
 
-  /// Reads the name of a tar member: `./` before it and slashes behind it are usual there and mean nothing.
+  /// Reads the name of a tar member from the root of the artifact, as extraction into an empty root does.
+  ///
+  /// Slashes before it, empty components and `.` mean nothing; `..` removes the component before it and never leads
+  /// above the root.
   ///
   /// - Parameter name: raw bytes.
-  /// - Returns: nothing for the root itself.
+  /// - Returns: the components, none for the root itself.
   /// - Throws: `PathProblem`.
   package static func parse(member name: [UInt8]) throws(PathProblem) -> [EntryName] {
-    guard name.first != UInt8(ascii: "/") else { throw PathProblem(path: name, reason: "is absolute") }
-    let parts = name.split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: true)
-    return try components(parts.filter { !$0.elementsEqual([UInt8(ascii: ".")]) }, of: name)
+    try components(cleaned(name).parts, of: name)
+  }
+
+  private static func cleaned(_ path: [UInt8]) -> (parts: [ArraySlice<UInt8>], isAbove: Bool) {
+    let dots = Array("..".utf8)
+    var parts: [ArraySlice<UInt8>] = []
+    var isAbove = false
+    for part in path.split(separator: UInt8(ascii: "/")) where !part.elementsEqual(dots.prefix(1)) {
+      if !part.elementsEqual(dots) {
+        parts.append(part)
+      } else if parts.popLast() == nil {
+        isAbove = true
+      }
+    }
+    return (parts, isAbove)
   }
 
   private static func components(
@@ -44,11 +61,7 @@ package enum TreePath {
     for part in parts {
       guard let name = EntryName(part) else {
         let reason =
-          part.isEmpty
-          ? "has an empty component"
-          : part.count > 255
-            ? "has a component of \(part.count) bytes"
-            : part.contains(0) ? "has a NUL in it" : "has '\(String(decoding: part, as: UTF8.self))' in it"
+          part.count > 255 ? "has a component of \(part.count) bytes" : "has a NUL in it"
         throw PathProblem(path: path, reason: reason)
       }
       names.append(name)
@@ -57,14 +70,14 @@ package enum TreePath {
   }
 
   /// The target of a symbolic link, written so that the kernel cannot leave the artifact by it: `..`
-  /// only at its start, and no more of them than there are folders above the link.
+  /// only at its start, and no more of them than there are directories above the link.
   ///
-  /// An absolute target is meant from the root of the artifact.
+  /// An absolute target counts from the root of the artifact; `..` at the root stays there.
   ///
   /// - Parameters:
   ///   - target: raw bytes.
   ///   - folder: the path of the folder that the link is in.
-  /// - Returns: nil where it leads out.
+  /// - Returns: nil where it is empty, has a NUL or is too long.
   package static func linkTarget(_ target: [UInt8], in folder: [EntryName]) -> [UInt8]? {
     guard !target.isEmpty, target.count <= maximumLength, !target.contains(0) else { return nil }
     let slash = UInt8(ascii: "/")
@@ -72,8 +85,7 @@ package enum TreePath {
     var place: [[UInt8]] = target.first == slash ? [] : folder.map(\.bytes)
     for part in target.split(separator: slash) where !part.elementsEqual([UInt8(ascii: ".")]) {
       if part.elementsEqual(dots) {
-        guard !place.isEmpty else { return nil }
-        place.removeLast()
+        _ = place.popLast()
       } else {
         guard part.count <= 255 else { return nil }
         place.append(Array(part))
@@ -81,7 +93,8 @@ package enum TreePath {
     }
     let common = zip(place, folder).prefix { $0 == $1.bytes }.count
     let parts = Array(repeating: dots, count: folder.count - common) + place[common...]
-    return parts.isEmpty ? Array(".".utf8) : Array(parts.joined(separator: [slash]))
+    let text = parts.isEmpty ? Array(".".utf8) : Array(parts.joined(separator: [slash]))
+    return text.count <= maximumLength ? text : nil
   }
 }
 

@@ -14,9 +14,7 @@ final class BlobVerifier: Sendable {
     var whole: HashStream?
     /// The next chunk of the front.
     var front = 0
-    /// Chunk digests that are known, one after another; zeros for those that are not.
-    var digests: [UInt8]
-    var isKnown: [Bool]
+    var digests: ChunkDigests
     /// Chunks whose digest is to be computed: those behind a gap, and those that were left out.
     var owed: Set<Int> = []
     /// What came out, once.
@@ -60,8 +58,7 @@ final class BlobVerifier: Sendable {
     state = Mutex(
       State(
         whole: HashStream(blob.descriptor.digest.algorithm),
-        digests: [UInt8](repeating: 0, count: count * ChunkList.digestSize),
-        isKnown: [Bool](repeating: false, count: count)
+        digests: ChunkDigests(count: count)
       )
     )
   }
@@ -85,8 +82,7 @@ final class BlobVerifier: Sendable {
   /// The digests of all chunks; nil while some are not known.
   var chunkList: ChunkList? {
     state.withLock { state in
-      guard state.isKnown.allSatisfy({ $0 }) else { return nil }
-      return ChunkList(state.digests, blobSize: size, chunkSize: BlockMap.chunkSize)
+      state.digests.all.flatMap { ChunkList($0, blobSize: size, chunkSize: BlockMap.chunkSize) }
     }
   }
 
@@ -146,7 +142,7 @@ final class BlobVerifier: Sendable {
     while budget > 0, chunk < chunkCount, blob.contains(chunk: chunk), mayHash(chunk) {
       let isBehind =
         isHurried() || (chunk + Self.backlog < chunkCount && blob.contains(chunk: chunk + Self.backlog))
-      let isKnown = state.withLock { $0.isKnown[chunk] }
+      let isKnown = state.withLock { $0.digests.contains(chunk) }
       try hash(chunk, buffer, into: &whole, withChunkDigest: !isKnown && !isBehind)
       if !isKnown, isBehind { _ = state.withLock { $0.owed.insert(chunk) } }
       chunk += 1
@@ -209,7 +205,7 @@ final class BlobVerifier: Sendable {
   ) throws(Errno) {
     let chunks = state.withLock { state in
       defer { state.owed = [] }
-      return state.owed.filter { !state.isKnown[$0] }.sorted()
+      return state.owed.filter { !state.digests.contains($0) }.sorted()
     }
     for (index, chunk) in chunks.enumerated() where blob.contains(chunk: chunk) && mayHash(chunk) {
       // The front goes first.
@@ -230,7 +226,7 @@ final class BlobVerifier: Sendable {
   func computeMissing() {
     let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: Int(BlockMap.chunkSize), alignment: 4096)
     defer { buffer.deallocate() }
-    for chunk in 0..<chunkCount where !state.withLock({ $0.isKnown[chunk] }) {
+    for chunk in 0..<chunkCount where !state.withLock({ $0.digests.contains(chunk) }) {
       guard (try? computeDigest(of: chunk, buffer)) != nil else { return }
     }
   }
@@ -249,17 +245,13 @@ final class BlobVerifier: Sendable {
   }
 
   private func note(_ digest: Digest, of chunk: Int) {
-    state.withLock { state in
-      let first = chunk * ChunkList.digestSize
-      state.digests.replaceSubrange(first..<first + ChunkList.digestSize, with: digest.bytes)
-      state.isKnown[chunk] = true
-    }
+    state.withLock { $0.digests.insert(digest, of: chunk) }
   }
 
   /// Forgets a chunk whose bytes were taken out again.
   func forget(_ chunks: Range<Int>) {
     state.withLock { state in
-      for chunk in chunks { state.isKnown[chunk] = false }
+      state.digests.remove(chunks)
       if chunks.lowerBound < state.front || state.whole == nil { state.mustRestart = true }
     }
   }

@@ -25,8 +25,13 @@ package actor ArtifactLoader {
   private var generation = 0
   private var pending: [Key: Task<Result<LoadedArtifact, ContentError>, Never>] = [:]
 
-  // Open folders hold their artifacts themselves; this many more are kept for those who come back.
+  /// What the known artifacts take, bytes.
+  private var memory = 0
+
+  // Open directories hold their artifacts themselves; this many more are kept for look-ups that come later, and no more
+  // than so many bytes of them.
   private static let limit = 512
+  private static let memoryLimit = 32 << 20
   // Configs of images have some kilobytes; what is larger comes when it is read.
   private static let configLimit: Int64 = 1 << 20
 
@@ -93,8 +98,13 @@ package actor ArtifactLoader {
     guard generation == before else {
       return try await load(reference, resolution, isRecorded: isRecorded, replacesFinal: replacesFinal)
     }
-    if known.updateValue(artifact, forKey: key) == nil { order.append(key) }
-    if order.count > Self.limit { known[order.removeFirst()] = nil }
+    if let before = known.updateValue(artifact, forKey: key) {
+      memory -= before.memory
+    } else {
+      order.append(key)
+    }
+    memory += artifact.memory
+    while order.count > 1, order.count > Self.limit || memory > Self.memoryLimit { drop(order.removeFirst()) }
     return artifact
   }
 
@@ -106,8 +116,12 @@ package actor ArtifactLoader {
     pending = [:]
     await indexes.remove(digest)
     let affected = known.filter { $0.value.manifest.layers.contains { $0.digest == digest } }.map(\.key)
-    for key in affected { known[key] = nil }
+    for key in affected { drop(key) }
     order.removeAll { affected.contains($0) }
+  }
+
+  private func drop(_ key: Key) {
+    if let artifact = known.removeValue(forKey: key) { memory -= artifact.memory }
   }
 
   private func read(

@@ -146,7 +146,7 @@ package final class FileSystem: Sendable {
     case .root, .registry, .prefix: directory(node.inode, 0)
     case .artifact(let slot): directory(node.inode, slot.bound?.created ?? 0)
     case .folder(let artifact, let number):
-      directory(node.inode, artifact.tree.nodes[number].modificationTime)
+      directory(node.inode, artifact.tree.modificationTime(of: number))
     case .link(let artifact, let number):
       attributes(of: artifact.tree.nodes[number], inode: node.inode)
     case .file(let file):

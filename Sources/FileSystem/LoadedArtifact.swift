@@ -42,6 +42,9 @@ package final class LoadedArtifact: Sendable {
     self.source = source
   }
 
+  /// What the artifact takes in memory, bytes: its tree, and what a manifest becomes.
+  var memory: Int { tree.memory + 4 * document.bytes.count + 4096 }
+
   /// Config and layers: what a complete layout has beside the manifest.
   package var blobs: [Descriptor] { Self.blobs(of: manifest) }
 
@@ -51,7 +54,7 @@ package final class LoadedArtifact: Sendable {
   }
 
   /// Seconds since 1970 of the artifact's creation, else 0.
-  var created: Int64 { tree.nodes[0].modificationTime }
+  var created: Int64 { tree.modificationTime(of: 0) }
 
   /// Where it came from: a layout's path, or the registry.
   package var origin: String { isFetched ? source?.origin ?? "" : layout?.origin ?? source?.origin ?? "" }

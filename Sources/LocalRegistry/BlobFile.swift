@@ -1,3 +1,4 @@
+import CLinux
 import Content
 import Glibc
 import Hashing
@@ -76,12 +77,6 @@ package final class BlobFile: Sendable {
     return stream.finish()
   }
 
-  private typealias CreateMemoryFile = @convention(c) (UnsafePointer<CChar>, UInt32) -> Int32
-  // <sys/mman.h> shows memfd_create(2) only with _GNU_SOURCE.
-  private static let createMemoryFile = dlsym(nil, "memfd_create").map {
-    unsafeBitCast($0, to: CreateMemoryFile.self)
-  }
-
   /// A blob that is no file anywhere: a document that was made.
   ///
   /// - Parameters:
@@ -91,9 +86,8 @@ package final class BlobFile: Sendable {
   /// - Throws: `ContentError`.
   static func holding(_ bytes: [UInt8], path: FilePath) throws(ContentError) -> BlobFile {
     do throws(Errno) {
-      let closeOnExec: UInt32 = 1  // MFD_CLOEXEC
-      let number = createMemoryFile?("weightfs", closeOnExec) ?? -1
-      guard number >= 0 else { throw Errno(rawValue: errno) }
+      let number = clinux_memory_file("weightfs")
+      guard number >= 0 else { throw Errno(rawValue: -number) }
       let descriptor = FileDescriptor(rawValue: number)
       do throws(Errno) {
         try Disk.write(descriptor, bytes, at: 0)

@@ -1,3 +1,4 @@
+import CLinux
 package import Content
 import Glibc
 package import OCI
@@ -235,10 +236,10 @@ package final class BlobPool: Sendable {
     defer { try? file.close() }
     var blocks = BlockMap(size: descriptor.size)
     let map = PartialMapFile(descriptor: file, size: descriptor.size)
-    guard (try? map.bootIdentifier()) != nil, let states = try? map.states(of: 0..<blocks.blockCount) else {
+    guard (try? map.bootIdentifier()) != nil, let runs = try? map.presentRuns(in: 0..<blocks.blockCount) else {
       return 0
     }
-    for (block, value) in states.enumerated() where value == 1 { blocks.insert(block..<block + 1) }
+    for run in runs { blocks.insert(run) }
     return blocks.presentBytes(in: range)
   }
 
@@ -432,8 +433,7 @@ package final class BlobPool: Sendable {
     }
   }
 
-  // <linux/fs.h>: FICLONE is _IOW(0x94, 9, int).
-  static let clone: UInt = 0x4004_9409
+  static let clone = clinux_ficlone
 
   private func reflink(_ file: BlobFile, to target: FilePath) throws(Errno) -> Bool {
     var output = try TemporaryFile(in: root.temporary, permissions: [.ownerRead, .groupRead, .otherRead])

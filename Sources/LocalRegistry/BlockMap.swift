@@ -1,71 +1,81 @@
-/// Which blocks of a blob are there.
+/// The blocks of a blob that are present.
 ///
-/// Pure.
+/// Pure. Its memory follows the blocks that are present, not the size that a manifest claims: a page of bits exists
+/// from the first block in it on.
 package struct BlockMap: Sendable, Equatable {
   /// Bytes of a block, the unit of presence.
   package static let blockSize: Int64 = 64 << 10
   /// Bytes of a chunk, the unit of verification.
   package static let chunkSize: Int64 = 1 << 20
 
+  // A page covers 256 MiB of the blob with 512 bytes.
+  private static let pageBlocks = 4096
+  private static let wordBits = 64
+
   /// Of the blob, bytes.
   package let size: Int64
-  /// One byte a block, 1 where it is there: as the file on disk has it, so that two processes never write one byte.
-  private(set) var states: [UInt8]
-  /// How many blocks are there.
+  /// How many blocks the blob has.
+  package let blockCount: Int
+  /// Bits of blocks by the number of their page; a page without a bit does not exist.
+  private var pages: [Int: [UInt64]] = [:]
+  /// How many blocks are present.
   package private(set) var presentCount = 0
-  /// Every block before it is there.
+  /// Every block before it is present.
   private var front = 0
 
-  /// Makes a map of a blob of which nothing is there.
+  /// Makes a map of a blob of which no block is present.
   ///
   /// - Parameter size: of the blob, bytes.
   package init(size: Int64) {
     self.size = size
-    states = [UInt8](repeating: 0, count: Int((size + Self.blockSize - 1) / Self.blockSize))
+    blockCount = Self.blockCount(size: size)
   }
 
-  /// How many blocks the blob has.
-  package var blockCount: Int { states.count }
   /// How many chunks the blob has.
   package var chunkCount: Int { Self.chunkCount(size: size) }
-  /// Whether every block is there.
-  package var isComplete: Bool { presentCount == states.count }
+  /// Whether every block is present.
+  package var isComplete: Bool { presentCount == blockCount }
 
-  /// Bytes that are there.
+  /// Bytes that are present.
   package var presentBytes: Int64 {
     guard presentCount > 0 else { return 0 }
-    let last = states.count - 1
-    let lost = states[last] == 1 ? Int64(states.count) * Self.blockSize - size : 0
+    let lost = contains(block: blockCount - 1) ? Int64(blockCount) * Self.blockSize - size : 0
     return Int64(presentCount) * Self.blockSize - lost
   }
 
-  /// Bytes of a range that are there.
+  /// Bytes of a range that are present.
   ///
   /// - Parameter range: bytes within the blob.
   /// - Returns: how many.
   package func presentBytes(in range: Range<Int64>) -> Int64 {
-    var sum: Int64 = 0
-    for block in blocks(touching: range) where states[block] == 1 {
-      sum += Int64(bytes(of: block..<block + 1).clamped(to: range).count)
+    guard !range.isEmpty else { return 0 }
+    let missing = missing(in: blocks(touching: range)).reduce(Int64(0)) {
+      $0 + Int64(bytes(of: $1).clamped(to: range).count)
     }
-    return sum
+    return Int64(range.count) - missing
   }
 
-  /// Whether a block is there.
+  /// Whether a block is present.
   ///
   /// - Parameter block: its number.
-  /// - Returns: true if so.
-  package func contains(block: Int) -> Bool { states[block] == 1 }
-
-  /// Whether every byte of a range is there.
-  ///
-  /// - Parameter range: bytes.
-  /// - Returns: true if so.
-  package func contains(_ range: Range<Int64>) -> Bool {
-    blocks(touching: range).allSatisfy { states[$0] == 1 }
+  /// - Returns: false also behind the last block.
+  package func contains(block: Int) -> Bool {
+    guard let page = pages[block / Self.pageBlocks] else { return false }
+    let bit = block % Self.pageBlocks
+    return page[bit / Self.wordBits] >> UInt64(bit % Self.wordBits) & 1 == 1
   }
 
-  /// Whether every block of a chunk is there.
+  /// Whether every byte of a range is present.
+  ///
+  /// - Parameter range: bytes.
+  /// - Returns: true also for an empty range.
+  package func contains(_ range: Range<Int64>) -> Bool {
+    let blocks = blocks(touching: range)
+    if blocks.upperBound <= front { return true }
+    return blocks.allSatisfy { contains(block: $0) }
+  }
+
+  /// Whether every block of a chunk is present.
   ///
   /// - Parameter chunk: its number.
   /// - Returns: true if so.
@@ -138,66 +148,110 @@ package struct BlockMap: Sendable, Equatable {
     Int64(chunk) * chunkSize..<min(Int64(chunk + 1) * chunkSize, size)
   }
 
-  /// Runs of blocks that are not there, in order.
+  /// Runs of blocks that are missing, in order.
   ///
   /// - Parameter blocks: where to look.
-  /// - Returns: all of them, in order.
   package func missing(in blocks: Range<Int>) -> [Range<Int>] {
     var runs: [Range<Int>] = []
-    var start: Int?
-    for block in blocks {
-      if states[block] == 1 {
-        if let first = start { runs.append(first..<block) }
-        start = nil
-      } else if start == nil {
-        start = block
-      }
+    var position = blocks.lowerBound
+    while position < blocks.upperBound {
+      let first = next(isPresent: false, from: position, before: blocks.upperBound)
+      guard first < blocks.upperBound else { break }
+      position = next(isPresent: true, from: first, before: blocks.upperBound)
+      runs.append(first..<position)
     }
-    if let first = start { runs.append(first..<blocks.upperBound) }
     return runs
   }
 
-  /// The first block at or behind another that is not there.
+  /// The first block at or behind another that is missing.
   ///
   /// - Parameter block: where to begin.
   /// - Returns: nil where there is none.
   package func firstMissing(from block: Int) -> Int? {
-    states[min(max(block, front), states.count)...].firstIndex(of: 0)
+    let found = next(isPresent: false, from: max(block, front), before: blockCount)
+    return found < blockCount ? found : nil
   }
 
-  /// The first block at or behind another that is there.
+  /// The first block at or behind another that is present.
   ///
   /// - Parameters:
   ///   - block: where to begin.
   ///   - end: where to stop looking.
   /// - Returns: `end` where there is none before it.
   package func firstPresent(from block: Int, before end: Int) -> Int {
-    let end = min(end, states.count)
-    guard block < end else { return end }
-    return states[block..<end].firstIndex(of: 1) ?? end
+    next(isPresent: true, from: block, before: min(end, blockCount))
   }
 
-  /// Notes that blocks are there.
+  /// The first block in a range whose bit is as asked for; the end of the range where there is none.
+  private func next(isPresent: Bool, from start: Int, before end: Int) -> Int {
+    var position = start
+    while position < end {
+      let (number, offset) = position.quotientAndRemainder(dividingBy: Self.pageBlocks)
+      guard let page = pages[number] else {
+        if !isPresent { return position }
+        position = (number + 1) * Self.pageBlocks
+        continue
+      }
+      var word = offset / Self.wordBits
+      var shift = offset % Self.wordBits
+      while word < page.count {
+        let bits = (isPresent ? page[word] : ~page[word]) >> UInt64(shift)
+        if bits != 0 {
+          let found = number * Self.pageBlocks + word * Self.wordBits + shift + bits.trailingZeroBitCount
+          return min(found, end)
+        }
+        (word, shift) = (word + 1, 0)
+      }
+      position = (number + 1) * Self.pageBlocks
+    }
+    return end
+  }
+
+  /// Notes that blocks are present.
   ///
   /// - Parameter blocks: their numbers.
   package mutating func insert(_ blocks: Range<Int>) {
-    for block in blocks where states[block] == 0 {
-      states[block] = 1
-      presentCount += 1
+    change(blocks) { word, mask in
+      defer { word |= mask }
+      return (mask & ~word).nonzeroBitCount
     }
-    if blocks.contains(front) {
-      front = states[blocks.upperBound...].firstIndex(of: 0) ?? states.count
-    }
+    if blocks.contains(front) { front = next(isPresent: false, from: blocks.upperBound, before: blockCount) }
   }
 
-  /// Notes that blocks are not there.
+  /// Notes that blocks are missing.
   ///
   /// - Parameter blocks: their numbers.
   package mutating func remove(_ blocks: Range<Int>) {
-    for block in blocks where states[block] == 1 {
-      states[block] = 0
-      presentCount -= 1
+    change(blocks) { word, mask in
+      defer { word &= ~mask }
+      return -(mask & word).nonzeroBitCount
+    }
+    for number in blocks.lowerBound / Self.pageBlocks...blocks.upperBound / Self.pageBlocks
+    where pages[number]?.allSatisfy({ $0 == 0 }) ?? false {
+      pages[number] = nil
     }
     front = min(front, blocks.lowerBound)
+  }
+
+  /// Changes bits word by word; the closure returns by how many blocks the count changes.
+  private mutating func change(_ blocks: Range<Int>, _ body: (inout UInt64, _ mask: UInt64) -> Int) {
+    var position = blocks.lowerBound
+    while position < blocks.upperBound {
+      let (number, offset) = position.quotientAndRemainder(dividingBy: Self.pageBlocks)
+      let end = min(blocks.upperBound, (number + 1) * Self.pageBlocks)
+      let empty = [UInt64](repeating: 0, count: Self.pageBlocks / Self.wordBits)
+      var bit = offset
+      let last = offset + end - position
+      var sum = 0
+      while bit < last {
+        let shift = bit % Self.wordBits
+        let count = min(Self.wordBits - shift, last - bit)
+        let mask = count == Self.wordBits ? UInt64.max : ((1 << UInt64(count)) - 1) << UInt64(shift)
+        sum += body(&pages[number, default: empty][bit / Self.wordBits], mask)
+        bit += count
+      }
+      presentCount += sum
+      position = end
+    }
   }
 }

@@ -1,3 +1,4 @@
+import CLinux
 import Content
 import Glibc
 import SystemPackage
@@ -110,16 +111,9 @@ enum Disk {
     }
   }
 
-  private typealias SyncFileRange = @convention(c) (Int32, Int64, Int64, UInt32) -> Int32
-  // <fcntl.h> shows sync_file_range(2) only with _GNU_SOURCE, which Swift's module of the C library is not made with.
-  private static let syncFileRange = dlsym(nil, "sync_file_range").map {
-    unsafeBitCast($0, to: SyncFileRange.self)
-  }
-
   /// Asks for dirty pages to be written, without waiting.
   static func startWriteback(_ descriptor: FileDescriptor, _ range: Range<Int64>) {
-    let write: UInt32 = 2  // SYNC_FILE_RANGE_WRITE
-    _ = syncFileRange?(descriptor.rawValue, range.lowerBound, Int64(range.count), write)
+    _ = clinux_start_writeback(descriptor.rawValue, range.lowerBound, Int64(range.count))
   }
 
   static func synchronize(_ descriptor: FileDescriptor) throws(Errno) {

@@ -1,3 +1,4 @@
+import CLinux
 import Glibc
 import SystemPackage
 
@@ -61,10 +62,9 @@ final class FileLock: Sendable {
 ///
 /// Here a byte stands for a block of a blob.
 enum RangeLock {
-  // <fcntl.h> shows it only with _GNU_SOURCE.
-  private static let setLock: Int32 = 37
-  private static let setLockAndWait: Int32 = 38
-  private static let getLock: Int32 = 36
+  private static let setLock = clinux_ofd_set_lock
+  private static let setLockAndWait = clinux_ofd_set_lock_wait
+  private static let getLock = clinux_ofd_get_lock
 
   /// Takes a lock that others may have too, waiting for who has it alone; an own lock becomes a shared one.
   static func share(_ descriptor: FileDescriptor, _ range: Range<Int>) throws(Errno) {

@@ -22,7 +22,7 @@ package final class PartialBlob: Sendable {
   private struct State {
     var blocks: BlockMap
     /// Blocks that this process may write.
-    var claimed: Set<Int> = []
+    var claimed = RangeSet<Int>()
     /// Bytes at the end of what came, that do not fill a block yet: from where to where, by the block they are in.
     var tails: [Int: Range<Int64>] = [:]
   }
@@ -147,16 +147,18 @@ package final class PartialBlob: Sendable {
     isTrusted: Bool
   ) throws(Errno) -> BlockMap {
     var blocks = BlockMap(size: size)
-    for (block, value) in try map.states(of: 0..<blocks.blockCount).enumerated() where value == 1 {
-      blocks.insert(block..<block + 1)
-    }
+    for run in try map.presentRuns(in: 0..<blocks.blockCount) { blocks.insert(run) }
     guard !isTrusted else { return blocks }
     let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: Int(BlockMap.chunkSize), alignment: 4096)
     defer { buffer.deallocate() }
-    for chunk in 0..<blocks.chunkCount {
+    var position = 0
+    while case let first = blocks.firstPresent(from: position, before: blocks.blockCount),
+      first < blocks.blockCount
+    {
+      let chunk = Int(Int64(first) * BlockMap.blockSize / BlockMap.chunkSize)
       let range = BlockMap.bytes(ofChunk: chunk, size: size)
       let members = blocks.blocks(touching: range)
-      guard members.contains(where: { blocks.contains(block: $0) }) else { continue }
+      position = members.upperBound
       if blocks.contains(chunk: chunk), let expected = try map.digest(ofChunk: chunk) {
         let part = UnsafeMutableRawBufferPointer(rebasing: buffer[..<range.count])
         let count = try Disk.read(file, into: part, at: range.lowerBound)
@@ -275,7 +277,7 @@ package final class PartialBlob: Sendable {
     try refresh(blocks)
     let missing = state.withLock { state in
       let missing = state.blocks.missing(in: blocks)
-      for run in missing { state.claimed.formUnion(run) }
+      for run in missing { state.claimed.insert(contentsOf: run) }
       return missing
     }
     // What came in the meantime needs no claim.
@@ -295,10 +297,8 @@ package final class PartialBlob: Sendable {
   /// - Parameter blocks: claimed before.
   package func release(_ blocks: Range<Int>) {
     state.withLock { state in
-      for block in blocks {
-        state.claimed.remove(block)
-        state.tails[block] = nil
-      }
+      state.claimed.remove(contentsOf: blocks)
+      state.tails = state.tails.filter { !blocks.contains($0.key) }
     }
     RangeLock.unlock(map.descriptor, lockRange(blocks))
   }
@@ -309,11 +309,9 @@ package final class PartialBlob: Sendable {
   /// - Throws: `Errno`.
   package func refresh(_ blocks: Range<Int>) throws(Errno) {
     guard !blocks.isEmpty else { return }
-    let states = try map.states(of: blocks)
+    let runs = try map.presentRuns(in: blocks)
     state.withLock { state in
-      for (index, value) in states.enumerated() where value == 1 {
-        state.blocks.insert(blocks.lowerBound + index..<blocks.lowerBound + index + 1)
-      }
+      for run in runs { state.blocks.insert(run) }
     }
   }
 
@@ -356,10 +354,8 @@ package final class PartialBlob: Sendable {
       try map.write(states: [UInt8](repeating: 1, count: complete.count), from: complete.lowerBound)
       state.withLock { state in
         state.blocks.insert(complete)
-        for block in complete {
-          state.claimed.remove(block)
-          state.tails[block] = nil
-        }
+        state.claimed.remove(contentsOf: complete)
+        for block in complete { state.tails[block] = nil }
       }
       RangeLock.unlock(map.descriptor, lockRange(complete))
       finished.append(complete)

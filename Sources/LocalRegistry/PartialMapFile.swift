@@ -1,3 +1,4 @@
+import CLinux
 import Content
 import Glibc
 import OCI
@@ -55,8 +56,43 @@ struct PartialMapFile {
     try write(fixedPart() + bootIdentifier.prefix(16), at: 0)
   }
 
-  func states(of blocks: Range<Int>) throws(Errno) -> [UInt8] {
-    try bytes(at: Self.headerSize + blocks.lowerBound, count: blocks.count)
+  // Bytes of the map that are read at once.
+  private static let piece = 64 << 10
+
+  /// The runs of blocks that the file shows as present, in order.
+  ///
+  /// Holes of the file are skipped, so that the cost follows what was fetched and not the size of the blob.
+  func presentRuns(in blocks: Range<Int>) throws(Errno) -> [Range<Int>] {
+    var runs: [Range<Int>] = []
+    var position = blocks.lowerBound
+    while let first = try nextStored(from: position), first < blocks.upperBound {
+      let count = min(Self.piece, blocks.upperBound - first)
+      let states = try bytes(at: Self.headerSize + first, count: count)
+      guard !states.isEmpty else { break }
+      for (index, value) in states.enumerated() where value == 1 {
+        let block = first + index
+        if let last = runs.last, last.upperBound == block {
+          runs[runs.count - 1] = last.lowerBound..<block + 1
+        } else {
+          runs.append(block..<block + 1)
+        }
+      }
+      position = first + states.count
+    }
+    return runs
+  }
+
+  /// The first block at or behind another whose byte is not in a hole of the file; nil where all are.
+  private func nextStored(from block: Int) throws(Errno) -> Int? {
+    let start = off_t(Self.headerSize + block)
+    let found = lseek(descriptor.rawValue, start, clinux_seek_data)
+    if found >= 0 { return max(block, Int(found) - Self.headerSize) }
+    switch errno {
+    case ENXIO: return nil
+    // A file system that does not tell of holes: everything is read.
+    case EINVAL: return block
+    default: throw Errno(rawValue: errno)
+    }
   }
 
   func write(states: [UInt8], from block: Int) throws(Errno) {

@@ -1,3 +1,4 @@
+import CLinux
 import Content
 import Glibc
 import SystemPackage
@@ -14,8 +15,8 @@ struct TemporaryFile: ~Copyable {
   private let hasName: Bool
   private var isDone = false
 
-  // O_TMPFILE, which <fcntl.h> shows only with _GNU_SOURCE: a file without a name goes with the process.
-  private static let unnamed = FileDescriptor.OpenOptions(rawValue: 0o20_200_000)
+  // A file without a name is removed with the process.
+  private static let unnamed = FileDescriptor.OpenOptions(rawValue: clinux_o_tmpfile)
 
   /// Makes one in a folder of the file system where it is to stay.
   init(in folder: FilePath, permissions: FilePermissions) throws(Errno) {

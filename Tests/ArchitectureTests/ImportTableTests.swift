@@ -6,7 +6,7 @@ import Testing
 struct ImportTableTests {
   /// What each target may import of ours; what is not here is not a target.
   private static let table: [String: Set<String>] = [
-    "CFUSE": [], "CArchive": [], "CCurl": [], "COpenSSL": [], "CSQLite": [],
+    "CFUSE": [], "CArchive": [], "CCurl": [], "COpenSSL": [], "CSQLite": [], "CLinux": [],
     "OCI": [], "Telemetry": [],
     "Hashing": ["COpenSSL", "OCI"],
     "HTTP": ["CCurl", "Telemetry"],
@@ -15,7 +15,7 @@ struct ImportTableTests {
     "SQLite": ["CSQLite"],
     "Content": ["OCI", "Hashing"],
     "Registry": ["OCI", "Content", "HTTP", "Telemetry"],
-    "LocalRegistry": ["OCI", "Content", "Archive", "Hashing", "SQLite", "Telemetry"],
+    "LocalRegistry": ["CLinux", "OCI", "Content", "Archive", "Hashing", "SQLite", "Telemetry"],
     "Fetching": ["OCI", "Content", "LocalRegistry", "Hashing", "Telemetry"],
     "ArtifactTree": ["OCI", "Content", "Archive"],
     "FileSystem": ["OCI", "Content", "ArtifactTree", "Fetching", "LocalRegistry", "Telemetry"],

@@ -100,7 +100,7 @@ struct TreeLoaderTests {
   }
 
   @Test(arguments: [
-    "../x", "/etc/passwd", "a//b", "a\0b", String(repeating: "n", count: 5000), "..", "a/../b",
+    "../x", "/etc/passwd", "a\0b", String(repeating: "n", count: 5000), "..", "a/../../b", "./",
   ])
   func aHostileNameCostsOnlyTheName(_ name: String) async throws {
     var bytes = MemoryLayers()
@@ -210,7 +210,7 @@ struct TreeLoaderTests {
     #expect(same.content.blob.digest == layers[1].digest)
   }
 
-  @Test func membersThatEscapeAreLeftOutAndTheRestIsThere() async throws {
+  @Test func linksThatLeadAboveTheRootStayInIt() async throws {
     var bytes = MemoryLayers()
     let script = """
       echo 1 >good && ln -s ../../../etc/passwd bad && ln -s /good absolute && mkfifo pipe && ln -s good dir \
@@ -219,12 +219,14 @@ struct TreeLoaderTests {
     let layer = bytes.add(try await tar(script), Self.tarType)
     let tree = try await load([layer], bytes, isImage: true)
     #expect(paths(tree) == ["good"])
-    #expect(tree.node(at: "bad") == nil)
+    let bad = try #require(tree.node(at: "bad"))
+    guard case .symbolicLink(let clamped) = tree.nodes[bad].kind else { return }
+    #expect(clamped == Array("etc/passwd".utf8))
     #expect(tree.node(at: "pipe") == nil)
     let absolute = try #require(tree.node(at: "absolute"))
     guard case .symbolicLink(let target) = tree.nodes[absolute].kind else { return }
     #expect(target == Array("good".utf8))
-    #expect(tree.problems.count == 2)
+    #expect(tree.problems.count == 1)
   }
 
   @Test func aDamagedTarLayerIsAClearError() async throws {

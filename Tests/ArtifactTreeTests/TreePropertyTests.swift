@@ -22,28 +22,6 @@ private struct NoBytes: LayerBytes {
 }
 
 struct TreePropertyTests {
-  /// A ustar header; contents are not needed, so every file is empty and told apart by its time.
-  private func header(_ name: String, type: UInt8, time: Int) -> [UInt8] {
-    var block = [UInt8](repeating: 0, count: 512)
-    func put(_ text: String, at offset: Int) {
-      for (index, byte) in text.utf8.enumerated() { block[offset + index] = byte }
-    }
-    put(name, at: 0)
-    put("0000644", at: 100)
-    put("0000000", at: 108)
-    put("0000000", at: 116)
-    put("00000000000", at: 124)
-    let octal = String(time, radix: 8)
-    put(String(repeating: "0", count: 11 - octal.count) + octal, at: 136)
-    block[156] = type
-    put("ustar\u{0}00", at: 257)
-    put("        ", at: 148)
-    let sum = block.reduce(0) { $0 + Int($1) }
-    let text = String(sum, radix: 8)
-    put(String(repeating: "0", count: 6 - text.count) + text + "\u{0} ", at: 148)
-    return block
-  }
-
   /// Random layers of files, folders and whiteouts against a dictionary of paths.
   @Test(arguments: 1...40 as ClosedRange<UInt64>)
   func layersAgreeWithAModel(_ seed: UInt64) async throws {
@@ -54,7 +32,7 @@ struct TreePropertyTests {
     var layers: [Descriptor] = []
     var time = 1
     for _ in 0..<4 {
-      var bytes: [UInt8] = []
+      var maker = TarMaker()
       var own: [String: Int] = [:]
       var hidden: Set<String> = []
       for _ in 0..<Int.random(in: 1...6, using: &generator) {
@@ -65,7 +43,8 @@ struct TreePropertyTests {
         let clash = own.keys.contains { $0 == path || $0.hasPrefix("\(path)/") || path.hasPrefix("\($0)/") }
         if Bool.random(using: &generator) {
           guard !clash else { continue }
-          bytes += header(path, type: UInt8(ascii: "0"), time: time)
+          // Contents are not needed: every file is empty and told apart by its time.
+          maker.add(path, time: time)
           own[path] = time
           time += 1
         } else {
@@ -73,11 +52,7 @@ struct TreePropertyTests {
           let folder = parts.dropLast().joined(separator: "/")
           // A whiteout names its folder, which must not be a file of this layer.
           guard !own.keys.contains(where: { folder == $0 || folder.hasPrefix("\($0)/") }) else { continue }
-          bytes += header(
-            folder.isEmpty ? ".wh.\(leaf)" : "\(folder)/.wh.\(leaf)",
-            type: UInt8(ascii: "0"),
-            time: 0
-          )
+          maker.add(folder.isEmpty ? ".wh.\(leaf)" : "\(folder)/.wh.\(leaf)")
           hidden.insert(path)
         }
       }
@@ -87,7 +62,7 @@ struct TreePropertyTests {
           && !own.keys.contains { entry.key.hasPrefix("\($0)/") || $0.hasPrefix("\(entry.key)/") }
       }
       model.merge(own) { $1 }
-      bytes += [UInt8](repeating: 0, count: 1024)
+      let bytes = maker.finished
       let digest = Verification.digest(of: bytes)
       tars[digest] = bytes
       layers.append(

@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 struct BlockMapTests {
-  @Test(arguments: [0, 1, 65_535, 65_536, 65_537, (1 << 20) + 5, 10 << 20])
+  @Test(arguments: [0, 1, 65_535, 65_536, 65_537, (1 << 20) + 5, 10 << 20, 4095 << 16, (8200 << 16) + 1])
   func agreesWithAModel(_ size: Int) {
     for seed in 1...20 as ClosedRange<UInt64> {
       var generator = SeededGenerator(seed: seed)
@@ -12,7 +12,8 @@ struct BlockMapTests {
       #expect(map.blockCount == model.count)
       for _ in 0..<50 where !model.isEmpty {
         let first = Int.random(in: 0..<model.count, using: &generator)
-        let end = Int.random(in: first...min(model.count, first + 8), using: &generator)
+        let reach = Bool.random(using: &generator) ? 8 : 5000
+        let end = Int.random(in: first...min(model.count, first + reach), using: &generator)
         if Bool.random(using: &generator) {
           map.insert(first..<end)
           for block in first..<end { model[block] = true }
@@ -27,6 +28,12 @@ struct BlockMapTests {
         #expect(map.firstMissing(from: first) == model[first...].firstIndex(of: false), "seed \(seed)")
         let bytes = model.indices.filter { model[$0] }.reduce(0) { $0 + min(65_536, size - $1 * 65_536) }
         #expect(map.presentBytes == Int64(bytes), "seed \(seed)")
+        let some = model[first..<end].indices.filter { model[$0] }.reduce(0) {
+          $0 + min(65_536, size - $1 * 65_536)
+        }
+        #expect(map.presentBytes(in: map.bytes(of: first..<end)) == Int64(some), "seed \(seed)")
+        #expect(map.contains(block: first) == model[first], "seed \(seed)")
+        #expect(map.firstPresent(from: first, before: end) == model[first..<end].firstIndex(of: true) ?? end)
       }
     }
   }
@@ -51,5 +58,16 @@ struct BlockMapTests {
     #expect(map.firstPresent(from: 3, before: 100) == 5)
     map.insert(3..<5)
     #expect(map.isComplete)
+  }
+
+  @Test func aMapOfFourTebibytesCostsWhatIsPresent() {
+    var map = BlockMap(size: 4 << 40)
+    map.insert(40_000_000..<40_000_002)
+    #expect(map.presentBytes == 131_072)
+    #expect(map.missing(in: 0..<map.blockCount) == [0..<40_000_000, 40_000_002..<map.blockCount])
+    #expect(map.firstPresent(from: 0, before: map.blockCount) == 40_000_000)
+    #expect(map.firstMissing(from: 40_000_000) == 40_000_002)
+    map.remove(0..<map.blockCount)
+    #expect(map == BlockMap(size: 4 << 40))
   }
 }

@@ -72,6 +72,14 @@ package final class MountProcess: Sendable {
     umount2(mountPoint, Int32(MNT_DETACH))
   }
 
+  /// The most memory that the daemon has had so far, bytes (`VmHWM` of proc(5)).
+  package var peakMemory: Int64? {
+    guard let text = try? String(contentsOfFile: "/proc/\(process)/status", encoding: .utf8),
+      let line = text.split(separator: "\n").first(where: { $0.hasPrefix("VmHWM:") })
+    else { return nil }
+    return line.split(separator: " ").dropFirst().first.flatMap { Int64($0) }.map { $0 << 10 }
+  }
+
   /// What the daemon logged.
   package var messages: String { (try? String(contentsOfFile: log, encoding: .utf8)) ?? "" }
 

@@ -1,0 +1,33 @@
+#pragma once
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+// Calls and constants of Linux that <fcntl.h> and others show only with _GNU_SOURCE, which Swift's module of the C
+// library is not made with. The values come from the system's own headers (linux.c).
+
+// lseek(2): the next bytes that are stored, and the next hole.
+extern const int clinux_seek_data;
+extern const int clinux_seek_hole;
+// open(2): a file without a name; a descriptor that only stands for a path.
+extern const int clinux_o_tmpfile;
+extern const int clinux_o_path;
+// fcntl(2): locks of an open file description.
+extern const int clinux_ofd_get_lock;
+extern const int clinux_ofd_set_lock;
+extern const int clinux_ofd_set_lock_wait;
+// ioctl_ficlonerange(2).
+extern const unsigned long clinux_ficlone;
+
+// openat2(2): no component may be a symbolic link, and none may lead above the directory.
+extern const uint64_t clinux_resolve_no_symlinks;
+extern const uint64_t clinux_resolve_beneath;
+
+// Returns a descriptor, or a negative errno.
+int clinux_openat2(int directory, const char *path, int flags, mode_t mode, uint64_t resolve);
+
+// Asks for dirty pages of a range to be written, without waiting.
+int clinux_start_writeback(int descriptor, int64_t offset, int64_t count);
+
+// A file in memory, closed on exec. Returns a descriptor, or a negative errno.
+int clinux_memory_file(const char *name);

@@ -1,0 +1,36 @@
+#define _GNU_SOURCE
+#include "CLinux.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <linux/openat2.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+const int clinux_seek_data = SEEK_DATA;
+const int clinux_seek_hole = SEEK_HOLE;
+const int clinux_o_tmpfile = O_TMPFILE;
+const int clinux_o_path = O_PATH;
+const int clinux_ofd_get_lock = F_OFD_GETLK;
+const int clinux_ofd_set_lock = F_OFD_SETLK;
+const int clinux_ofd_set_lock_wait = F_OFD_SETLKW;
+const unsigned long clinux_ficlone = FICLONE;
+const uint64_t clinux_resolve_no_symlinks = RESOLVE_NO_SYMLINKS;
+const uint64_t clinux_resolve_beneath = RESOLVE_BENEATH;
+
+int clinux_openat2(int directory, const char *path, int flags, mode_t mode, uint64_t resolve) {
+  struct open_how how = {.flags = (uint64_t)(unsigned)flags, .mode = mode, .resolve = resolve};
+  long result = syscall(SYS_openat2, directory, path, &how, sizeof how);
+  return result < 0 ? -errno : (int)result;
+}
+
+int clinux_start_writeback(int descriptor, int64_t offset, int64_t count) {
+  return sync_file_range(descriptor, offset, count, SYNC_FILE_RANGE_WRITE);
+}
+
+int clinux_memory_file(const char *name) {
+  int result = memfd_create(name, MFD_CLOEXEC);
+  return result < 0 ? -errno : result;
+}

@@ -1,0 +1,101 @@
+import Content
+import Foundation
+import OCI
+import TestSupport
+import Testing
+
+/// Memory and disk follow what was fetched, not what a small artifact claims.
+@Suite(.serialized) struct ClaimedSizeTests {
+  private let folder: TemporaryFolder
+  private let registry: FaultyRegistry
+
+  init() throws {
+    folder = try TemporaryFolder()
+    registry = try FaultyRegistry()
+  }
+
+  /// A manifest whose layers exist nowhere.
+  private func addManifest(layers count: Int, size: Int64, repository: String) throws {
+    let layers = (0..<count).map { number in
+      var layer = Descriptor(
+        mediaType: MediaType(rawValue: "application/octet-stream"),
+        digest: Verification.digest(of: Array("\(repository)/\(number)".utf8)),
+        size: size
+      )
+      layer.annotations["org.opencontainers.image.title"] = "file-\(number).bin"
+      return layer
+    }
+    let manifest = Manifest(
+      artifactType: MediaType(rawValue: "application/vnd.test.model"),
+      config: nil,
+      layers: layers
+    )
+    registry.add(document: try JSONDocument.encode(manifest), repository: repository, tags: ["t"])
+  }
+
+  /// An image of one plain tar layer.
+  private func addImage(_ tar: [UInt8], repository: String) throws {
+    var layer = registry.add(blob: tar)
+    layer.mediaType = MediaType(rawValue: "application/vnd.oci.image.layer.v1.tar")
+    var config = registry.add(blob: Array("{}".utf8))
+    config.mediaType = .imageConfig
+    let manifest = Manifest(config: config, layers: [layer])
+    registry.add(document: try JSONDocument.encode(manifest), repository: repository, tags: ["t"])
+  }
+
+  /// Directories within each other and files in the deepest, together as many as asked for.
+  private func deepTar(nodes: Int, depth: Int) -> [UInt8] {
+    var tar = TarMaker()
+    let folders = (0..<depth - 1).map { "d\($0)" }
+    for number in 0..<nodes / depth {
+      tar.add((["\(number)"] + folders.dropLast() + ["f"]).joined(separator: "/"))
+    }
+    return tar.finished
+  }
+
+  @Test func aMillionNodesFitIntoHalfAGibibyte() async throws {
+    try addImage(deepTar(nodes: 999_900, depth: 100), repository: "acme/million")
+    let mount = try await MountProcess(folder, ["--timeout", "60"])
+    let path = mount.path("\(registry.host)/acme/million:t")
+    let listed = try await Command.shell(
+      "ls '\(path)' | wc -l && ls '\(path)/17/d0' && ls '\(path)/9998/d0/d1'",
+      seconds: 100
+    )
+    #expect(listed.output == "9999\nd1\nd2\n", "\(listed.output)\(listed.error)\(mount.messages)")
+    let peak = try #require(mount.peakMemory)
+    #expect(peak < 512 << 20, "\(peak >> 20) MiB")
+  }
+
+  @Test func moreThanAMillionNodesAreRefusedInLittleMemory() async throws {
+    try addImage(deepTar(nodes: 2_000_000, depth: 100), repository: "acme/toomany")
+    let mount = try await MountProcess(folder, ["--timeout", "60"])
+    let path = mount.path("\(registry.host)/acme/toomany:t")
+    let listed = try await Command.shell("ls '\(path)'", seconds: 100)
+    #expect(listed.error.contains("Input/output error"), "\(listed.error)")
+    #expect(mount.messages.contains("more than 1000000 files and directories"), "\(mount.messages)")
+    let peak = try #require(mount.peakMemory)
+    #expect(peak < 512 << 20, "\(peak >> 20) MiB")
+  }
+
+  @Test func aThousandOpenFilesOfFourTebibytesTakeLittleMemory() async throws {
+    try addManifest(layers: 1000, size: 4 << 40, repository: "acme/huge")
+    let mount = try await MountProcess(folder, ["--fill", "demand", "--timeout", "5"])
+    let script = """
+      import os, sys
+      root = sys.argv[1]
+      files = [os.open(f"{root}/file-{n}.bin", os.O_RDONLY) for n in range(1000)]
+      print(sum(os.fstat(f).st_size for f in files))
+      for f in files[:5]:
+          try:
+              os.pread(f, 1, 3 << 40)
+          except OSError as error:
+              print(error.errno)
+      """
+    try folder.write(Array(script.utf8), to: "open.py")
+    let path = mount.path("\(registry.host)/acme/huge:t")
+    let result = try await Command.shell("python3 '\(folder.path("open.py"))' '\(path)'", seconds: 100)
+    #expect(result.output.hasPrefix("\(1000 * (4 << 40))\n"), "\(result.output)\(result.error)")
+    let peak = try #require(mount.peakMemory)
+    #expect(peak < 128 << 20, "\(peak >> 20) MiB")
+  }
+}
