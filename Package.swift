@@ -91,7 +91,7 @@ let package = Package(
       path: "Tests/Support",
       swiftSettings: strict
     ),
-    tests("OCITests", ["OCI"]),
+    tests("OCITests", ["OCI", "TestSupport"]),
     tests("HashingTests", ["Hashing", "OCI", "TestSupport"]),
     tests("TelemetryTests", ["Telemetry"]),
     tests("HTTPTests", ["HTTP", "Telemetry", "TestSupport"]),

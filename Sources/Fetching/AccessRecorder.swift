@@ -4,7 +4,8 @@ import LocalRegistry
 ///
 /// Pure.
 package struct AccessRecorder: Sendable {
-  private var seen: [UInt8]
+  private var seen = RangeSet<Int>()
+  private let chunkCount: Int
   /// Runs of chunks, in order.
   package private(set) var runs: [Range<Int>] = []
 
@@ -12,7 +13,7 @@ package struct AccessRecorder: Sendable {
   ///
   /// - Parameter blobSize: bytes.
   package init(blobSize: Int64) {
-    seen = [UInt8](repeating: 0, count: BlockMap.chunkCount(size: blobSize))
+    chunkCount = BlockMap.chunkCount(size: blobSize)
   }
 
   /// Takes a read.
@@ -20,8 +21,8 @@ package struct AccessRecorder: Sendable {
   /// - Parameter range: within the blob.
   package mutating func note(_ range: Range<Int64>) {
     guard !range.isEmpty else { return }
-    for chunk in BlockMap.chunks(touching: range).clamped(to: seen.indices) where seen[chunk] == 0 {
-      seen[chunk] = 1
+    for chunk in BlockMap.chunks(touching: range).clamped(to: 0..<chunkCount) where !seen.contains(chunk) {
+      seen.insert(contentsOf: chunk..<chunk + 1)
       if let run = runs.last, run.upperBound == chunk {
         runs[runs.count - 1] = run.lowerBound..<chunk + 1
       } else {

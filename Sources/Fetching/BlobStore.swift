@@ -98,18 +98,19 @@ package final class BlobStore: Sendable {
   ///   - descriptor: of the blob.
   ///   - layout: where it may lie already, apart from the pool.
   ///   - source: where it can be fetched from.
-  /// - Returns: what was asked for.
+  ///   - reference: of the artifact by which it is opened; nil for one that has no name in the local registry.
   /// - Throws: `ContentError` where it is known to be wrong or the disk fails.
   package func open(
     _ descriptor: Descriptor,
     layout: (any LocalRepository)?,
-    source: (any Repository)?
+    source: (any Repository)?,
+    reference: Reference? = nil
   ) async throws(ContentError) -> LazyBlob {
     guard descriptor.size <= Self.largestBlob else {
       throw ContentError(
         .invalid,
         "\(descriptor.digest)",
-        "a blob of \(descriptor.size) bytes is not believed"
+        "blob size \(descriptor.size) exceeds the limit of 4 TiB"
       )
     }
     if let error = refusal(of: descriptor.digest, source?.origin ?? layout?.origin) { throw error }
@@ -134,6 +135,10 @@ package final class BlobStore: Sendable {
       }
     }
     if let source { blob.addSource(source) }
+    if let reference, blob.isFirstOpen(by: reference) {
+      let (local, digest) = (local, descriptor.digest)
+      await local.executor.ask { local.noteHolder(reference, of: digest) }
+    }
     await noteUse(of: blob)
     await findList(for: blob, descriptor, source)
     await blob.prepareProfile()

@@ -56,6 +56,8 @@ package final class LazyBlob: Sendable {
     var recording: Recording?
     var hasLookedForProfile = false
     var sources: [any Repository] = []
+    /// References by which it was opened, which are noted beside it on the disk.
+    var holders: Set<Reference> = []
     var nextIdentifier: UInt64 = 1
     var lastProgress: ContinuousClock.Instant
     /// When its use was last noted on the disk.
@@ -100,6 +102,17 @@ package final class LazyBlob: Sendable {
       return nil
     }
     if let partial, !partial.noteOrigin(source.origin) { isMixed.store(true, ordering: .relaxed) }
+  }
+
+  // Beyond these each open is noted again, which costs a look at a small file.
+  private static let holderLimit = 64
+
+  /// Whether a reference is new to this object.
+  func isFirstOpen(by reference: Reference) -> Bool {
+    state.withLock { state in
+      if state.holders.count >= Self.holderLimit { state.holders = [] }
+      return state.holders.insert(reference).inserted
+    }
   }
 
   // How exact the order of eviction is.
@@ -471,28 +484,4 @@ package final class LazyBlob: Sendable {
     guard let last = state.lastTimeout, state.lastProgress < last.at else { return false }
     return ContinuousClock.now - last.at < Self.timeoutMemory && last.ranges.contains { $0.overlaps(range) }
   }
-}
-
-/// A reply that can be kept in a table.
-final class ReadReplyBox: Sendable {
-  private let reply: Mutex<ReadReply?>
-
-  init(_ reply: consuming ReadReply) { self.reply = Mutex(reply) }
-
-  func file(_ descriptor: Int32, offset: Int64, count: Int, keepsPages: Bool = true) {
-    guard let reply = take() else { return }
-    reply.file(descriptor, offset: offset, count: count, keepsPages: keepsPages)
-  }
-
-  func bytes(_ bytes: [UInt8]) {
-    guard let reply = take() else { return }
-    reply.bytes(bytes)
-  }
-
-  func fail(_ error: ContentError) {
-    guard let reply = take() else { return }
-    reply.fail(error)
-  }
-
-  private func take() -> ReadReply? { reply.withLock { $0.take() } }
 }

@@ -155,7 +155,7 @@ package actor ArtifactLoader {
         )
       }
     }
-    if isRecorded, let config = manifest.config, let source { bringConfig(config, source) }
+    if isRecorded, let config = manifest.config, let source { bringConfig(config, source, reference) }
     return try await artifact(
       label: "\(reference)",
       reference: reference,
@@ -171,7 +171,7 @@ package actor ArtifactLoader {
   /// Brings the config beside the manifest, so that the layout is whole once its layers are.
   ///
   /// Nobody waits for it.
-  private func bringConfig(_ config: Descriptor, _ source: any Repository) {
+  private func bringConfig(_ config: Descriptor, _ source: any Repository, _ reference: Reference) {
     guard config.size <= Self.configLimit, !local.pool.hasComplete(config) else { return }
     let local = local
     let log = log
@@ -181,7 +181,7 @@ package actor ArtifactLoader {
         let empty = Array("{}".utf8)
         let isEmpty = Verification.digest(of: empty, config.digest.algorithm) == config.digest
         let bytes = isEmpty ? empty : try await source.verifiedBytes(of: config, limit: Self.configLimit)
-        try await local.keep(bytes, digest: config.digest)
+        try await local.keep(bytes, digest: config.digest, for: reference)
         await local.executor.ask { local.sealWhole(with: config.digest) }
       } catch {
         log.info("a config was not fetched", metadata: ["digest": "\(config.digest)", "reason": "\(error)"])
@@ -241,7 +241,7 @@ package actor ArtifactLoader {
     source: (any Repository)?,
     isFetched: Bool
   ) async throws(ContentError) -> LoadedArtifact {
-    let bytes = BlockingLayerBytes(store: store, layout: layout, source: source)
+    let bytes = BlockingLayerBytes(store: store, layout: layout, source: source, reference: reference)
     let tree = try await trees.load(manifest, bytes: bytes)
     for problem in tree.problems {
       log.warning(

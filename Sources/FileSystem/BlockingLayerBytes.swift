@@ -12,9 +12,16 @@ final class BlockingLayerBytes: LayerBytes {
   private let store: BlobStore
   private let layout: (any LocalRepository)?
   private let source: (any Repository)?
+  private let reference: Reference?
   private let open = Mutex<[Digest: LazyBlob]>([:])
 
-  init(store: BlobStore, layout: (any LocalRepository)?, source: (any Repository)?) {
+  init(
+    store: BlobStore,
+    layout: (any LocalRepository)?,
+    source: (any Repository)?,
+    reference: Reference?
+  ) {
+    self.reference = reference
     self.store = store
     self.layout = layout
     self.source = source
@@ -47,10 +54,12 @@ final class BlockingLayerBytes: LayerBytes {
     if let blob = open.withLock({ $0[layer.digest] }) { return blob }
     let semaphore = DispatchSemaphore(value: 0)
     let box = ResultBox()
-    let (store, layout, source) = (store, layout, source)
+    let (store, layout, source, reference) = (store, layout, source, reference)
     Task {
       do throws(ContentError) {
-        box.set(.success(try await store.open(layer, layout: layout, source: source)))
+        box.set(
+          .success(try await store.open(layer, layout: layout, source: source, reference: reference))
+        )
       } catch {
         box.set(.failure(error))
       }

@@ -130,7 +130,12 @@ extension FileSystem {
     for home in file.homes {
       do throws(ContentError) {
         let layout = try await layout(of: home)
-        opened = try await store.open(file.content.blob, layout: layout, source: home.source)
+        opened = try await store.open(
+          file.content.blob,
+          layout: layout,
+          source: home.source,
+          reference: home.reference
+        )
       } catch {
         // Another place may have it right.
         failure = failure ?? error

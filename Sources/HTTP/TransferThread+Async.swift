@@ -50,6 +50,10 @@ private final class Collector: ResponseReceiver {
   func receive(_ response: HTTPResponse) -> Bool {
     state.withLock { state in
       state.response = response
+      // Pages that are never written cost nothing; growing step by step costs three times the body.
+      if let length = response.contentLength, length > 0, length <= Int64(limit) {
+        state.body.reserveCapacity(Int(length))
+      }
       return true
     }
   }

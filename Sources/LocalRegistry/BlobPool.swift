@@ -195,6 +195,9 @@ package final class BlobPool: Sendable {
     (try? FileIdentity(at: root.blob(descriptor.digest)))?.size == descriptor.size
   }
 
+  /// Whether the pool has a blob or a part of one.
+  func has(_ digest: Digest) -> Bool { Disk.exists(root.blob(digest)) || Disk.exists(root.partial(digest)) }
+
   /// Opens the partial blob of a digest, one object a process.
   ///
   /// - Parameter descriptor: of the blob.
@@ -236,7 +239,8 @@ package final class BlobPool: Sendable {
     defer { try? file.close() }
     var blocks = BlockMap(size: descriptor.size)
     let map = PartialMapFile(descriptor: file, size: descriptor.size)
-    guard (try? map.bootIdentifier()) != nil, let runs = try? map.presentRuns(in: 0..<blocks.blockCount) else {
+    guard (try? map.bootIdentifier()) != nil, let runs = try? map.presentRuns(in: 0..<blocks.blockCount)
+    else {
       return 0
     }
     for run in runs { blocks.insert(run) }

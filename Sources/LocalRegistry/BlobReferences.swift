@@ -69,11 +69,12 @@ struct BlobReferences {
 
   /// Takes a reference out.
   ///
-  /// What nobody has any more is known to be nobody's: its file stays, empty, until the blob goes.
+  /// An empty file marks the blob as unreferenced, until the blob is removed. A blob that nothing was noted for stays so.
   ///
   /// - Returns: how many are left.
   func remove(_ reference: Reference, from digest: Digest) throws(Errno) -> Int {
     let reference = reference.stored
+    guard Disk.exists(path(digest)) else { return 0 }
     let lock = try lock(digest)
     defer { withExtendedLifetime(lock) {} }
     let left = references(of: digest).filter { $0 != reference }

@@ -222,7 +222,9 @@ extension LocalRegistry {
     // Noted before the blobs come: an artifact on its way is not taken for an orphan.
     let blobs = contents.blobs.map(\.descriptor)
     try checkName(reference, contents)
-    want(blobs + contents.documents.map(\.descriptor), reference)
+    for blob in blobs + contents.documents.map(\.descriptor) {
+      try? references.add(reference, to: blob.digest)
+    }
     // Held open until the layout has them: nobody evicts what is open.
     var held: [BlobFile] = []
     for (blob, file) in contents.blobs { held.append(try take(blob, file, progress)) }

@@ -172,8 +172,10 @@ extension LocalRegistry {
       // A layout that cannot be read keeps what it has: nothing is known of it.
       for digest in held.isEmpty ? self.held(by: reference) : held {
         marked[digest, default: []].insert(reference)
-        let isNoted = references.references(of: digest).contains(reference)
-        if !dryRun, !isNoted { try references.add(reference, to: digest) }
+        guard !dryRun, pool.has(digest), !references.references(of: digest).contains(reference) else {
+          continue
+        }
+        try references.add(reference, to: digest)
       }
       guard isFetched, !held.isEmpty else { continue }
       for algorithm in Digest.Algorithm.allCases {

@@ -49,7 +49,9 @@ extension LocalRegistry {
     let reference = reference.stored
     return try await executor.run { () throws(ContentError) in
       let place = self.root.layout(reference)
-      self.want(blobs + documents.map(\.descriptor), reference)
+      self.want(blobs, reference)
+      // Small, and written in a moment: noted before they are there, so that nobody takes them for orphans.
+      for document in documents { try? self.references.add(reference, to: document.descriptor.digest) }
       do throws(Errno) {
         let lock = try FileLock(waitingFor: self.root.locks.appending("reference"))
         defer { withExtendedLifetime(lock) {} }
@@ -189,11 +191,41 @@ extension LocalRegistry {
   }
 
   /// Notes that a reference wants blobs, so that each is put into its layout once it is complete.
+  ///
+  /// Blobs that are absent cost nothing: they are noted when they are opened (`noteHolder`). A manifest may list
+  /// 30,000 of them. A pinned reference holds what others fetch as well, so all of its blobs are noted.
   func want(_ blobs: [Descriptor], _ reference: Reference) {
-    for blob in blobs {
+    let isPinned = pins.contains(reference)
+    for blob in blobs where isPinned || pool.has(blob.digest) {
       // A blob that nothing is noted for is not evicted, until `gc` has looked; that is all.
       try? references.add(reference, to: blob.digest)
     }
+  }
+
+  /// Notes that a reference holds a blob that was opened, if the pool has any of it.
+  ///
+  /// Blocks.
+  ///
+  /// - Parameters:
+  ///   - reference: of the artifact by which the blob was opened.
+  ///   - digest: of the blob.
+  package func noteHolder(_ reference: Reference, of digest: Digest) {
+    guard pool.has(digest) else { return }
+    // As above: without its line the blob is not evicted until `gc` has looked.
+    try? references.add(reference, to: digest)
+  }
+
+  /// Pins a reference: its blobs are not evicted, those that are fetched later for another reference included.
+  ///
+  /// Blocks.
+  ///
+  /// - Parameter reference: of an artifact of this root.
+  /// - Throws: `ContentError`.
+  package func pin(_ reference: Reference) throws(ContentError) {
+    try pins.add(reference)
+    guard let artifact = try find(reference), !artifact.isAdditional else { return }
+    let contents = try contents(of: artifact)
+    want(contents.blobs.map(\.descriptor) + contents.documents.map(\.descriptor), reference)
   }
 
   /// Notes an artifact of the root whose layout may lack blobs, and puts those in place that are complete; its damaged

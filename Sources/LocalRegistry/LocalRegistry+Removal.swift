@@ -79,7 +79,7 @@ extension LocalRegistry {
   @discardableResult
   func drop(_ digests: Set<Digest>, of reference: Reference) throws(Errno) -> Int64 {
     var freed: Int64 = 0
-    for digest in digests where try references.remove(reference, from: digest) == 0 {
+    for digest in digests where try references.remove(reference, from: digest) == 0 && pool.has(digest) {
       // Another artifact may have taken it up since.
       let isNobodys = { self.references.known(of: digest)?.isEmpty ?? false }
       freed += try pool.evict(digest, from: [], evenIfOpen: true, isCertain: isNobodys)

@@ -314,10 +314,12 @@ package final class LocalRegistry: Sendable {
   /// - Parameters:
   ///   - bytes: all of it.
   ///   - digest: of the bytes.
+  ///   - reference: of the artifact that it was fetched for; nil for none.
   /// - Throws: `ContentError`.
-  package func keep(_ bytes: [UInt8], digest: Digest) async throws(ContentError) {
+  package func keep(_ bytes: [UInt8], digest: Digest, for reference: Reference?) async throws(ContentError) {
     try await executor.run { () throws(ContentError) in
       try self.pool.store(bytes, digest: digest)
+      if let reference { self.noteHolder(reference, of: digest) }
       self.distribute(digest)
     }
   }

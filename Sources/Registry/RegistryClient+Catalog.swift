@@ -32,13 +32,14 @@ extension RegistryClient {
       guard response.status == 200 else {
         throw repository(name).failure(response, subject: "the catalog of \(registry)")
       }
-      let page: CatalogPage
+      let names: [String]
       do throws(DocumentError) {
-        page = try JSONDocument.decode(CatalogPage.self, from: body)
+        names = try NamePage.names("repositories", in: body, limit: limit - found.count) {
+          Grammar.isRepository($0)
+        }
       } catch {
         throw ContentError(.invalid, "the catalog of \(registry)", host: registry, error.reason)
       }
-      let names = (page.repositories ?? []).filter { Grammar.isRepository($0) }
       guard let end = names.last, end != last else { break }
       found += names
       last = end
@@ -46,8 +47,4 @@ extension RegistryClient {
     }
     return Array(found.prefix(limit))
   }
-}
-
-private struct CatalogPage: Decodable {
-  let repositories: [String]?
 }

@@ -67,23 +67,18 @@ package struct RegistryRepository: Repository {
       guard seen.insert(current).inserted else { break }
       let (response, body) = try await send(.get, current, accept: [], limit: Self.pageLimit)
       guard response.status == 200 else { throw failure(response, subject: "the tags of \(name)") }
-      let page: TagPage
-      do {
-        page = try JSONDocument.decode(TagPage.self, from: body)
+      let tags: [String]
+      do throws(DocumentError) {
+        tags = try NamePage.names("tags", in: body, limit: limit - found.count) { Grammar.isTag($0) }
       } catch {
         throw ContentError(.invalid, "the tags of \(name)", host: name.registry, error.reason)
       }
-      let tags = (page.tags ?? []).filter { Grammar.isTag($0) }
       found += tags
       // A page that adds nothing is the last, whatever it links to; so is the thousandth.
       guard !tags.isEmpty, seen.count < Self.pageCount else { break }
       path = LinkHeader.next(response.allHeaders("link")).flatMap { relative($0) }
     }
     return Array(found.prefix(limit))
-  }
-
-  private struct TagPage: Decodable {
-    let tags: [String]?
   }
 
   /// The part of a page's address behind this repository's own, or nil where it leads elsewhere.

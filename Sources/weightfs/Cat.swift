@@ -38,7 +38,12 @@ struct Cat: AsyncParsableCommand {
           "the artifact has no such file"
         )
       }
-      let blob = try await assembly.store.open(content.blob, layout: artifact.layout, source: artifact.source)
+      let blob = try await assembly.store.open(
+        content.blob,
+        layout: artifact.layout,
+        source: artifact.source,
+        reference: artifact.reference
+      )
       try await blob.complete()
       guard let complete = blob.completeFile else {
         throw ContentError(.disk, "\(content.blob.digest)", "the verified blob is gone")

@@ -32,7 +32,7 @@ struct Pin: AsyncParsableCommand {
             advice: "Pin that name, or fetch it by this one: 'weightfs pull \(reference)'"
           )
         }
-        try await local.executor.run { () throws(ContentError) in try local.pins.add(reference) }
+        try await local.executor.run { () throws(ContentError) in try local.pin(reference) }
       }
       guard parsed.isEmpty else { return }
       for reference in try local.pins.all() { Terminal.print("\(reference)") }

@@ -65,7 +65,12 @@ struct Prefetch: AsyncParsableCommand {
 extension Assembly {
   /// Opens the blob that a file lies in.
   func open(_ file: FileSelection.File, of artifact: LoadedArtifact) async throws(ContentError) -> LazyBlob {
-    try await store.open(file.content.blob, layout: artifact.layout, source: artifact.source)
+    try await store.open(
+      file.content.blob,
+      layout: artifact.layout,
+      source: artifact.source,
+      reference: artifact.reference
+    )
   }
 }
 

@@ -35,7 +35,12 @@ struct WholeArtifact {
     var blobs: [LazyBlob] = []
     for descriptor in artifact.blobs {
       blobs.append(
-        try await assembly.store.open(descriptor, layout: artifact.layout, source: artifact.source)
+        try await assembly.store.open(
+          descriptor,
+          layout: artifact.layout,
+          source: artifact.source,
+          reference: artifact.reference
+        )
       )
     }
     // Asked once they are open: what is here of it does not go to make room for the rest.

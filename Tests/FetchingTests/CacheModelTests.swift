@@ -102,8 +102,9 @@ struct CacheModelTests {
     var model = Model()
     var history: [String] = []
     func name(_ tag: String) throws -> Reference { try Reference(parsing: "example.com/a/m:\(tag)") }
-    func open(_ content: Content) async throws(ContentError) -> LazyBlob {
-      try await store.open(content.layer, layout: nil, source: content.source)
+    func open(_ content: Content, by tag: String? = nil) async throws(ContentError) -> LazyBlob {
+      let reference = tag.flatMap { try? name($0) }
+      return try await store.open(content.layer, layout: nil, source: content.source, reference: reference)
     }
     for step in 0..<Self.steps {
       let tag = "t\(Int.random(in: 0..<6, using: &generator))"
@@ -129,7 +130,7 @@ struct CacheModelTests {
         // A blob that was read a moment ago is open until all that was begun for it has ended.
         let isDone = await eventually(seconds: mayLack ? 0 : 3) {
           do throws(ContentError) {
-            try await open(content).complete()
+            try await open(content, by: tag).complete()
             return true
           } catch {
             #expect(error.isDiskFull, "\(label): \(error)")
@@ -168,7 +169,7 @@ struct CacheModelTests {
       case ..<82:
         guard model.tags[tag] != nil, model.kept.count < 2 else { continue }
         history.append("pin \(tag)")
-        try store.local.pins.add(try name(tag))
+        try store.local.pin(try name(tag))
         model.pinned.insert(tag)
       case ..<88:
         history.append("unpin \(tag)")
@@ -189,7 +190,7 @@ struct CacheModelTests {
       default:
         // What a process leaves that is killed: its blobs as they are, its promises and temporary files.
         history.append("crash")
-        if let number = model.tags[tag] { _ = await (try open(contents[number])).bytes(0..<70_000) }
+        if let number = model.tags[tag] { _ = await (try open(contents[number], by: tag)).bytes(0..<70_000) }
         _ = try? store.local.space.reserveNow(200_000)
         try folder.write([1, 2, 3], to: "root/.weightfs/temporary/1.\(step)")
         model.open = [:]

@@ -85,7 +85,11 @@ struct LocalRegistryTests {
       blobs: blobs
     )
     for blob in blobs {
-      try await registry.keep(try source.read("l/blobs/sha256/\(blob.digest.hex)"), digest: blob.digest)
+      try await registry.keep(
+        try source.read("l/blobs/sha256/\(blob.digest.hex)"),
+        digest: blob.digest,
+        for: try reference("localhost:1/a/b:t")
+      )
     }
     let found = try #require(try await self.registry().artifact(try reference("localhost:1/a/b:t")))
     #expect(found.wasFetched)

@@ -45,7 +45,7 @@ struct SpaceTests {
       documents: [document],
       blobs: [layer]
     )
-    try await registry.keep(bytes, digest: layer.digest)
+    try await registry.keep(bytes, digest: layer.digest, for: reference(tag))
     return layer
   }
 
@@ -138,7 +138,7 @@ struct SpaceTests {
     let registry = try registry()
     let kept = try await add(registry, "kept", SeededGenerator.bytes(100_000, seed: 1))
     let orphan = SeededGenerator.bytes(100_000, seed: 2)
-    try await registry.keep(orphan, digest: Verification.digest(of: orphan))
+    try await registry.keep(orphan, digest: Verification.digest(of: orphan), for: nil)
     let hex = Verification.digest(of: orphan).hex
     let old = try await Command.shell(
       "touch -d '1 hour ago' '\(folder.path("root/.weightfs/blobs/sha256/\(hex)"))' && echo x >'\(folder.path("root/.weightfs/temporary/1.2"))' && touch -d '1 hour ago' '\(folder.path("root/.weightfs/temporary/1.2"))'"

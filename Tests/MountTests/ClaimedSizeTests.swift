@@ -77,6 +77,55 @@ import Testing
     #expect(peak < 512 << 20, "\(peak >> 20) MiB")
   }
 
+  @Test func aListingWritesNothingForEachBlob() async throws {
+    try addManifest(layers: 20_000, size: 1000, repository: "acme/many")
+    let mount = try await MountProcess(folder, ["--timeout", "30"])
+    let path = mount.path("\(registry.host)/acme/many:t")
+    let listed = try await Command.shell("ls '\(path)' | wc -l")
+    #expect(listed.output == "20000\n", "\(listed.output)\(listed.error)\(mount.messages)")
+    let files = try await Command.shell("find '\(folder.path("root"))' -type f | wc -l")
+    let count = try #require(Int(files.output.filter(\.isNumber)))
+    #expect(count < 40, "\(count) files")
+  }
+
+  @Test func aPageOfTagsOfFifteenMebibytesCostsFourTimesThat() async throws {
+    let tags = (0..<940_000).map { "version-\($0)" }
+    let quoted = tags.map { "\"\($0)\"" }.joined(separator: ",")
+    let page = Array("{\"name\":\"acme/tags\",\"tags\":[\(quoted)]}".utf8)
+    #expect(page.count > 15 << 20)
+    try registry.add(files: ["x": [1]], repository: "acme/tags", tag: "version-1")
+    registry.setFault { request, _ in request.path.hasSuffix("/tags/list") ? .init(200, body: page) : nil }
+    let mount = try await MountProcess(folder)
+    let before = try #require(mount.peakMemory)
+    let listed = try await Command.shell("ls '\(mount.path("\(registry.host)/acme/tags"))' | wc -l")
+    #expect(listed.output == "100000\n", "\(listed.error)")
+    let peak = try #require(mount.peakMemory)
+    #expect(peak - before <= 4 * Int64(page.count), "\((peak - before) >> 20) MiB")
+  }
+
+  @Test func aHeaderOfThirtyOneMebibytesCostsFourTimesThat() async throws {
+    var header = "{"
+    for number in 0..<320_000 {
+      header += number == 0 ? "" : ","
+      header += "\"model.layers.\(number).self_attn.q_proj.weight\":{\"dtype\":\"I8\",\"shape\":[1],"
+      header += "\"data_offsets\":[\(number),\(number + 1)]}"
+    }
+    header += "}"
+    let length = header.utf8.count
+    #expect((31 << 20...32 << 20).contains(length), "\(length)")
+    var bytes = withUnsafeBytes(of: UInt64(length).littleEndian) { Array($0) } + Array(header.utf8)
+    bytes += [UInt8](repeating: 0, count: 320_000)
+    try registry.add(files: ["model.safetensors": bytes], repository: "acme/header", tag: "t")
+    let mount = try await MountProcess(folder)
+    let file = mount.path("\(registry.host)/acme/header:t/model.safetensors")
+    _ = try await Command.shell("stat '\(file)'")
+    let before = try #require(mount.peakMemory)
+    let sum = try await Command.shell("sha256sum < '\(file)'")
+    #expect(sum.output.hasPrefix(Verification.digest(of: bytes).hex), "\(sum.error)")
+    let peak = try #require(mount.peakMemory)
+    #expect(peak - before <= 4 * Int64(length), "\((peak - before) >> 20) MiB")
+  }
+
   @Test func aThousandOpenFilesOfFourTebibytesTakeLittleMemory() async throws {
     try addManifest(layers: 1000, size: 4 << 40, repository: "acme/huge")
     let mount = try await MountProcess(folder, ["--fill", "demand", "--timeout", "5"])
