@@ -57,7 +57,7 @@ let package = Package(
     target("SQLite", ["CSQLite"]),
     // Layer 3: content and where it is.
     target("Content", ["OCI", "Hashing"]),
-    target("Registry", ["OCI", "Content", "HTTP", "Telemetry", log]),
+    target("Registry", ["CLinux", "OCI", "Content", "HTTP", "Telemetry", log]),
     target("LocalRegistry", ["CLinux", "OCI", "Content", "Archive", "Hashing", "SQLite", "Telemetry", system, log]),
     target("Fetching", ["OCI", "Content", "LocalRegistry", "Hashing", "Telemetry", system, log]),
     // Layer 4: what a user sees of it.

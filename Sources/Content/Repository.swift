@@ -47,11 +47,15 @@ package protocol Repository: Resolver, BlobFetcher, TagLister {
   var link: String { get }
   /// Whether it gives ranges, as far as is known.
   var servesRanges: Bool { get }
+  /// Whether it is certain that it gives ranges: before that a blob has one request, as two streams of a whole blob
+  /// would bring it twice.
+  var hasProvenRanges: Bool { get }
 }
 
 extension Repository {
   package var link: String { origin }
   package var servesRanges: Bool { true }
+  package var hasProvenRanges: Bool { true }
 }
 
 /// Takes bytes of a blob as they come.
@@ -74,12 +78,21 @@ package protocol BlobSink: Sendable {
 
   /// Whether no connection that was used before may be used.
   var wantsNewConnection: Bool { get }
+
+  /// Why bytes cannot be those of the blob, by what the name of a file in it promises.
+  ///
+  /// - Parameters:
+  ///   - bytes: the first ones of a response.
+  ///   - offset: of the first in the blob.
+  /// - Returns: nil where nothing speaks against them.
+  func doubt(ofFirst bytes: UnsafeRawBufferPointer, at offset: Int64) -> String?
 }
 
 extension BlobSink {
   package func note(_ signal: TransferSignal) {}
   package var canWait: Bool { false }
   package var wantsNewConnection: Bool { false }
+  package func doubt(ofFirst bytes: UnsafeRawBufferPointer, at offset: Int64) -> String? { nil }
 }
 
 /// News of a transfer, for who decides how many there are.
@@ -88,4 +101,8 @@ package enum TransferSignal: Sendable, Equatable {
   case firstByte(Duration)
   /// The host says that it is asked too much (429, 503).
   case throttled
+  /// The host answered a range with that range (206).
+  case ranges
+  /// The host answered a range with the whole blob (200).
+  case noRanges
 }

@@ -18,8 +18,14 @@ package struct FetchPolicy: Sendable {
 
   package var verify = Verify.deferred
   package var fill = Fill.background
-  /// How long a reader waits without a byte of its blob coming.
+  /// How long fewer bytes than the minimum rate may come in one request.
   package var deadline: Duration = .seconds(30)
+  /// Bytes a second below which a request counts as standing still.
+  package var minimumRate = 1024
+  /// How long a request is tried at an endpoint that refuses, resets or answers with errors.
+  package var retryFor: Duration = .zero
+  /// How long a reader waits in all without a byte of its blob arriving: until every way to fetch it has failed.
+  package var patience: Duration { deadline + retryFor }
   /// Blobs up to this size are verified before they are served, whatever the policy.
   package var smallBlob: Int64 = 16 << 20
   /// The most that one request asks for.

@@ -58,6 +58,9 @@ final class FetchScheduler: Sendable {
   /// Its requests wait for bytes that another process brings.
   func prove(_ link: String) { update { $0.queue.prove(link) } }
 
+  /// Its requests are answered with whole blobs.
+  func disprove(_ link: String) { state.withLock { $0.queue.disprove(link) } }
+
   func throttled(_ link: String) {
     let now = ContinuousClock.now
     state.withLock { $0.queue.throttled(link, now: now) }

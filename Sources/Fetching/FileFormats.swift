@@ -13,9 +13,11 @@ package struct FileFormats: Sendable {
   private struct File: Sendable {
     /// Bytes of the blob.
     let range: Range<Int64>
-    let isSafetensors: Bool
+    /// What its name promises.
+    let magic: ModelMagic?
+    var isSafetensors: Bool { magic == .safetensors }
     /// By its name it has a header that says where its parts lie.
-    let isModel: Bool
+    var isModel: Bool { magic != nil }
     var knowledge = Knowledge.unread
     var isBeingRead = false
   }
@@ -40,9 +42,18 @@ package struct FileFormats: Sendable {
     guard !range.isEmpty, files.count < Self.fileLimit, !files.contains(where: { $0.range == range }) else {
       return
     }
-    let isSafetensors = name.lowercased().hasSuffix(".safetensors")
-    let isModel = isSafetensors || name.lowercased().hasSuffix(".gguf")
-    files.append(File(range: range, isSafetensors: isSafetensors, isModel: isModel))
+    files.append(File(range: range, magic: ModelMagic(name: name)))
+  }
+
+  /// What the name of the file that starts at a byte promises of its first bytes.
+  ///
+  /// - Parameter offset: in the blob.
+  /// - Returns: nil where no file starts, or its name promises nothing.
+  package func promise(at offset: Int64) -> (magic: ModelMagic, size: Int64)? {
+    for file in files where file.range.lowerBound == offset {
+      if let magic = file.magic { return (magic, Int64(file.range.count)) }
+    }
+    return nil
   }
 
   /// What a byte lies in, and how much of a file's beginning to ask for.

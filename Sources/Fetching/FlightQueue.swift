@@ -56,10 +56,9 @@ package struct FlightQueue: Sendable {
     /// When each blob's turn was, by a count of turns.
     var turns: [UInt64: UInt64] = [:]
     var lastProgress: ContinuousClock.Instant?
-    /// It sent something: whether it gives ranges is known.
+    /// It answered a range with that range (206).
     ///
-    /// Before that a blob has one request at a time, as two streams of a whole blob would bring it
-    /// twice.
+    /// Before that a blob has one request at a time, as two streams of a whole blob would fetch it twice.
     var isProven = false
   }
 
@@ -172,17 +171,22 @@ package struct FlightQueue: Sendable {
   package mutating func received(_ count: Int, from link: String, now: ContinuousClock.Instant) {
     guard var known = links[link] else { return }
     known.lastProgress = now
-    known.isProven = true
     // While readers jump the sum is small for other reasons than the limit.
     let isSaturated = known.running.count + known.ending.count >= known.limit.value
     known.limit.received(count, isSaturated: isSaturated, now: now)
     links[link] = known
   }
 
-  /// Lets a blob have several requests though its host has not sent anything: others bring what the first waits for.
+  /// Lets a blob have several requests at once: its host is known to answer ranges, or another process fetches what
+  /// the first request waits for.
   ///
   /// - Parameter link: the host.
-  package mutating func prove(_ link: String) { links[link]?.isProven = true }
+  package mutating func prove(_ link: String) { links[link, default: Link()].isProven = true }
+
+  /// Lets a blob have one request at a time: its host answered a range with a whole blob.
+  ///
+  /// - Parameter link: the host.
+  package mutating func disprove(_ link: String) { links[link]?.isProven = false }
 
   /// Takes a host's word that it was asked too much.
   ///

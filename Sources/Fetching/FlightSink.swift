@@ -18,7 +18,13 @@ struct FlightSink: BlobSink {
     switch signal {
     case .firstByte(let time): blob.store.scheduler.firstByte(after: time, from: link)
     case .throttled: blob.store.scheduler.throttled(link)
+    case .ranges: blob.store.scheduler.prove(link)
+    case .noRanges: blob.store.scheduler.disprove(link)
     }
+  }
+
+  func doubt(ofFirst bytes: UnsafeRawBufferPointer, at offset: Int64) -> String? {
+    blob.doubt(ofFirst: bytes, at: offset)
   }
 
   // What counts twice at the most, as promised and as on the disk.

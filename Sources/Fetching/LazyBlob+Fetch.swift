@@ -267,6 +267,7 @@ extension LazyBlob {
   private func submit(_ flights: [Flight], _ blob: PartialBlob) {
     store.keep(self)
     let link = link
+    if state.withLock({ $0.sources.first?.hasProvenRanges ?? false }) { store.scheduler.prove(link) }
     store.scheduler.submit(
       flights.map { flight in
         (

@@ -20,6 +20,12 @@ extension LazyBlob {
     if isPartial { readHeaders(after: nil) }
   }
 
+  /// Why bytes cannot be those of the blob, by the names of the files in it.
+  func doubt(ofFirst bytes: UnsafeRawBufferPointer, at offset: Int64) -> String? {
+    guard let file = state.withLock({ $0.formats.promise(at: offset) }) else { return nil }
+    return file.magic.doubt(bytes, size: file.size)
+  }
+
   /// Reads headers as far as they are there, on a thread of its own.
   func readHeaders(after arrived: Range<Int64>?) {
     let next: (index: Int, bytes: Range<Int64>, blob: PartialBlob)? = state.withLock { state in

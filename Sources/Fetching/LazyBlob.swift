@@ -419,7 +419,7 @@ package final class LazyBlob: Sendable {
   /// False once nobody waits.
   @discardableResult
   func sweep(now: ContinuousClock.Instant) -> Bool {
-    let deadline = store.policy.deadline
+    let deadline = store.policy.patience
     // Asked without the lock: the transfer thread must not wait for /proc.
     let callers = state.withLock { state in
       Set(state.pending.values.filter { now - $0.since > .milliseconds(200) }.compactMap(\.caller))
@@ -471,7 +471,7 @@ package final class LazyBlob: Sendable {
       .timedOut,
       "\(descriptor.digest)",
       host: origin,
-      "no byte came for \(store.policy.deadline)",
+      "no byte arrived for \(store.policy.patience)",
       advice: "Check the connection to the registry; the next read tries again"
     )
   }

@@ -15,13 +15,24 @@ package struct HTTPRequest: Sendable {
   package var headers: [(name: String, value: String)]
   /// The Authorization header; never sent to another origin than that of `url`.
   package var authorization: Secret?
+  /// A redirect to another path of the same origin is sent without Authorization as well.
+  package var dropsAuthorization = false
+  /// The `Referer` header of redirected requests.
+  package var redirectReferer: String?
   /// Bytes of the resource; a single range.
   package var range: Range<Int64>?
   /// Sent with POST.
   package var body: [UInt8]
   package var connectTimeout: Duration = .seconds(10)
-  /// How long no byte may come.
+  /// How long fewer bytes than the minimum rate may come.
   package var stallTimeout: Duration = .seconds(30)
+  /// Bytes a second below which a transfer counts as standing still; at least 1.
+  package var minimumRate = 1
+  /// Where the connection may lead; nil for anywhere. A redirect of a request without a rule gets one by the address
+  /// that redirected.
+  package var addressRule: AddressRule?
+  /// Hosts, as `host` or `host:port`, that the rule does not hold for.
+  package var trustedHosts: Set<String> = []
   /// No connection that was used before is used.
   package var usesNewConnection = false
   /// How long it may take in all; none where it depends on how much there is.

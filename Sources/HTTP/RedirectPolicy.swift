@@ -13,30 +13,37 @@ package enum RedirectPolicy {
   ///   - status: 3xx.
   ///   - location: the absolute address.
   ///   - count: how many were followed before.
-  /// - Returns: what was asked for.
-  /// - Throws: `HTTPError` with `redirect`.
+  ///   - peer: the class of the address that the connection led to; nil where it is not known.
+  /// - Throws: `HTTPError` with `redirect` or `refusedAddress`.
   package static func next(
     after request: HTTPRequest,
     status: Int,
     location: String,
-    count: Int
+    count: Int,
+    peer: AddressClass? = nil
   ) throws(HTTPError) -> HTTPRequest {
-    guard count < maximumCount else {
-      throw HTTPError(.redirect, "\(request.url) redirects more than \(maximumCount) times")
+    func refused(_ reason: String) -> HTTPError {
+      HTTPError(.redirect, "\(request.url) redirects \(reason)", url: request.url)
     }
-    guard let url = RequestURL(location) else {
-      throw HTTPError(.redirect, "\(request.url) redirects to something that is not an http address")
-    }
+    guard count < maximumCount else { throw refused("more than \(maximumCount) times") }
+    guard let url = RequestURL(location) else { throw refused("to something that is not an http address") }
     guard !(request.url.scheme == "https" && url.scheme == "http") else {
-      throw HTTPError(.redirect, "\(request.url) redirects from https to plain http (\(url)): refused")
+      throw refused("from https to plain http (\(url)): refused")
     }
     // The body of a POST may be a refresh token.
     guard request.method != .post || url.hasSameOrigin(as: request.url) || status == 303 else {
-      throw HTTPError(.redirect, "\(request.url) redirects a POST to another host (\(url)): refused")
+      throw refused("a POST to another host (\(url)): refused")
     }
     var next = request
     next.url = url
-    if !url.hasSameOrigin(as: request.url) { next.authorization = nil }
+    if request.url.scheme == "https", request.addressRule == nil, !url.hasSameOrigin(as: request.url) {
+      next.addressRule = AddressRule(registry: peer, isForCredentials: false)
+    }
+    if let problem = next.refusalByName() { throw problem }
+    if !url.hasSameOrigin(as: request.url) || request.dropsAuthorization { next.authorization = nil }
+    if let referer = request.redirectReferer {
+      next.headers = next.headers.filter { $0.name != "Referer" } + [("Referer", referer)]
+    }
     // RFC 9110 15.4: 303 turns into GET, 301 and 302 by what clients do with POST.
     if request.method == .post, status == 303 || status == 302 || status == 301 {
       next.method = .get
@@ -51,5 +58,33 @@ package enum RedirectPolicy {
   /// - Returns: true if so.
   package static func isRedirect(_ status: Int) -> Bool {
     [301, 302, 303, 307, 308].contains(status)
+  }
+}
+
+extension HTTPRequest {
+  /// Whether the rule holds for the host of the request.
+  var isTrusted: Bool { trustedHosts.contains(url.host) || trustedHosts.contains(url.endpoint) }
+
+  /// Why the request is not sent at all: its host is an address, or `localhost`, of a refused class.
+  func refusalByName() -> HTTPError? {
+    guard let rule = addressRule, !isTrusted, let found = AddressClass(url.host), rule.refused.contains(found)
+    else { return nil }
+    return Self.refusal(url, found)
+  }
+
+  static func refusal(_ url: RequestURL, _ found: AddressClass) -> HTTPError {
+    let kind =
+      switch found {
+      case .global: "a global"
+      case .privateNetwork: "a private"
+      case .loopback: "a loopback"
+      case .linkLocal: "a link-local"
+      case .unspecified: "an unspecified"
+      }
+    return HTTPError(
+      .refusedAddress,
+      "\(url) leads to \(kind) address, to which a registry elsewhere may not send its clients",
+      url: url
+    )
   }
 }

@@ -43,6 +43,25 @@ package struct RequestURL: Sendable, Hashable {
     self.port = port
   }
 
+  /// `host` where the port is the scheme's own, else `host:port`; an IPv6 address in brackets.
+  package var endpoint: String {
+    let name = host.contains(":") ? "[\(host)]" : host
+    return port == (scheme == "https" ? 443 : 80) ? name : "\(name):\(port)"
+  }
+
+  /// The address without its query, as a `Referer` header may have it.
+  package var withoutQuery: String {
+    text.firstIndex { $0 == "?" || $0 == "#" }.map { String(text[..<$0]) } ?? text
+  }
+
+  /// The path, without query.
+  package var path: Substring {
+    guard let separator = text.firstRange(of: "://") else { return "" }
+    let rest = text[separator.upperBound...]
+    guard let start = rest.firstIndex(of: "/") else { return "/" }
+    return rest[start...].prefix { $0 != "?" && $0 != "#" }
+  }
+
   /// Whether both have one scheme, host and port.
   ///
   /// - Parameter other: another address.

@@ -21,6 +21,14 @@ final class Transfer {
   var isHalted = false
   /// Others of its host run that cannot wait.
   var mustWait = false
+  /// The class of the address that the connection leads to; nil before there is one, and where a proxy is in between.
+  private(set) var peer: AddressClass?
+  /// There was a connection.
+  private(set) var isConnected = false
+  /// The connection leads to a class of address that the request's rule refuses.
+  private(set) var refusedClass: AddressClass?
+  /// Where libcurl says more than its code does.
+  let errorBuffer = UnsafeMutablePointer<CChar>.allocate(capacity: Int(CURL_ERROR_SIZE))
   /// The receiver returned false.
   private(set) var wasStopped = false
 
@@ -43,10 +51,12 @@ final class Transfer {
     self.receiver = receiver
     self.redirectCount = redirectCount
     self.handle = handle
+    errorBuffer.initialize(repeating: 0, count: Int(CURL_ERROR_SIZE))
   }
 
   deinit {
     curl_easy_cleanup(handle)
+    errorBuffer.deallocate()
     curl_slist_free_all(headerList)
   }
 
@@ -57,6 +67,19 @@ final class Transfer {
     // A line break would end the header and start another.
     let line = "\(name): \(value)".filter { !$0.isNewline && $0 != "\0" }
     headerList = curl_slist_append(headerList, line)
+  }
+
+  /// Looks at the connection before the request is sent over it; false to refuse it.
+  func checkPeer(_ address: String) -> Bool {
+    isConnected = true
+    // Through a proxy the connection leads to the proxy, and the host's name was looked at before.
+    guard !thread.usesProxy(for: request.url) else { return true }
+    peer = AddressClass(address)
+    guard let rule = request.addressRule, let peer, rule.refused.contains(peer), !request.isTrusted else {
+      return true
+    }
+    refusedClass = peer
+    return false
   }
 
   func receiveHeader(_ bytes: UnsafeRawBufferPointer) -> Bool {
@@ -106,7 +129,17 @@ final class Transfer {
   func deliverHead() -> Bool {
     if delivered { return !wasStopped }
     delivered = true
-    guard receiver.receive(HTTPResponse(status: status, headers: headers, url: request.url)) else {
+    guard
+      receiver.receive(
+        HTTPResponse(
+          status: status,
+          headers: headers,
+          url: request.url,
+          peer: peer,
+          rule: request.addressRule
+        )
+      )
+    else {
       wasStopped = true
       return false
     }
@@ -139,4 +172,17 @@ func receiveHeader(
   // SAFETY: as in receiveBody.
   let transfer = Unmanaged<Transfer>.fromOpaque(user).takeUnretainedValue()
   return transfer.receiveHeader(UnsafeRawBufferPointer(start: buffer, count: size * count)) ? size * count : 0
+}
+
+func checkPeer(
+  _ user: UnsafeMutableRawPointer?,
+  _ address: UnsafeMutablePointer<CChar>?,
+  _ localAddress: UnsafeMutablePointer<CChar>?,
+  _ port: Int32,
+  _ localPort: Int32
+) -> Int32 {
+  guard let user, let address else { return CURL_PREREQFUNC_ABORT }
+  // SAFETY: as in receiveBody.
+  let transfer = Unmanaged<Transfer>.fromOpaque(user).takeUnretainedValue()
+  return transfer.checkPeer(String(cString: address)) ? CURL_PREREQFUNC_OK : CURL_PREREQFUNC_ABORT
 }

@@ -32,6 +32,8 @@ package final class TransferThread: Sendable {
   let isWanted = Atomic(false)
   private let metrics: Metrics
   private let certificates: CertificateSettings
+  /// Schemes whose requests go through a proxy of the environment.
+  private let proxiedSchemes: Set<String>
 
   /// Starts the thread.
   ///
@@ -48,6 +50,7 @@ package final class TransferThread: Sendable {
     multi = Multi(pointer: pointer)
     self.metrics = metrics
     certificates = CertificateSettings(environment: environment)
+    proxiedSchemes = Self.proxiedSchemes(environment)
     var thread = pthread_t()
     // SAFETY: the thread releases what is retained here when it ends.
     let user = Unmanaged.passRetained(self).toOpaque()
@@ -55,6 +58,20 @@ package final class TransferThread: Sendable {
     precondition(result == 0, "no thread for transfers")
     pthread_detach(thread)
   }
+
+  /// The schemes that the environment names a proxy for, as libcurl reads it.
+  private static func proxiedSchemes(_ environment: [String: String]) -> Set<String> {
+    func isSet(_ names: String...) -> Bool { names.contains { !(environment[$0] ?? "").isEmpty } }
+    let all = isSet("all_proxy", "ALL_PROXY")
+    var found: Set<String> = []
+    // `HTTP_PROXY` is not read: a CGI program's clients can set it.
+    if all || isSet("http_proxy") { found.insert("http") }
+    if all || isSet("https_proxy", "HTTPS_PROXY") { found.insert("https") }
+    return found
+  }
+
+  /// Whether a connection for an address may lead to a proxy.
+  func usesProxy(for url: RequestURL) -> Bool { !url.isLoopback && proxiedSchemes.contains(url.scheme) }
 
   /// Starts a request.
   ///
@@ -174,6 +191,10 @@ package final class TransferThread: Sendable {
     redirectCount: Int,
     to active: inout [UInt64: Transfer]
   ) {
+    if let problem = request.refusalByName() {
+      receiver.finish(problem)
+      return
+    }
     guard
       let transfer = Transfer(
         identifier: identifier,
@@ -214,8 +235,7 @@ package final class TransferThread: Sendable {
     _ = ccurl_set_long(handle, CURLOPT_BUFFERSIZE, 256 << 10)
     _ = ccurl_set_long(handle, CURLOPT_FOLLOWLOCATION, 0)
     _ = ccurl_set_long(handle, CURLOPT_CONNECTTIMEOUT_MS, request.connectTimeout.milliseconds)
-    // The low-speed limit counts bytes a second over whole seconds, so it ends only what really stands still.
-    _ = ccurl_set_long(handle, CURLOPT_LOW_SPEED_LIMIT, 1)
+    _ = ccurl_set_long(handle, CURLOPT_LOW_SPEED_LIMIT, max(1, request.minimumRate))
     _ = ccurl_set_long(
       handle,
       CURLOPT_LOW_SPEED_TIME,
@@ -249,6 +269,9 @@ package final class TransferThread: Sendable {
     }
     _ = ccurl_set_list(handle, CURLOPT_HTTPHEADER, transfer.headerList)
     _ = ccurl_set_pointer(handle, CURLOPT_PRIVATE, user)
+    _ = ccurl_set_pointer(handle, CURLOPT_ERRORBUFFER, transfer.errorBuffer)
+    _ = ccurl_set_pointer(handle, CURLOPT_PREREQDATA, user)
+    _ = ccurl_set_prereq_callback(handle, checkPeer)
     _ = ccurl_set_pointer(handle, CURLOPT_WRITEDATA, user)
     _ = ccurl_set_data_callback(handle, CURLOPT_WRITEFUNCTION, receiveBody)
     _ = ccurl_set_pointer(handle, CURLOPT_HEADERDATA, user)
@@ -283,7 +306,8 @@ package final class TransferThread: Sendable {
             after: transfer.request,
             status: transfer.responseStatus,
             location: text,
-            count: transfer.redirectCount
+            count: transfer.redirectCount,
+            peer: transfer.peer
           )
           add(
             next,
@@ -308,21 +332,37 @@ package final class TransferThread: Sendable {
   }
 
   private static func error(_ code: CURLcode, _ transfer: Transfer) -> HTTPError {
-    let text = String(cString: curl_easy_strerror(code))
-    let place = transfer.request.url
+    let url = transfer.request.url
+    let detail = String(cString: transfer.errorBuffer)
+    let text = detail.isEmpty ? String(cString: curl_easy_strerror(code)) : detail
+    func make(_ kind: HTTPError.Code, _ reason: String) -> HTTPError {
+      HTTPError(kind, "\(url): \(reason)", url: url, hasResponse: transfer.responseStatus > 0)
+    }
+    if let refused = transfer.refusedClass { return HTTPRequest.refusal(url, refused) }
     switch code {
     case CURLE_OPERATION_TIMEDOUT:
-      return HTTPError(.timedOut, "\(place): no answer in time")
+      guard transfer.isConnected else {
+        return make(.unreachable, "no connection within \(transfer.request.connectTimeout)")
+      }
+      return make(
+        .timedOut,
+        "too few bytes for too long (less than \(transfer.request.minimumRate) bytes a second for \(transfer.request.stallTimeout))"
+      )
+    case CURLE_COULDNT_RESOLVE_HOST, CURLE_COULDNT_RESOLVE_PROXY, CURLE_COULDNT_CONNECT:
+      return make(.unreachable, text)
     case CURLE_PEER_FAILED_VERIFICATION, CURLE_SSL_CONNECT_ERROR, CURLE_SSL_CACERT_BADFILE,
       CURLE_SSL_CERTPROBLEM,
       CURLE_SSL_CIPHER, CURLE_SSL_ISSUER_ERROR:
-      return HTTPError(.tls, "\(place): TLS failed: \(text)")
-    case CURLE_PARTIAL_FILE, CURLE_RECV_ERROR, CURLE_GOT_NOTHING, CURLE_HTTP2, CURLE_HTTP2_STREAM,
-      CURLE_WEIRD_SERVER_REPLY, CURLE_WRITE_ERROR:
-      return HTTPError(.broken, "\(place): the response broke off: \(text)")
-    default:
-      return HTTPError(.unreachable, "\(place): \(text)")
+      return make(.tls, "TLS failed: \(TLSFailure.reason(text, verification(transfer.handle)))")
+    case CURLE_PROXY: return make(.unreachable, text)
+    default: return make(.broken, "the response broke off: \(text)")
     }
+  }
+
+  private static func verification(_ handle: OpaquePointer) -> Int {
+    var result = 0
+    _ = ccurl_get_long(handle, CURLINFO_SSL_VERIFYRESULT, &result)
+    return result
   }
 }
 

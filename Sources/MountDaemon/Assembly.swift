@@ -6,6 +6,7 @@ package import LocalRegistry
 package import Logging
 import OCI
 import Registry
+import SystemPackage
 package import Telemetry
 
 /// The parts of a mount or a command, put together.
@@ -49,9 +50,15 @@ package struct Assembly: Sendable {
     var configuration = RegistryConfiguration()
     configuration.insecure = settings.insecureRegistries
     configuration.stallTimeout = settings.fetching.deadline
+    configuration.minimumRate = settings.fetching.minimumRate
+    configuration.retry.retryFor = settings.fetching.retryFor
     let client = RegistryClient(
       thread: TransferThread(metrics: metrics, environment: environment),
-      credentials: CredentialFiles(environment: environment),
+      credentials: CredentialFiles(
+        explicit: settings.authFile?.string,
+        environment: environment,
+        log: log
+      ),
       configuration: configuration,
       log: log
     )

@@ -11,6 +11,8 @@ package struct Settings: Sendable {
   package var fileSystem = FileSystemOptions()
   /// Registries that are spoken to in plain HTTP beside those on this machine.
   package var insecureRegistries: Set<String> = []
+  /// The only file in which credentials are looked for; nil for those of podman and docker.
+  package var authFile: FilePath?
   /// How much of the disk blobs may take.
   package var limits = SpaceLimits()
   /// What new artifacts become once they are whole.

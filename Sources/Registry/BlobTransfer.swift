@@ -4,86 +4,180 @@ import Logging
 import OCI
 import Synchronization
 
-/// Brings one range of a blob to a sink: through redirects, new tokens, broken connections and hosts without ranges.
+/// Fetches one range of a blob into a sink: through redirects, new tokens, broken connections and hosts without ranges.
 struct BlobTransfer: Sendable {
   let repository: RegistryRepository
   let descriptor: Descriptor
   let range: Range<Int64>
   let sink: any BlobSink
 
+  /// What one request is sent with.
+  private struct Plan {
+    var position: Int64
+    var authorization: Secret?
+    /// The shortcut by a remembered address is taken until it fails.
+    var usesShortcut = true
+    var attempts = TransferAttempts()
+    var authorizer = Authorizer()
+    var attempt = 1
+    /// Answers that brought next to nothing, one after another.
+    var tinyAnswers = 0
+    /// When it first failed since the last progress.
+    var failing: ContinuousClock.Instant?
+    /// The tag under which a manifest is asked for that its registry does not find by digest.
+    var tag: String?
+  }
+
+  // Answers below this size are progress, but not without end.
+  private static let tinyAnswer: Int64 = 4 << 10
+  private static let mostTinyAnswers = 16
+
   private var client: RegistryClient { repository.client }
   private var subject: String { "\(repository.name)@\(descriptor.digest)" }
+  private var isDocument: Bool { descriptor.mediaType.isManifest || descriptor.mediaType.isIndex }
+  private var patience: RetryPolicy.Patience { isDocument ? .lookUp : sink.canWait ? .background : .read }
 
   /// Runs until every byte of the range was delivered or the sink wants no more.
   func run() async throws(ContentError) {
-    var position = range.lowerBound
-    var attempt = 1
-    var refusals = 0
-    var authorization = await client.tokens.current(repository.tokenKey)?.header
-    // The shortcut by a remembered address is taken once; after it fails the registry is asked.
-    var usesShortcut = true
-    while position < range.upperBound {
-      let direct = !usesShortcut ? nil : client.hosts.redirect(of: descriptor.digest, in: repository.name)
-      let request = try request(from: position, direct: direct, authorization: authorization)
-      let receiver = BlobReceiver(wanted: position..<range.upperBound, size: descriptor.size, sink: sink)
+    var plan = Plan(position: range.lowerBound)
+    plan.authorization = await client.tokens.current(repository.tokenKey)?.header
+    while plan.position < range.upperBound {
+      let direct = plan.usesShortcut ? client.hosts.redirect(of: descriptor.digest, in: repository.name) : nil
+      let request = try request(plan, direct)
+      let receiver = BlobReceiver(
+        wanted: plan.position..<range.upperBound,
+        descriptor: descriptor,
+        sink: sink
+      )
       let error = await send(request, to: receiver)
       let result = receiver.result
-      if result.reached > position {
-        position = result.reached
-        attempt = 1
-        refusals = 0
-      }
-      if result.sinkIsDone || position >= range.upperBound {
-        remember(result.response, request)
+      let before = plan.position
+      noteProgress(result, &plan)
+      if result.sinkIsDone || plan.position >= range.upperBound {
+        remember(result.response, request, direct)
         return
       }
+      if let response = result.response, repository.changesScheme(after: response, of: request) { continue }
       if let lie = result.lie {
-        if direct != nil {
-          usesShortcut = false
-          client.hosts.remember(nil, of: descriptor.digest, in: repository.name)
-          continue
-        }
-        throw ContentError(.corrupt, subject, host: repository.name.registry, lie)
+        guard direct != nil else { throw contradiction(lie, result) }
+        client.hosts.forgetRedirect(of: descriptor.digest, in: repository.name, isRefused: true)
+        plan.usesShortcut = false
+        continue
       }
-      var retryAfter: Duration?
-      var problem = error.map { repository.failure($0, subject: subject) }
       if let response = result.response, !(200..<300).contains(response.status) {
-        if direct != nil, [401, 403, 404, 410].contains(response.status) {
-          usesShortcut = false
-          // A signed address ends some time: the registry gives another. This is no attempt of its own.
-          client.hosts.remember(nil, of: descriptor.digest, in: repository.name)
-          continue
-        }
-        if response.status == 401, refusals == 0 {
-          refusals += 1
-          let header = try await repository.authorize(response, refused: authorization)
-          if let header, header != authorization {
-            authorization = header
-            continue
-          }
-        }
-        problem = repository.failure(response, subject: subject)
-        retryAfter = response.retryAfter
-        if response.status == 429 || response.status == 503 { sink.note(.throttled) }
-        guard RetryPolicy.isTransient(response.status) else { throw problem ?? unexplained }
+        try await handle(response, result.excerpt, request, direct, &plan)
       } else if let error {
-        if direct != nil {
-          usesShortcut = false
-          client.hosts.remember(nil, of: descriptor.digest, in: repository.name)
-        }
-        guard error.isTransient else { throw problem ?? unexplained }
-      } else {
-        problem = unexplained
+        try await handle(error, request, direct, &plan)
+      } else if plan.position == before || plan.tinyAnswers > Self.mostTinyAnswers {
+        try await wait(nil, unexplained, &plan)
       }
-      guard let delay = repository.nextDelay(attempt, retryAfter) else { throw problem ?? unexplained }
-      client.log.debug(
-        "a fetch is tried again",
-        metadata: [
-          "blob": "\(descriptor.digest)", "at": "\(position)", "reason": "\(problem ?? unexplained)",
-        ]
+      // A whole answer that is shorter than what was asked for is progress: the next request goes out at once.
+    }
+  }
+
+  private func noteProgress(_ result: BlobReceiver.Result, _ plan: inout Plan) {
+    guard result.reached > plan.position else { return }
+    plan.tinyAnswers = result.reached - plan.position < Self.tinyAnswer ? plan.tinyAnswers + 1 : 0
+    plan.position = result.reached
+    guard plan.tinyAnswers <= Self.mostTinyAnswers else { return }
+    plan.attempt = 1
+    plan.failing = nil
+    plan.attempts.progressed()
+    plan.authorizer = Authorizer()
+  }
+
+  // MARK: What went wrong
+
+  private func handle(
+    _ response: HTTPResponse,
+    _ excerpt: [UInt8],
+    _ request: HTTPRequest,
+    _ direct: HostMemory.Redirect?,
+    _ plan: inout Plan
+  ) async throws(ContentError) {
+    let source: TransferAttempts.Source =
+      if direct != nil {
+        .remembered
+      } else if response.url == request.url {
+        .registry
+      } else {
+        .redirect(isSameOrigin: response.url.hasSameOrigin(as: request.url))
+      }
+    let problem = problem(response, excerpt, source)
+    if response.status == 429 || response.status == 503 { sink.note(.throttled) }
+    switch plan.attempts.handle(
+      response.status,
+      from: source,
+      sent: request.authorization,
+      isDocument: isDocument
+    ) {
+    case .askRegistry:
+      client.hosts.forgetRedirect(of: descriptor.digest, in: repository.name, isRefused: true)
+      plan.usesShortcut = false
+    case .withoutAuthorization, .withReferer: break
+    case .authorize:
+      switch try await repository.authorize(response, sent: plan.authorization, &plan.authorizer) {
+      case .send(let header): plan.authorization = header
+      case .giveUp: throw problem
+      }
+    case .askManifest: try await askManifests(problem)
+    case .wait:
+      if direct != nil, response.status >= 500 { plan.usesShortcut = false }
+      try await wait(response.retryAfter(now: WallClock.seconds), problem, &plan)
+    case .fail:
+      guard isDocument, response.status == 404, plan.tag == nil,
+        let tag = client.hosts.tag(of: descriptor.digest, in: repository.name)
+      else { throw problem }
+      // The digest of what comes is compared by the caller, as always.
+      plan.tag = tag
+    }
+  }
+
+  private func handle(
+    _ error: HTTPError,
+    _ request: HTTPRequest,
+    _ direct: HostMemory.Redirect?,
+    _ plan: inout Plan
+  ) async throws(ContentError) {
+    if direct != nil {
+      plan.usesShortcut = false
+      client.hosts.forgetRedirect(of: descriptor.digest, in: repository.name, isRefused: false)
+    }
+    if repository.changesScheme(after: error, of: request) { return }
+    let problem = repository.failure(error, subject: subject)
+    guard error.isTransient else { throw problem }
+    try await wait(nil, problem, &plan)
+  }
+
+  private func wait(
+    _ retryAfter: Duration?,
+    _ problem: ContentError,
+    _ plan: inout Plan
+  ) async throws(ContentError) {
+    let now = ContinuousClock.now
+    let elapsed = now - (plan.failing ?? now)
+    plan.failing = plan.failing ?? now
+    guard let delay = repository.nextDelay(plan.attempt, elapsed, patience, retryAfter) else { throw problem }
+    client.log.debug(
+      "a fetch is tried again",
+      metadata: ["blob": "\(descriptor.digest)", "at": "\(plan.position)", "reason": "\(problem)"]
+    )
+    try await repository.pause(delay)
+    plan.attempt += 1
+  }
+
+  /// Asks for the manifests that were fetched last, so that a cache in front of another registry fetches their blobs.
+  private func askManifests(_ problem: ContentError) async throws(ContentError) {
+    let digests = client.hosts.manifests(of: repository.name)
+    guard !digests.isEmpty else { throw problem }
+    for digest in digests {
+      // What it answers does not matter here: the blob is asked for once more in any case.
+      _ = try? await repository.send(
+        .get,
+        "manifests/\(digest)",
+        accept: MediaType.manifests,
+        limit: Int(ManifestDocument.maximumSize)
       )
-      try await repository.pause(delay)
-      attempt += 1
     }
   }
 
@@ -96,34 +190,81 @@ struct BlobTransfer: Sendable {
     )
   }
 
+  private func contradiction(_ lie: String, _ result: BlobReceiver.Result) -> ContentError {
+    let host = result.response?.url.endpoint ?? repository.name.registry
+    return ContentError(
+      .corrupt,
+      subject,
+      host: host,
+      "\(host) answered with \(lie)\(quote(result.response, result.excerpt))",
+      advice: "Something between here and the registry changes responses, or the registry is damaged"
+    )
+  }
+
+  private func problem(
+    _ response: HTTPResponse,
+    _ excerpt: [UInt8],
+    _ source: TransferAttempts.Source
+  ) -> ContentError {
+    guard source != .registry, [401, 403].contains(response.status) else {
+      return repository.failure(response, subject: subject)
+    }
+    return ContentError(
+      .unauthorized,
+      subject,
+      host: response.url.endpoint,
+      "the storage host \(response.url.endpoint) refused (status \(response.status))\(quote(response, excerpt))",
+      advice: "The registry \(repository.name.registry) redirected there; tell its operator"
+    )
+  }
+
+  /// What a text says, for a message; nothing of a host in a private network that a registry elsewhere redirected to.
+  private func quote(_ response: HTTPResponse?, _ excerpt: [UInt8]) -> String {
+    guard let response, !excerpt.isEmpty else { return "" }
+    if response.peer == .privateNetwork, response.url.host != repository.host { return "" }
+    let type = response.header("content-type")?.lowercased() ?? "text/plain"
+    guard
+      ["text/", "application/json", "application/xml", "application/problem"].contains(where: type.hasPrefix)
+    else { return "" }
+    return ": \"\(ForeignText.excerpt(excerpt))\""
+  }
+
+  // MARK: Requests
+
   private func request(
-    from position: Int64,
-    direct: RequestURL?,
-    authorization: Secret?
+    _ plan: Plan,
+    _ direct: HostMemory.Redirect?
   ) throws(ContentError) -> HTTPRequest {
-    let isDocument = descriptor.mediaType.isManifest || descriptor.mediaType.isIndex
-    let home = try repository.address("\(isDocument ? "manifests" : "blobs")/\(descriptor.digest)")
-    let url = direct ?? home
+    let place =
+      plan.tag.map { "manifests/\($0)" } ?? "\(isDocument ? "manifests" : "blobs")/\(descriptor.digest)"
+    let home = try repository.address(place)
+    let url = direct?.url ?? home
     var request = HTTPRequest(.get, url)
-    request.stallTimeout = client.configuration.stallTimeout
+    repository.prepare(&request)
     request.usesNewConnection = sink.wantsNewConnection
+    request.addressRule = direct?.rule
     if isDocument {
-      request.headers.append(("Accept", descriptor.mediaType.rawValue))
+      request.headers.append(("Accept", MediaType.manifests.map(\.rawValue).joined(separator: ", ")))
       request.totalTimeout = client.configuration.stallTimeout * 2
     }
-    if url.hasSameOrigin(as: home) { request.authorization = authorization }
-    if position > 0 || range.upperBound < descriptor.size { request.range = position..<range.upperBound }
+    if url.hasSameOrigin(as: home) { request.authorization = plan.authorization }
+    request.dropsAuthorization = plan.attempts.isWithoutAuthorization
+    if plan.attempts.hasReferer { request.redirectReferer = home.withoutQuery }
+    if plan.position > 0 || range.upperBound < descriptor.size {
+      request.range = plan.position..<range.upperBound
+    }
     return request
   }
 
-  private func remember(_ response: HTTPResponse?, _ request: HTTPRequest) {
-    guard let response, response.url != request.url else { return }
-    client.hosts.remember(response.url, of: descriptor.digest, in: repository.name)
+  private func remember(_ response: HTTPResponse?, _ request: HTTPRequest, _ direct: HostMemory.Redirect?) {
+    guard let response, response.url != request.url, direct == nil else { return }
+    client.hosts.remember(response.url, response.rule, of: descriptor.digest, in: repository.name)
   }
 
   private func send(_ request: HTTPRequest, to receiver: BlobReceiver) async -> HTTPError? {
     let thread = client.thread
     let identifier = Mutex<UInt64?>(nil)
+    let start = ContinuousClock.now
     let error = await withTaskCancellationHandler {
       await withCheckedContinuation { continuation in
         receiver.setContinuation(continuation)
@@ -134,126 +275,16 @@ struct BlobTransfer: Sendable {
     } onCancel: {
       if let identifier = identifier.withLock({ $0 }) { thread.cancel(identifier) }
     }
-    if receiver.result.response?.status == 206 { client.hosts.noteRanges(repository.name.registry) }
-    if request.range != nil, receiver.result.response?.status == 200,
-      client.hosts.noteWithoutRanges(repository.name.registry)
-    {
+    let result = receiver.result
+    client.logRequest(request, result.response, Int(result.received), start, error)
+    guard request.range != nil, result.lie == nil else { return error }
+    if result.response?.status == 206 { client.hosts.noteRanges(repository.name) }
+    if result.response?.status == 200, client.hosts.noteWithoutRanges(repository.name) {
       client.log.notice(
         "the host does not serve ranges: blobs are streamed from their start",
-        metadata: ["host": "\(request.url.host)"]
+        metadata: ["host": "\(result.response?.url.endpoint ?? request.url.endpoint)"]
       )
     }
     return error
-  }
-}
-
-/// Takes one response and passes its bytes on with their offsets.
-final class BlobReceiver: ResponseReceiver {
-  struct Result: Sendable {
-    var response: HTTPResponse?
-    /// Every byte from the first wanted one up to here was delivered.
-    var reached: Int64
-    var sinkIsDone = false
-    /// What the response says that cannot be.
-    var lie: String?
-  }
-
-  private struct State {
-    var result: Result
-    var position: Int64 = 0
-    var end: Int64 = 0
-    var passes = false
-    var discarded = 0
-    var continuation: CheckedContinuation<HTTPError?, Never>?
-  }
-
-  private let wanted: Range<Int64>
-  private let size: Int64
-  private let sink: any BlobSink
-  private let start = ContinuousClock.now
-  private let state: Mutex<State>
-
-  var canWait: Bool { sink.canWait }
-
-  init(wanted: Range<Int64>, size: Int64, sink: any BlobSink) {
-    self.wanted = wanted
-    self.size = size
-    self.sink = sink
-    state = Mutex(State(result: Result(reached: wanted.lowerBound)))
-  }
-
-  var result: Result { state.withLock { $0.result } }
-
-  func setContinuation(_ continuation: CheckedContinuation<HTTPError?, Never>) {
-    state.withLock { $0.continuation = continuation }
-  }
-
-  func receive(_ response: HTTPResponse) -> Bool {
-    if (200..<300).contains(response.status) { sink.note(.firstByte(ContinuousClock.now - start)) }
-    return state.withLock { state in
-      state.result.response = response
-      switch response.status {
-      case 206:
-        guard let (range, total) = response.contentRange else {
-          state.result.lie = "the registry answered 206 without a Content-Range that can be read"
-          return false
-        }
-        guard range.lowerBound == wanted.lowerBound, range.upperBound <= wanted.upperBound else {
-          state.result.lie = "the registry answered with the bytes \(range) to a request for \(wanted)"
-          return false
-        }
-        if let total, total != size {
-          state.result.lie = "the registry says the blob has \(total) bytes, the manifest says \(size)"
-          return false
-        }
-        state.position = range.lowerBound
-        state.end = range.upperBound
-        state.passes = true
-      case 200:
-        if let length = response.contentLength, length != size {
-          state.result.lie = "the registry says the blob has \(length) bytes, the manifest says \(size)"
-          return false
-        }
-        state.position = 0
-        state.end = size
-        state.passes = true
-      default: break
-      }
-      return true
-    }
-  }
-
-  func receive(_ bytes: UnsafeRawBufferPointer) -> Bool {
-    let (offset, count): (Int64, Int) = state.withLock { state in
-      guard state.passes else {
-        // An error's text is read, within reason, so that the connection can serve again.
-        state.discarded += bytes.count
-        return (-1, state.discarded <= 64 << 10 ? 1 : 0)
-      }
-      let count = Int(min(Int64(bytes.count), state.end - state.position))
-      defer { state.position += Int64(count) }
-      return (state.position, count)
-    }
-    if offset < 0 { return count > 0 }
-    if count < bytes.count {
-      state.withLock { $0.result.lie = "the response has more bytes than it says" }
-    }
-    guard count > 0 else { return false }
-    // The sink writes to disk: it is called without the lock.
-    let wantsMore = sink.receive(UnsafeRawBufferPointer(rebasing: bytes[..<count]), at: offset)
-    return state.withLock { state in
-      let end = offset + Int64(count)
-      if offset <= state.result.reached { state.result.reached = max(state.result.reached, end) }
-      state.result.sinkIsDone = !wantsMore
-      return wantsMore
-    }
-  }
-
-  func finish(_ error: HTTPError?) {
-    let continuation = state.withLock { state in
-      defer { state.continuation = nil }
-      return state.continuation
-    }
-    continuation?.resume(returning: error)
   }
 }

@@ -1,28 +1,54 @@
-import FoundationEssentials
+import Content
+package import Logging
 package import OCI
-import HTTP
+import Synchronization
 
 /// Finds credentials where podman and docker users keep them (containers-auth.json(5), config.json of docker).
 ///
-/// The files are read at each look-up, which is once a token, so that a `podman login` counts at once.
-package struct CredentialFiles: Sendable {
+/// The files are read at each look-up, which is once a token, so that a `podman login` counts at once. A file that
+/// cannot be read or parsed, and a helper that fails, is named once in the log.
+package final class CredentialFiles: Sendable {
   /// The files, best first.
   package let paths: [String]
+  private let log: Logger
+  private let warnings = OnceWarnings()
+  /// Helpers wait for other programs, and for the network: they have threads of their own.
+  private let executor = BlockingExecutor(label: "weightfs.credentials", threads: 4)
+  private let asking = Mutex<[String: Task<Credential?, Never>]>([:])
 
-  /// The files by the variables of the environment: `REGISTRY_AUTH_FILE` alone where it is set; then `DOCKER_CONFIG`
-  /// alone; else the runtime folder's, the configuration folder's and docker's files.
+  // A file of credentials has some kilobytes.
+  private static let fileLimit = 4 << 20
+
+  /// Finds the files.
   ///
-  /// - Parameter environment: of the process.
-  package init(environment: [String: String]) {
+  /// An explicit file is the only one, then that of `REGISTRY_AUTH_FILE`, then that of `DOCKER_CONFIG`; else the runtime
+  /// directories of podman, the configuration directory and docker's files.
+  ///
+  /// - Parameters:
+  ///   - explicit: a path that an option names.
+  ///   - environment: of the process; mount(8) and systemd pass next to nothing.
+  ///   - user: whose files are meant; its home directory is used where `HOME` is not set.
+  ///   - log: for files that cannot be read and credentials that are refused.
+  package init(
+    explicit: String? = nil,
+    environment: [String: String],
+    user: UserAccount = .current,
+    log: Logger
+  ) {
+    self.log = log
     func value(_ name: String) -> String? { environment[name].flatMap { $0.isEmpty ? nil : $0 } }
-    if let file = value("REGISTRY_AUTH_FILE") {
+    if let file = explicit ?? value("REGISTRY_AUTH_FILE") {
       paths = [file]
     } else if let folder = value("DOCKER_CONFIG") {
       paths = ["\(folder)/config.json"]
     } else {
       var paths: [String] = []
       if let folder = value("XDG_RUNTIME_DIR") { paths.append("\(folder)/containers/auth.json") }
-      let home = value("HOME")
+      paths.append("/run/containers/\(user.identifier)/auth.json")
+      // podman without a session; others could make this directory, so its owner is looked at.
+      let temporary = "\(value("TMPDIR") ?? "/tmp")/podman-run-\(user.identifier)"
+      if user.owns(temporary) { paths.append("\(temporary)/containers/auth.json") }
+      let home = value("HOME") ?? user.home
       if let folder = value("XDG_CONFIG_HOME") ?? home.map({ "\($0)/.config" }) {
         paths.append("\(folder)/containers/auth.json")
       }
@@ -31,71 +57,81 @@ package struct CredentialFiles: Sendable {
     }
   }
 
-  private struct Entry: Decodable {
-    let auth: String?
-    let identitytoken: String?
-    let username: String?
-    let password: String?
-  }
-
-  private struct File: Decodable {
-    let auths: [String: Entry]?
-  }
-
-  /// The credential for a repository, from the first file that has one.
+  /// The credential for a repository, from the first file that has one or names a helper that has.
   ///
-  /// - Parameter repository: what is asked for; entries for a longer part of its name go before those of the host.
+  /// - Parameter repository: what is asked for.
   /// - Returns: nil where there is none.
-  package func credential(for repository: RepositoryName) -> Credential? {
+  package func credential(for repository: RepositoryName) async -> FoundCredential? {
     for path in paths {
-      guard let data = try? Data(contentsOf: URL(filePath: path)), data.count <= 4 << 20 else { continue }
-      let bytes = Array(data)
-      let entries: [String: Entry]
-      if path.hasSuffix(".dockercfg") {
-        entries = (try? JSONDocument.decode([String: Entry].self, from: bytes)) ?? [:]
-      } else {
-        entries = (try? JSONDocument.decode(File.self, from: bytes))?.auths ?? [:]
+      guard let file = await executor.ask({ self.read(path) }) else { continue }
+      let helper = file.helper(for: repository.registry)
+      if let helper, !helper.isDefault, let found = await ask(helper.name, helper.server, path) {
+        return found
       }
-      if let credential = Self.credential(for: repository, in: entries) { return credential }
+      if let credential = file.credential(for: repository) {
+        return FoundCredential(credential: credential, source: path)
+      }
+      if let helper, helper.isDefault, let found = await ask(helper.name, helper.server, path) {
+        return found
+      }
     }
     return nil
   }
 
-  private static func credential(for repository: RepositoryName, in entries: [String: Entry]) -> Credential? {
-    var names: [String] = []
-    var components = [repository.registry] + repository.path.split(separator: "/").map(String.init)
-    while !components.isEmpty {
-      names.append(components.joined(separator: "/"))
-      components.removeLast()
+  private func read(_ path: String) -> CredentialFile? {
+    let bytes: [UInt8]?
+    do throws(SmallFile.Failure) {
+      bytes = try SmallFile.read(path, limit: Self.fileLimit)
+    } catch {
+      warn(path, "\(error)")
+      return nil
     }
-    for name in names {
-      if let credential = entries[name].flatMap(Self.credential) { return credential }
+    guard let bytes else { return nil }
+    do throws(DocumentError) {
+      let file = try CredentialFile(bytes, isLegacy: path.hasSuffix(".dockercfg"))
+      for key in file.unreadable { warn(path, "the entry '\(ForeignText.visible(key))' cannot be read") }
+      return file
+    } catch {
+      warn(path, error.reason)
+      return nil
     }
-    // Keys such as `https://index.docker.io/v1/`; sorted, so that two equal ones always give the same answer.
-    for key in entries.keys.sorted() where Self.host(of: key) == repository.registry {
-      if let credential = entries[key].flatMap(Self.credential) { return credential }
-    }
-    return nil
   }
 
-  private static func credential(_ entry: Entry) -> Credential? {
-    if let token = entry.identitytoken, !token.isEmpty { return .identityToken(Secret(token)) }
-    if let auth = entry.auth, let text = Base64.decode(auth) {
-      let trimmed = text.filter { $0 != "\0" }
-      guard let colon = trimmed.firstIndex(of: ":") else { return nil }
-      let password = String(trimmed[trimmed.index(after: colon)...])
-      return .password(username: String(trimmed[..<colon]), password: Secret(password))
-    }
-    guard let username = entry.username, let password = entry.password, !username.isEmpty else { return nil }
-    return .password(username: username, password: Secret(password))
+  private func warn(_ source: String, _ reason: String) {
+    guard warnings.isFirst("\(source) \(reason)") else { return }
+    log.warning("credentials cannot be read", metadata: ["from": "\(source)", "reason": "\(reason)"])
   }
 
-  static func host(of key: String) -> String {
-    var rest = key[...]
-    for scheme in ["https://", "http://"] where rest.hasPrefix(scheme) { rest = rest.dropFirst(scheme.count) }
-    let host = rest.split(separator: "/", omittingEmptySubsequences: false).first.map(String.init) ?? ""
-    // A key that names a path and no scheme is a namespace's, not the host's.
-    let isNamespace = rest.contains("/") && rest.count == key.count && !rest.hasSuffix("/v1/")
-    return isNamespace ? "" : RepositoryName.normalisedRegistry(host)
+  /// Asks a helper, one at a time for each registry whoever wants to know.
+  private func ask(_ name: String, _ server: String, _ path: String) async -> FoundCredential? {
+    let key = "\(name) \(server)"
+    let task = asking.withLock { asking in
+      if let running = asking[key] { return running }
+      let made = Task {
+        let credential = await self.run(name, server, path)
+        self.asking.withLock { $0[key] = nil }
+        return credential
+      }
+      asking[key] = made
+      return made
+    }
+    let source = "\(path) (docker-credential-\(name))"
+    return await task.value.map { FoundCredential(credential: $0, source: source) }
+  }
+
+  private func run(_ name: String, _ server: String, _ path: String) async -> Credential? {
+    let result: Result<Credential?, CredentialHelper.Failure> = await executor.ask {
+      do throws(CredentialHelper.Failure) {
+        return .success(try CredentialHelper(name: name).credential(for: server))
+      } catch {
+        return .failure(error)
+      }
+    }
+    switch result {
+    case .success(let credential): return credential
+    case .failure(let failure):
+      warn(path, failure.description)
+      return nil
+    }
   }
 }

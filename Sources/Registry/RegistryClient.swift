@@ -1,3 +1,4 @@
+import Content
 package import HTTP
 package import Logging
 package import OCI
@@ -11,6 +12,7 @@ package final class RegistryClient: Sendable {
   let configuration: RegistryConfiguration
   let tokens = TokenStore()
   let hosts = HostMemory()
+  let warnings = OnceWarnings()
   let log: Logger
 
   /// Makes a client.
@@ -47,7 +49,43 @@ package final class RegistryClient: Sendable {
     let host = registry == "docker.io" ? "registry-1.docker.io" : registry
     let name = host.hasPrefix("[") ? host : host.split(separator: ":").first.map(String.init) ?? host
     let bare = name.hasPrefix("[") ? String(name.dropFirst().prefix { $0 != "]" }) : name
-    let isPlain = configuration.insecure.contains(registry) || RequestURL.isLoopback(host: bare.lowercased())
+    let isLoopback = RequestURL.isLoopback(host: bare.lowercased())
+    let isPlain =
+      configuration.insecure.contains(registry)
+      || (isLoopback && [.plain, nil].contains(hosts.scheme(of: registry)))
     return "\(isPlain ? "http" : "https")://\(host)/v2/"
+  }
+
+  // MARK: Messages
+
+  /// Tells of a request that was answered or failed, for those who look for a fault.
+  func logRequest(
+    _ request: HTTPRequest,
+    _ response: HTTPResponse?,
+    _ bytes: Int,
+    _ start: ContinuousClock.Instant,
+    _ error: HTTPError?
+  ) {
+    guard log.logLevel <= .debug else { return }
+    let url = response?.url ?? error?.url ?? request.url
+    var metadata: Logger.Metadata = [
+      "method": "\(request.method.rawValue)", "host": "\(url.endpoint)", "path": "\(url.path)",
+      "bytes": "\(bytes)", "time": "\(ContinuousClock.now - start)",
+    ]
+    if let range = request.range { metadata["range"] = "\(range.lowerBound)-\(range.upperBound - 1)" }
+    if let response { metadata["status"] = "\(response.status)" }
+    if let error { metadata["error"] = "\(error)" }
+    log.debug("a request", metadata: metadata)
+  }
+
+  func logRequest(
+    _ request: HTTPRequest,
+    _ outcome: Result<(response: HTTPResponse, body: [UInt8]), HTTPError>,
+    _ start: ContinuousClock.Instant
+  ) {
+    switch outcome {
+    case .success(let (response, body)): logRequest(request, response, body.count, start, nil)
+    case .failure(let error): logRequest(request, nil, 0, start, error)
+    }
   }
 }

@@ -12,7 +12,6 @@ extension RegistryRepository {
   ///   - accept: types, best first.
   ///   - limit: of the body in bytes.
   ///   - place: in place of the path, for what is no repository's.
-  /// - Returns: what was asked for.
   /// - Throws: `ContentError`, not for a status: that is the caller's to judge.
   func send(
     _ method: HTTPRequest.Method,
@@ -21,58 +20,98 @@ extension RegistryRepository {
     limit: Int,
     at place: RequestURL? = nil
   ) async throws(ContentError) -> (response: HTTPResponse, body: [UInt8]) {
-    let url: RequestURL
-    if let place { url = place } else { url = try address(path) }
-    var request = HTTPRequest(method, url)
-    request.stallTimeout = client.configuration.stallTimeout
-    request.totalTimeout = client.configuration.stallTimeout * 2
-    if let known = client.hosts.failure(of: name.registry) { throw known }
-    if !accept.isEmpty {
-      request.headers.append(("Accept", accept.map(\.rawValue).joined(separator: ", ")))
-    }
+    if let known = client.hosts.failure(of: name) { throw known }
     var attempt = 1
-    var wasRefused = false
-    request.authorization = await client.tokens.current(tokenKey)?.header
+    var failing: ContinuousClock.Instant?
+    var authorizer = Authorizer()
+    var authorization = await client.tokens.current(tokenKey)?.header
     while true {
-      let outcome: Result<(response: HTTPResponse, body: [UInt8]), HTTPError>
-      do throws(HTTPError) {
-        outcome = .success(try await client.thread.send(request, limit: limit))
-      } catch {
-        outcome = .failure(error)
+      let url: RequestURL
+      if let place { url = place } else { url = try address(path) }
+      var request = HTTPRequest(method, url)
+      prepare(&request)
+      request.totalTimeout = client.configuration.stallTimeout * 2
+      if !accept.isEmpty {
+        request.headers.append(("Accept", accept.map(\.rawValue).joined(separator: ", ")))
       }
+      request.authorization = authorization
+      let outcome = await exchange(request, limit: limit)
+      let now = ContinuousClock.now
+      let elapsed = now - (failing ?? now)
       var retryAfter: Duration?
       switch outcome {
       case .success(let (response, body)):
-        if response.status == 401, !wasRefused {
-          wasRefused = true
-          let header = try await authorize(response, refused: request.authorization)
-          // The same header again would be refused again.
-          guard let header, header != request.authorization else { return (response, body) }
-          request.authorization = header
-          continue
+        if changesScheme(after: response, of: request) { continue }
+        // Some registries answer 403 once a password has expired.
+        if response.status == 401 || (response.status == 403 && Authorizer.mayHaveExpired(authorization)) {
+          switch try await authorize(response, sent: authorization, &authorizer) {
+          case .send(let header):
+            authorization = header
+            continue
+          case .giveUp: return (response, body)
+          }
         }
         guard RetryPolicy.isTransient(response.status) else { return (response, body) }
-        retryAfter = response.retryAfter
-        guard let delay = nextDelay(attempt, retryAfter) else { return (response, body) }
+        retryAfter = response.retryAfter(now: WallClock.seconds)
+        guard let delay = nextDelay(attempt, elapsed, .lookUp, retryAfter) else {
+          return (response, body)
+        }
         try await pause(delay)
       case .failure(let error):
-        guard error.isTransient, let delay = nextDelay(attempt, nil) else {
+        if changesScheme(after: error, of: request) { continue }
+        guard error.isTransient, let delay = nextDelay(attempt, elapsed, .lookUp, nil) else {
           let failed = failure(error, subject: "\(name)")
-          // Who asks the same host in the next moments need not wait for it as long.
-          if failed.code != .cancelled { client.hosts.noteFailure(failed, of: name.registry) }
+          // Look-ups of the next moments need not wait for it as long.
+          if failed.code != .cancelled {
+            client.hosts.noteFailure(failed, of: name, isEndpoint: isEndpointFailure(error, request))
+          }
           throw failed
         }
         try await pause(delay)
       }
+      failing = failing ?? now
       attempt += 1
     }
   }
 
+  private func exchange(
+    _ request: HTTPRequest,
+    limit: Int
+  ) async -> Result<(response: HTTPResponse, body: [UInt8]), HTTPError> {
+    let sent = ContinuousClock.now
+    let outcome: Result<(response: HTTPResponse, body: [UInt8]), HTTPError>
+    do throws(HTTPError) {
+      outcome = .success(try await client.thread.send(request, limit: limit))
+    } catch {
+      outcome = .failure(error)
+    }
+    client.logRequest(request, outcome, sent)
+    return outcome
+  }
+
+  /// Whether no connection to the registry itself could be made.
+  private func isEndpointFailure(_ error: HTTPError, _ request: HTTPRequest) -> Bool {
+    guard error.code == .unreachable || error.code == .tls else { return false }
+    return error.url.map { $0.hasSameOrigin(as: request.url) } ?? true
+  }
+
   var tokenKey: String { "\(name)" }
 
+  /// The address that the registry's API is below, by the scheme that it is known to speak.
+  var base: String { client.base(of: name.registry) }
+
+  /// The host of the registry's own address, without port.
+  var host: String { RequestURL(base)?.host ?? "" }
+
+  /// Sets what all requests of the registry have in common.
+  func prepare(_ request: inout HTTPRequest) {
+    request.stallTimeout = client.configuration.stallTimeout
+    request.minimumRate = client.configuration.minimumRate
+    request.trustedHosts = client.configuration.insecure
+  }
+
   func address(_ path: String) throws(ContentError) -> RequestURL {
-    let text = "\(client.base(of: name.registry))\(name.path)/\(path)"
-    guard let url = RequestURL(text) else {
+    guard let url = RequestURL("\(base)\(name.path)/\(path)") else {
       throw ContentError(
         .invalid,
         "\(name)",
@@ -83,9 +122,16 @@ extension RegistryRepository {
     return url
   }
 
-  func nextDelay(_ attempt: Int, _ retryAfter: Duration?) -> Duration? {
+  func nextDelay(
+    _ attempt: Int,
+    _ elapsed: Duration,
+    _ patience: RetryPolicy.Patience,
+    _ retryAfter: Duration?
+  ) -> Duration? {
     client.configuration.retry.delay(
       afterAttempt: attempt,
+      elapsed: elapsed,
+      patience: patience,
       retryAfter: retryAfter,
       random: Double.random(in: 0...1)
     )
@@ -99,128 +145,49 @@ extension RegistryRepository {
     }
   }
 
-  /// Makes the header that a 401 asks for.
+  // MARK: TLS on this machine
+
+  /// Whether a request is to be sent again by the other scheme: a registry on this machine answered plain http as a TLS
+  /// server does, with an alert, or https was tried for that reason and is not what it speaks.
+  ///
+  /// Nothing secret was sent before, as authorization follows a challenge.
   ///
   /// - Parameters:
-  ///   - response: with status 401.
-  ///   - refused: what was sent.
-  /// - Returns: nil where nothing can be sent that was not.
-  /// - Throws: `ContentError`.
-  func authorize(_ response: HTTPResponse, refused: Secret?) async throws(ContentError) -> Secret? {
-    // A redirect's target may not ask for what belongs to the registry.
-    guard response.url.hasSameOrigin(as: try address("")) else { return nil }
-    let challenges = response.allHeaders("www-authenticate").flatMap { Challenge.parse($0) }
-    let bearer = challenges.first { $0.scheme == "bearer" && $0.parameters["realm"] != nil }
-    let basic = challenges.first { $0.scheme == "basic" }
-    guard let challenge = bearer ?? basic else { return nil }
-    let repository = self
-    do throws(HTTPError) {
-      return try await client.tokens.refresh(tokenKey, refused: refused) { () async throws(HTTPError) in
-        try await repository.makeAuthorization(challenge)
-      }.header
-    } catch {
-      throw failure(error, subject: "a token for \(name)")
+  ///   - error: of the request.
+  ///   - request: that failed.
+  func changesScheme(after error: HTTPError, of request: HTTPRequest) -> Bool {
+    guard !error.hasResponse, request.url.isLoopback else { return false }
+    switch client.hosts.scheme(of: name.registry) {
+    // An alert is no HTTP, so the response breaks off.
+    case nil where error.code == .broken && mayTryTLS(request):
+      client.hosts.note(.tryingTLS, of: name.registry)
+      return true
+    case .tryingTLS? where request.url.scheme == "https" && (error.code == .tls || error.code == .broken):
+      // A certificate that is not trusted is a TLS server's all the same.
+      guard !error.reason.contains("certificate") else { return false }
+      client.hosts.note(.plain, of: name.registry)
+      return true
+    default: return false
     }
   }
 
-  private func makeAuthorization(_ challenge: Challenge) async throws(HTTPError) -> TokenStore.Authorization {
-    let credential = client.credentials.credential(for: name)
-    guard challenge.scheme == "bearer" else {
-      guard case .password(let username, let password)? = credential else {
-        return TokenStore.Authorization(header: nil, expires: nil)
-      }
-      let pair = Base64.encode("\(username):\(password.value)")
-      return TokenStore.Authorization(header: Secret("Basic \(pair)"), expires: nil)
+  /// The same for a response; it also tells which scheme the registry speaks.
+  func changesScheme(after response: HTTPResponse, of request: HTTPRequest) -> Bool {
+    guard request.url.isLoopback, response.url.hasSameOrigin(as: request.url) else { return false }
+    switch client.hosts.scheme(of: name.registry) {
+    case nil where response.status == 400 && mayTryTLS(request):
+      client.hosts.note(.tryingTLS, of: name.registry)
+      return true
+    case nil where request.url.scheme == "http": client.hosts.note(.plain, of: name.registry)
+    case .tryingTLS? where request.url.scheme == "https": client.hosts.note(.tls, of: name.registry)
+    default: break
     }
-    let request = try tokenRequest(challenge, credential)
-    var (response, body) = try await sendPatiently(request)
-    if request.method == .post, response.status == 404 || response.status == 405 {
-      // Servers from before OAuth2 know GET alone (distribution docs/content/spec/auth/token.md).
-      let fallback = try tokenRequest(challenge, nil)
-      (response, body) = try await sendPatiently(fallback)
-    }
-    guard response.status == 200 else {
-      // A name that does not exist is answered with any of these.
-      if (400..<500).contains(response.status), response.status != 429 {
-        return TokenStore.Authorization(header: nil, expires: nil)
-      }
-      throw HTTPError(.broken, "\(request.url) answered \(response.status) to the request for a token")
-    }
-    guard let token = try? JSONDocument.decode(TokenAnswer.self, from: body), let text = token.text,
-      text.utf8.count <= 65_536
-    else { throw HTTPError(.broken, "\(request.url) answered without a token") }
-    // The specification's default is 60 s. A quarter is left so that a token does not end under way.
-    let lifetime = Double(max(token.expires_in ?? 60, 5)) * 0.75
-    return TokenStore.Authorization(header: Secret("Bearer \(text)"), expires: .now + .seconds(lifetime))
+    return false
   }
 
-  /// Sends a request to a token server, again while it fails for the moment.
-  private func sendPatiently(
-    _ request: HTTPRequest
-  ) async throws(HTTPError) -> (response: HTTPResponse, body: [UInt8]) {
-    var attempt = 1
-    while true {
-      var retryAfter: Duration?
-      do throws(HTTPError) {
-        let answer = try await client.thread.send(request, limit: 1 << 20)
-        guard RetryPolicy.isTransient(answer.response.status) else { return answer }
-        retryAfter = answer.response.retryAfter
-        guard nextDelay(attempt, retryAfter) != nil else { return answer }
-      } catch {
-        guard error.isTransient, nextDelay(attempt, nil) != nil else { throw error }
-      }
-      guard let delay = nextDelay(attempt, retryAfter), (try? await Task.sleep(for: delay)) != nil else {
-        throw HTTPError(.cancelled, "cancelled")
-      }
-      attempt += 1
-    }
-  }
-
-  private struct TokenAnswer: Decodable {
-    let token: String?
-    let access_token: String?
-    let expires_in: Int?
-
-    var text: String? { [token, access_token].compactMap { $0 }.first { !$0.isEmpty } }
-  }
-
-  private func tokenRequest(
-    _ challenge: Challenge,
-    _ credential: Credential?
-  ) throws(HTTPError) -> HTTPRequest {
-    let realm = challenge.parameters["realm"] ?? ""
-    guard let root = RequestURL(realm) else {
-      throw HTTPError(.broken, "\(name.registry) names a token server that is not an http address")
-    }
-    let isPlainRegistry = client.base(of: name.registry).hasPrefix("http:")
-    guard root.scheme == "https" || isPlainRegistry || root.isLoopback else {
-      throw HTTPError(.tls, "\(name.registry) names a token server in plain http (\(root)): refused")
-    }
-    let scope = challenge.parameters["scope"] ?? "repository:\(name.path):pull"
-    var fields: [(String, String)] = []
-    if let service = challenge.parameters["service"] { fields.append(("service", service)) }
-    var authorization: Secret?
-    switch credential {
-    case .identityToken(let token):
-      fields += [("scope", scope), ("grant_type", "refresh_token"), ("client_id", "weightfs")]
-      fields.append(("refresh_token", token.value))
-      var request = HTTPRequest(.post, root, body: Array(FormEncoding.encode(fields).utf8))
-      request.headers.append(("Content-Type", "application/x-www-form-urlencoded"))
-      request.totalTimeout = client.configuration.stallTimeout * 2
-      return request
-    case .password(let username, let password):
-      fields.append(("account", username))
-      authorization = Secret("Basic \(Base64.encode("\(username):\(password.value)"))")
-    case nil: break
-    }
-    fields += scope.split(separator: " ").map { ("scope", String($0)) }
-    let separator = realm.contains("?") ? "&" : "?"
-    guard let url = RequestURL("\(realm)\(separator)\(FormEncoding.encode(fields))") else {
-      throw HTTPError(.broken, "\(name.registry) names a token server that is not an http address")
-    }
-    var request = HTTPRequest(.get, url, authorization: authorization)
-    request.totalTimeout = client.configuration.stallTimeout * 2
-    return request
+  private func mayTryTLS(_ request: HTTPRequest) -> Bool {
+    request.url.scheme == "http" && request.authorization == nil
+      && !client.configuration.insecure.contains(name.registry)
   }
 
   /// The error that a status stands for.
@@ -261,10 +228,10 @@ extension RegistryRepository {
       switch error.code {
       case .timedOut: .timedOut
       case .cancelled, .stopped: .cancelled
-      case .unreachable, .tls, .broken, .redirect: .unreachable
+      case .unreachable, .tls, .broken, .redirect, .refusedAddress: .unreachable
       case .tooLong: .invalid
       }
-    return ContentError(code, subject, host: name.registry, error.reason)
+    return ContentError(code, subject, host: error.url?.endpoint ?? name.registry, error.reason)
   }
 }
 
@@ -275,7 +242,7 @@ extension HTTPError {
   var isTransient: Bool {
     switch code {
     case .unreachable, .broken: true
-    case .timedOut, .tls, .cancelled, .stopped, .redirect, .tooLong: false
+    case .timedOut, .tls, .cancelled, .stopped, .redirect, .refusedAddress, .tooLong: false
     }
   }
 }

@@ -9,7 +9,8 @@ package struct RegistryRepository: Repository {
 
   package var origin: String { "\(name)" }
   package var link: String { name.registry }
-  package var servesRanges: Bool { !client.hosts.lacksRanges(name.registry) }
+  package var servesRanges: Bool { !client.hosts.lacksRanges(name) }
+  package var hasProvenRanges: Bool { client.hosts.hasRanges(name) }
 
   // The most that a page of tags or a token may have.
   static let pageLimit = 16 << 20
@@ -17,6 +18,12 @@ package struct RegistryRepository: Repository {
 
   /// Asks for a manifest's type, digest and size: HEAD, then GET where HEAD does not say them all.
   package func resolve(_ target: Reference.Target) async throws(ContentError) -> Descriptor {
+    let descriptor = try await ask(target)
+    if case .tag(let tag) = target { client.hosts.note(tag: tag, of: descriptor.digest, in: name) }
+    return descriptor
+  }
+
+  private func ask(_ target: Reference.Target) async throws(ContentError) -> Descriptor {
     let (response, _) = try await send(.head, "manifests/\(target)", accept: MediaType.manifests, limit: 0)
     switch response.status {
     case 200: break
@@ -56,6 +63,9 @@ package struct RegistryRepository: Repository {
     into sink: any BlobSink
   ) async throws(ContentError) {
     try await BlobTransfer(repository: self, descriptor: descriptor, range: range, sink: sink).run()
+    if descriptor.mediaType.isManifest || descriptor.mediaType.isIndex {
+      client.hosts.note(manifest: descriptor.digest, in: name)
+    }
   }
 
   package func tags(limit: Int) async throws(ContentError) -> [String] {

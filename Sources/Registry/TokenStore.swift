@@ -7,10 +7,19 @@ actor TokenStore {
     /// None where the registry wants none, or there is no credential.
     let header: Secret?
     let expires: ContinuousClock.Instant?
+    /// The file or the helper whose credential it was made of; nil for an anonymous one.
+    let source: String?
+
+    static let none = Authorization(header: nil, expires: nil, source: nil)
+  }
+
+  private struct Key: Hashable {
+    let scope: String
+    let isAnonymous: Bool
   }
 
   private var known: [String: Authorization] = [:]
-  private var pending: [String: Task<Result<Authorization, HTTPError>, Never>] = [:]
+  private var pending: [Key: Task<Result<Authorization, HTTPError>, Never>] = [:]
   // Every name that is looked up below a prefix may cost a token.
   private static let limit = 1000
   private let clock = ContinuousClock()
@@ -25,25 +34,32 @@ actor TokenStore {
     return authorization
   }
 
+  /// The authorization that was made last, expired or not.
+  func known(_ key: String) -> Authorization? { known[key] }
+
   /// Makes a new authorization, unless somebody else made one since.
   ///
   /// - Parameters:
   ///   - key: of the scope.
   ///   - refused: the header that was answered with 401, if one was sent.
+  ///   - isAnonymous: without a credential.
   ///   - make: asks for one.
-  /// - Returns: what was asked for.
   /// - Throws: what `make` throws.
   func refresh(
     _ key: String,
     refused: Secret?,
+    isAnonymous: Bool,
     _ make: @escaping @Sendable () async throws(HTTPError) -> Authorization
   ) async throws(HTTPError) -> Authorization {
-    if let authorization = current(key), let header = authorization.header, header != refused {
+    if let authorization = current(key), let header = authorization.header, header != refused,
+      !isAnonymous || authorization.source == nil
+    {
       return authorization
     }
+    let pendingKey = Key(scope: key, isAnonymous: isAnonymous)
     let task: Task<Result<Authorization, HTTPError>, Never>
-    if let pending = pending[key] {
-      task = pending
+    if let running = pending[pendingKey] {
+      task = running
     } else {
       task = Task {
         do throws(HTTPError) {
@@ -52,13 +68,13 @@ actor TokenStore {
           return .failure(error)
         }
       }
-      pending[key] = task
+      pending[pendingKey] = task
     }
     let result = await task.value
     let authorization = try? result.get()
     // The first who resumes stores it; a late one must not put it over a newer one.
-    if pending[key] == task {
-      pending[key] = nil
+    if pending[pendingKey] == task {
+      pending[pendingKey] = nil
       if known.count >= Self.limit { known = [:] }
       known[key] = authorization
     }

@@ -4,6 +4,8 @@ import ArgumentParser
 struct ByteCount: ExpressibleByArgument {
   let bytes: Int64
 
+  init(bytes: Int64) { self.bytes = bytes }
+
   init?(argument: String) {
     let digits = argument.prefix { $0.isASCII && ($0.isNumber || $0 == ".") }
     let unit = argument.dropFirst(digits.count).uppercased()
@@ -13,5 +15,15 @@ struct ByteCount: ExpressibleByArgument {
     let short = unit.hasSuffix("IB") ? String(unit.dropLast(2)) : unit
     guard let value = Double(digits), let factor = factors[short], value * factor < 0x1p62 else { return nil }
     bytes = Int64(value * factor)
+  }
+}
+
+extension ByteCount: CustomStringConvertible {
+  /// As the option that it is the default of would be written.
+  var description: String {
+    let units = ["", "K", "M", "G", "T"]
+    var (value, unit) = (bytes, 0)
+    while value > 0, value.isMultiple(of: 1024), unit < units.count - 1 { (value, unit) = (value / 1024, unit + 1) }
+    return "\(value)\(units[unit])"
   }
 }

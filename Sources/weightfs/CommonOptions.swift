@@ -56,9 +56,36 @@ struct CommonOptions: ParsableArguments {
   var insecureRegistry: [String] = []
 
   @Option(
-    help: ArgumentHelp("Seconds without a byte after which a read or a request fails.", valueName: "seconds")
+    help: ArgumentHelp(
+      "Seconds that one request may stay below the minimum rate before it fails.",
+      valueName: "seconds"
+    )
   )
   var timeout: Int = 30
+
+  @Option(
+    help: ArgumentHelp(
+      "Bytes per second below which a transfer counts as standing still, such as 1K.",
+      valueName: "size"
+    )
+  )
+  var minRate: ByteCount = ByteCount(bytes: 1024)
+
+  @Option(
+    help: ArgumentHelp(
+      "Seconds that a read keeps trying an endpoint that refuses, resets or answers 5xx; look-ups a quarter of it.",
+      valueName: "seconds"
+    )
+  )
+  var retryFor: Int = 60
+
+  @Option(
+    help: ArgumentHelp(
+      "The only file to read credentials from (default: REGISTRY_AUTH_FILE, DOCKER_CONFIG, podman's and docker's files).",
+      valueName: "file"
+    )
+  )
+  var authfile: String?
 
   @Option(
     help: "The least that is logged: debug, info, notice, warning, error (mount: notice, others: warning)."
@@ -67,6 +94,11 @@ struct CommonOptions: ParsableArguments {
 
   func validate() throws {
     guard (1...86_400).contains(timeout) else { throw ValidationError("--timeout takes 1 to 86400 seconds") }
+    guard (0...86_400).contains(retryFor) else {
+      throw ValidationError("--retry-for takes 0 to 86400 seconds")
+    }
+    guard (1...(1 << 30)).contains(minRate.bytes) else { throw ValidationError("--min-rate takes 1 byte to 1G") }
+    if let authfile, authfile.isEmpty { throw ValidationError("--authfile is empty") }
     for registry in insecureRegistry where !Grammar.isRegistry(registry) {
       throw ValidationError("--insecure-registry: '\(registry)' is not a registry (host or host:port)")
     }
@@ -125,6 +157,9 @@ struct CommonOptions: ParsableArguments {
     settings.localFormat = localFormat ?? (try? Self.format()).flatMap { $0 } ?? .directory
     settings.insecureRegistries = Set(insecureRegistry)
     settings.fetching.deadline = .seconds(timeout)
+    settings.fetching.minimumRate = Int(minRate.bytes)
+    settings.fetching.retryFor = .seconds(retryFor)
+    settings.authFile = authfile.map { FilePath(MountPoints.absolute($0)) }
     settings.fileSystem.isOffline = offline
     return settings
   }

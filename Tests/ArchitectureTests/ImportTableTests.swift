@@ -14,7 +14,7 @@ struct ImportTableTests {
     "FUSE": ["CFUSE"],
     "SQLite": ["CSQLite"],
     "Content": ["OCI", "Hashing"],
-    "Registry": ["OCI", "Content", "HTTP", "Telemetry"],
+    "Registry": ["CLinux", "OCI", "Content", "HTTP", "Telemetry"],
     "LocalRegistry": ["CLinux", "OCI", "Content", "Archive", "Hashing", "SQLite", "Telemetry"],
     "Fetching": ["OCI", "Content", "LocalRegistry", "Hashing", "Telemetry"],
     "ArtifactTree": ["OCI", "Content", "Archive"],

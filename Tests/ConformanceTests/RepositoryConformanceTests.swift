@@ -104,7 +104,10 @@ private final class RangeSink: BlobSink {
       )
       let client = RegistryClient(
         thread: TransferThread(metrics: Metrics(), environment: [:]),
-        credentials: CredentialFiles(environment: ["REGISTRY_AUTH_FILE": file]),
+        credentials: CredentialFiles(
+          environment: ["REGISTRY_AUTH_FILE": file],
+          log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
+        ),
         configuration: RegistryConfiguration(),
         log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
       )

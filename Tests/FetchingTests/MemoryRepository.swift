@@ -46,6 +46,13 @@ final class MemoryRepository: Repository {
     Descriptor(mediaType: .empty, digest: Verification.digest(of: bytes), size: Int64(bytes.count))
   }
 
+  var hasProvenRanges: Bool {
+    state.withLock { state in
+      if case .ignoresRanges? = state.fault { return false }
+      return true
+    }
+  }
+
   var fetches: [Range<Int64>] { state.withLock { $0.fetches } }
   /// How often the block that was sent most often was sent.
   var mostSent: Int { state.withLock { $0.sent.values.max() ?? 0 } }

@@ -118,7 +118,7 @@ struct FlightQueueTests {
     var queue = FlightQueue()
     queue.enqueue(flight(1_000_000, blob: 999, .demand, link: link))
     _ = queue.next()
-    queue.received(1, from: link, now: .now)
+    queue.prove(link)
     queue.finish(1_000_000)
     return queue
   }
@@ -155,7 +155,14 @@ struct FlightQueueTests {
     #expect(first == [1, 3])
     queue.received(1, from: "host", now: .now)
     let second = queue.next()
-    #expect(second == [2])
+    #expect(second.isEmpty, "bytes alone do not tell whether it gives ranges")
+    queue.prove("host")
+    let third = queue.next()
+    #expect(third == [2])
+    queue.disprove("host")
+    queue.enqueue(flight(4, .demand))
+    let fourth = queue.next()
+    #expect(fourth.isEmpty)
   }
 
   @Test func noReaderStarvesAnother() {

@@ -127,7 +127,7 @@ import Testing
     let docker = try await DockerRegistry()
     try LayoutMaker.write(folder, "layout", layers: [LayoutMaker.file("model.gguf", Self.bytes)])
     try await LayoutMaker.push(folder.path("layout"), to: "\(docker.host)/acme/m:t")
-    let mount = try await MountProcess(folder, ["--fill", "demand", "--timeout", "3"])
+    let mount = try await MountProcess(folder, ["--fill", "demand", "--timeout", "3", "--retry-for", "5"])
     let path = "\(docker.host)/acme/m:t/model.gguf"
     let first = try await Command.shell("head -c 1000000 '\(mount.path(path))' | sha256sum")
     #expect(first.status == 0)

@@ -35,17 +35,41 @@ struct ChallengeTests {
 }
 
 struct RetryPolicyTests {
-  @Test func delaysGrowAndEnd() {
-    let policy = RetryPolicy()
-    let delays = (1...4).compactMap { policy.delay(afterAttempt: $0, retryAfter: nil, random: 1) }
+  private func delay(
+    _ attempt: Int,
+    elapsed: Duration = .zero,
+    _ patience: RetryPolicy.Patience = .read,
+    retryAfter: Duration? = nil,
+    random: Double = 1
+  ) -> Duration? {
+    RetryPolicy().delay(
+      afterAttempt: attempt,
+      elapsed: elapsed,
+      patience: patience,
+      retryAfter: retryAfter,
+      random: random
+    )
+  }
+
+  @Test func delaysGrowUpToFiveSeconds() {
+    let delays = (1...4).compactMap { delay($0) }
     #expect(delays == [.milliseconds(200), .milliseconds(400), .milliseconds(800), .milliseconds(1600)])
-    #expect(policy.delay(afterAttempt: 5, retryAfter: nil, random: 1) == nil)
-    #expect(policy.delay(afterAttempt: 1, retryAfter: nil, random: 0) == .milliseconds(100))
+    #expect(delay(50) == .seconds(5))
+    #expect(delay(1, random: 0) == .milliseconds(100))
+  }
+
+  @Test func aReadIsTriedForAMinuteAndALookUpForAQuarterOfIt() {
+    #expect(delay(9, elapsed: .seconds(54)) == .seconds(5))
+    #expect(delay(9, elapsed: .seconds(56)) == nil)
+    #expect(delay(9, elapsed: .seconds(9), .lookUp) == .seconds(5))
+    #expect(delay(9, elapsed: .seconds(11), .lookUp) == nil)
+    #expect(delay(9, elapsed: .seconds(500), .background) == .seconds(5))
   }
 
   @Test func retryAfterIsObeyedWithinReason() {
-    let policy = RetryPolicy()
-    #expect(policy.delay(afterAttempt: 1, retryAfter: .seconds(3), random: 0) == .seconds(3))
-    #expect(policy.delay(afterAttempt: 1, retryAfter: .seconds(600), random: 0) == nil)
+    #expect(delay(1, retryAfter: .seconds(3)) == .seconds(3))
+    #expect(delay(1, retryAfter: .seconds(600)) == nil)
+    #expect(delay(1, .background, retryAfter: .seconds(100)) == .seconds(200), "longer than readers wait")
+    #expect(delay(1, retryAfter: .zero) == .milliseconds(100), "not at once, and not without end")
   }
 }

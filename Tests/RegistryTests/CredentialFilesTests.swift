@@ -1,4 +1,6 @@
+import Foundation
 import HTTP
+import Logging
 import OCI
 import Registry
 import TestSupport
@@ -6,6 +8,7 @@ import Testing
 
 struct CredentialFilesTests {
   private let folder: TemporaryFolder
+  private let messages = CollectedMessages()
 
   init() throws { folder = try TemporaryFolder() }
 
@@ -21,63 +24,196 @@ struct CredentialFilesTests {
   private func password(
     _ environment: [String: String],
     _ reference: String = "ghcr.io/acme/x"
-  ) throws -> String? {
+  ) async throws -> String? {
     let repository = try Reference(parsing: reference).repository
-    switch CredentialFiles(environment: environment).credential(for: repository) {
+    // Nobody's account: the files of the user who runs the tests do not count.
+    let files = CredentialFiles(
+      environment: environment,
+      user: UserAccount(identifier: 4_000_000, home: nil),
+      log: Logger(label: "test") { _ in CollectingLog(messages: messages) }
+    )
+    switch await files.credential(for: repository)?.credential {
     case .password("user", let password)?: return password.value
+    case .password(let user, let password)?: return "\(user) \(password.value)"
     case .identityToken(let token)?: return "token " + token.value
-    default: return nil
+    case .registryToken(let token)?: return "registry token " + token.value
+    case nil: return nil
     }
   }
 
-  @Test func theFilesAreReadInTheirOrder() throws {
+  @Test func theFilesAreReadInTheirOrder() async throws {
     let explicit = try write("auth.json", entry("ghcr.io", first))
     _ = try write("run/containers/auth.json", entry("ghcr.io", second))
     _ = try write("home/.docker/config.json", entry("quay.io", second))
     let environment = ["XDG_RUNTIME_DIR": folder.path("run"), "HOME": folder.path("home")]
-    #expect(try password(environment.merging(["REGISTRY_AUTH_FILE": explicit]) { $1 }) == "first")
-    #expect(try password(environment) == "second")
-    #expect(try password(environment, "quay.io/a/b") == "second")
+    #expect(try await password(environment.merging(["REGISTRY_AUTH_FILE": explicit]) { $1 }) == "first")
+    #expect(try await password(environment) == "second")
+    #expect(try await password(environment, "quay.io/a/b") == "second")
     // An explicit file is the only one.
     #expect(
-      try password(["REGISTRY_AUTH_FILE": explicit, "HOME": folder.path("home")], "quay.io/a/b") == nil
+      try await password(["REGISTRY_AUTH_FILE": explicit, "HOME": folder.path("home")], "quay.io/a/b") == nil
     )
     #expect(
-      try password(["DOCKER_CONFIG": folder.path("home/.docker"), "XDG_RUNTIME_DIR": folder.path("run")])
+      try await password([
+        "DOCKER_CONFIG": folder.path("home/.docker"), "XDG_RUNTIME_DIR": folder.path("run"),
+      ])
         == nil
     )
   }
 
-  @Test func theLongestNameWins() throws {
+  @Test func theLongestNameWins() async throws {
     let file = try write("auth.json", entry("ghcr.io", first) + "," + entry("ghcr.io/acme", second))
-    #expect(try password(["REGISTRY_AUTH_FILE": file], "ghcr.io/acme/x") == "second")
-    #expect(try password(["REGISTRY_AUTH_FILE": file], "ghcr.io/other/x") == "first")
-    #expect(try password(["REGISTRY_AUTH_FILE": file], "ghcr.io.evil.com/acme/x") == nil)
+    #expect(try await password(["REGISTRY_AUTH_FILE": file], "ghcr.io/acme/x") == "second")
+    #expect(try await password(["REGISTRY_AUTH_FILE": file], "ghcr.io/other/x") == "first")
+    #expect(try await password(["REGISTRY_AUTH_FILE": file], "ghcr.io.evil.com/acme/x") == nil)
   }
 
-  @Test func keysWithSchemesAndDockerHubsManyNames() throws {
+  @Test func keysWithSchemesAndDockerHubsManyNames() async throws {
     let file = try write(
       "auth.json",
       entry("https://index.docker.io/v1/", first) + "," + entry("https://a.io/v2/", second)
     )
-    #expect(try password(["REGISTRY_AUTH_FILE": file], "ubuntu") == "first")
-    #expect(try password(["REGISTRY_AUTH_FILE": file], "a.io/b/c") == "second")
+    #expect(try await password(["REGISTRY_AUTH_FILE": file], "ubuntu") == "first")
+    #expect(try await password(["REGISTRY_AUTH_FILE": file], "a.io/b/c") == "second")
   }
 
-  @Test func aNamespacesKeyIsNotTheHosts() throws {
+  @Test func aNamespacesKeyIsNotTheHosts() async throws {
     let file = try write("auth.json", entry("ghcr.io/private", first))
-    #expect(try password(["REGISTRY_AUTH_FILE": file], "ghcr.io/acme/x") == nil)
+    #expect(try await password(["REGISTRY_AUTH_FILE": file], "ghcr.io/acme/x") == nil)
   }
 
-  @Test func identityTokensAndDamagedFiles() throws {
+  @Test func identityTokensAndDamagedFiles() async throws {
     let file = try folder.write(
       Array(#"{"auths":{"a.io":{"identitytoken":"abc"},"b.io":{},"c.io":{"auth":"%%"}}}"#.utf8),
       to: "t"
     )
-    #expect(try password(["REGISTRY_AUTH_FILE": file], "a.io/x/y") == "token abc")
-    #expect(try password(["REGISTRY_AUTH_FILE": file], "b.io/x/y") == nil)
-    #expect(try password(["REGISTRY_AUTH_FILE": file], "c.io/x/y") == nil)
+    #expect(try await password(["REGISTRY_AUTH_FILE": file], "a.io/x/y") == "token abc")
+    #expect(try await password(["REGISTRY_AUTH_FILE": file], "b.io/x/y") == nil)
+    #expect(try await password(["REGISTRY_AUTH_FILE": file], "c.io/x/y") == nil)
     let damaged = try folder.write(Array("{".utf8), to: "damaged")
-    #expect(try password(["REGISTRY_AUTH_FILE": damaged]) == nil)
+    #expect(try await password(["REGISTRY_AUTH_FILE": damaged]) == nil)
+  }
+
+  @Test func theHomeDirectoryAndTheRuntimeDirectoryComeFromTheAccount() throws {
+    let log = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
+    let user = UserAccount(identifier: 1234, home: "/home/somebody")
+    let files = CredentialFiles(environment: [:], user: user, log: log)
+    #expect(
+      files.paths == [
+        "/run/containers/1234/auth.json", "/home/somebody/.config/containers/auth.json",
+        "/home/somebody/.docker/config.json", "/home/somebody/.dockercfg",
+      ]
+    )
+    #expect(
+      CredentialFiles(explicit: "/a", environment: ["REGISTRY_AUTH_FILE": "/b"], user: user, log: log).paths
+        == ["/a"]
+    )
+    // podman's directory below TMPDIR counts only where it is the user's own and nobody else's to write.
+    let own = UserAccount(identifier: getuid(), home: nil)
+    let temporary = folder.path("podman-run-\(getuid())")
+    try FileManager.default.createDirectory(
+      atPath: temporary,
+      withIntermediateDirectories: true,
+      attributes: [.posixPermissions: 0o700]
+    )
+    let environment = ["TMPDIR": folder.path]
+    #expect(
+      CredentialFiles(environment: environment, user: own, log: log).paths.contains(
+        "\(temporary)/containers/auth.json"
+      )
+    )
+    chmod(temporary, 0o777)
+    #expect(
+      !CredentialFiles(environment: environment, user: own, log: log).paths.contains(
+        "\(temporary)/containers/auth.json"
+      )
+    )
+  }
+
+  @Test func tokensOfEveryKindAreToldApart() async throws {
+    let file = try folder.write(
+      Array(
+        #"""
+        {"auths":{"a.io":{"auth":"PHRva2VuPjphYmM="},"b.io":{"registrytoken":"xyz"},
+        "c.io":{"auth":"MDAwMDAwMDAtMDAwMC0wMDAwLTAwMDAtMDAwMDAwMDAwMDAwOnJlZg=="}}}
+        """#.utf8
+      ),
+      to: "t"
+    )
+    #expect(try await password(["REGISTRY_AUTH_FILE": file], "a.io/x/y") == "token abc")
+    #expect(try await password(["REGISTRY_AUTH_FILE": file], "b.io/x/y") == "registry token xyz")
+    #expect(try await password(["REGISTRY_AUTH_FILE": file], "c.io/x/y") == "token ref")
+  }
+
+  @Test func oneForeignEntryCostsOnlyItself() async throws {
+    let file = try write("auth.json", #""a.io":{"auth":5},"b.io":[],"# + entry("ghcr.io", first))
+    #expect(try await password(["REGISTRY_AUTH_FILE": file]) == "first")
+    #expect(messages.all.contains { $0.contains("auth.json") && $0.contains("b.io") }, "\(messages.all)")
+  }
+
+  @Test func aFileThatCannotBeReadIsNamedOnceWithItsError() async throws {
+    let damaged = try folder.write(Array("{".utf8), to: "damaged")
+    _ = try await password(["REGISTRY_AUTH_FILE": damaged])
+    _ = try await password(["REGISTRY_AUTH_FILE": folder.path])
+    #expect(messages.all.contains { $0.contains(damaged) }, "\(messages.all)")
+    #expect(messages.all.contains { $0.contains("no regular file") }, "\(messages.all)")
+  }
+
+  /// A helper on a PATH of the test's own.
+  private func helper(_ name: String, _ script: String) throws {
+    let file = try folder.write(Array("#!/bin/sh\n\(script)\n".utf8), to: "bin/docker-credential-\(name)")
+    chmod(file, 0o755)
+    let path = String(cString: getenv("PATH"))
+    if !path.contains(folder.path("bin")) { setenv("PATH", "\(folder.path("bin")):\(path)", 1) }
+  }
+
+  @Test func helpersAreAskedOnceForAllWhoWait() async throws {
+    try helper(
+      "weightfstest",
+      #"read server; echo "$server" >>'\#(folder.path("asked"))'; sleep 0.3; echo '{"ServerURL":"x","Username":"user","Secret":"s3"}'"#
+    )
+    let file = try folder.write(
+      Array(#"{"credHelpers":{"ghcr.io":"weightfstest"},"credsStore":"weightfstest"}"#.utf8),
+      to: "config.json"
+    )
+    let files = CredentialFiles(
+      explicit: file,
+      environment: [:],
+      log: Logger(label: "test") { _ in CollectingLog(messages: messages) }
+    )
+    let repository = try Reference(parsing: "ghcr.io/acme/x").repository
+    let found = await withTaskGroup(of: FoundCredential?.self) { group in
+      for _ in 0..<8 { group.addTask { await files.credential(for: repository) } }
+      var all: [FoundCredential?] = []
+      for await one in group { all.append(one) }
+      return all
+    }
+    #expect(found.allSatisfy { $0?.credential == .password(username: "user", password: Secret("s3")) })
+    #expect(String(decoding: try folder.read("asked"), as: UTF8.self) == "ghcr.io\n", "one call for all")
+    let hub = try Reference(parsing: "ubuntu").repository
+    _ = await files.credential(for: hub)
+    #expect(String(decoding: try folder.read("asked"), as: UTF8.self).contains("https://index.docker.io/v1/"))
+  }
+
+  @Test(
+    arguments: [
+      ("absent", "echo 'credentials not found in native keychain'; exit 1", nil),
+      ("fails", "echo 'no session'; exit 3", "no session"),
+      ("chatty", "head -c 200000 /dev/zero", "more than 65536 bytes"),
+      ("silent", "exec >&-; exit 0", "no credential"), ("missing-program", nil, "no such program"),
+    ] as [(String, String?, String?)]
+  )
+  func aHelperThatFailsIsNamed(_ name: String, _ script: String?, _ reason: String?) async throws {
+    if let script { try helper("weightfs-\(name)", script) }
+    let file = try folder.write(
+      Array(#"{"credHelpers":{"ghcr.io":"weightfs-\#(name)"}}"#.utf8),
+      to: "config.json"
+    )
+    #expect(try await password(["REGISTRY_AUTH_FILE": file]) == nil)
+    if let reason {
+      #expect(messages.all.contains { $0.contains(reason) && $0.contains(file) }, "\(messages.all)")
+    } else {
+      #expect(messages.all.isEmpty)
+    }
   }
 }

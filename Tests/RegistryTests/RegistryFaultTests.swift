@@ -45,11 +45,13 @@ struct RegistryFaultTests {
     var configuration = RegistryConfiguration()
     configuration.stallTimeout = .seconds(30)
     configuration.retry.firstDelay = .milliseconds(5)
+    configuration.retry.retryFor = .seconds(2)
     configure(&configuration)
     return RegistryClient(
       thread: thread,
       credentials: CredentialFiles(
-        environment: auth.map { ["REGISTRY_AUTH_FILE": $0] } ?? ["REGISTRY_AUTH_FILE": "/none"]
+        environment: ["REGISTRY_AUTH_FILE": auth ?? "/none"],
+        log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
       ),
       configuration: configuration,
       log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
@@ -300,7 +302,7 @@ struct RegistryFaultTests {
   @Test func anErrorThatStaysIsUnreachableAfterAllRetries() async throws {
     registry.setFault { _, _ in .init(503) }
     #expect(await code { _ = try await fetch(0..<10) } == .unreachable)
-    #expect(registry.blobRequests.count == 5)
+    #expect(registry.blobRequests.count > 1)
   }
 
   @Test func aSignedAddressIsUsedAgainAndAskedForAnewWhenItEnds() async throws {

@@ -31,3 +31,9 @@ int clinux_start_writeback(int descriptor, int64_t offset, int64_t count);
 
 // A file in memory, closed on exec. Returns a descriptor, or a negative errno.
 int clinux_memory_file(const char *name);
+
+// Runs `program argument` of the PATH with `input` as its standard input, its error output thrown away, and collects
+// its standard output. Waits `milliseconds` at most and kills the program then. Returns its exit status (128 and its
+// signal where one ended it), or a negative errno: ETIMEDOUT, EMSGSIZE where it writes more than `capacity` bytes.
+int clinux_run(const char *program, const char *argument, const char *input, unsigned char *output, size_t capacity,
+               size_t *count, int milliseconds);

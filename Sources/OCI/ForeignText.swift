@@ -1,0 +1,34 @@
+/// Text from outside as a terminal or a log may have it.
+package enum ForeignText {
+  /// Replaces what a terminal obeys or hides: control characters (C0, DEL, C1), and characters that change the order
+  /// or the place of others (bidirectional controls, separators of lines and paragraphs, tags, noncharacters).
+  ///
+  /// - Parameter text: from a registry, a file name or a document.
+  package static func visible(_ text: some StringProtocol) -> String {
+    var result = String.UnicodeScalarView()
+    for scalar in text.unicodeScalars { result.append(isVisible(scalar) ? scalar : "\u{fffd}") }
+    return String(result)
+  }
+
+  /// The beginning of a body that is text, in one line.
+  ///
+  /// - Parameters:
+  ///   - bytes: as they came.
+  ///   - limit: of characters.
+  package static func excerpt(_ bytes: some Collection<UInt8>, limit: Int = 200) -> String {
+    // A character has at most four bytes, and runs of white space become one blank.
+    let text = String(decoding: bytes.prefix(limit * 8), as: UTF8.self)
+    let words = text.split { $0.isWhitespace || $0.isNewline }.joined(separator: " ")
+    return visible(words.prefix(limit))
+  }
+
+  private static func isVisible(_ scalar: Unicode.Scalar) -> Bool {
+    switch scalar.properties.generalCategory {
+    case .control, .lineSeparator, .paragraphSeparator, .surrogate, .unassigned, .privateUse: return false
+    case .format:
+      // Joiners are part of words and emoji; everything else of this category is invisible or reorders text.
+      return scalar == "\u{200c}" || scalar == "\u{200d}"
+    default: return true
+    }
+  }
+}

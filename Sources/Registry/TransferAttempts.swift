@@ -1,0 +1,84 @@
+import HTTP
+
+/// What a blob transfer does after a response that was not what it wanted.
+///
+/// Pure. Each remedy is tried once, so that every transfer ends:
+///
+///     who answered                    status            remedy, in this order
+///     a remembered address            4xx *             the registry is asked for another address
+///     a redirect's target             4xx *, same host  once more without Authorization
+///                                     401, 403          once more with Referer
+///                                     4xx *             the registry is asked for another address, once
+///     the registry                    401               authorization
+///                                     404               the manifest is asked for, then the blob once more
+///     whoever                         408, 429, 5xx     the same again after a delay
+///
+/// * but 408, 416 and 429.
+struct TransferAttempts: Sendable {
+  /// Who answered.
+  enum Source: Sendable, Equatable {
+    case registry
+    /// An address of an earlier redirect, asked without the registry.
+    case remembered
+    /// Where the registry redirected to.
+    case redirect(isSameOrigin: Bool)
+  }
+
+  /// What to do next.
+  enum Step: Sendable, Equatable {
+    /// The remembered address is of no use any more.
+    case askRegistry
+    case withoutAuthorization
+    case withReferer
+    case authorize
+    /// A pull-through cache has a blob only once its manifest was asked for.
+    case askManifest
+    /// The same again, later.
+    case wait
+    case fail
+  }
+
+  private(set) var hasReferer = false
+  private(set) var isWithoutAuthorization = false
+  private var hasAskedAgain = false
+  private var hasAskedManifest = false
+
+  /// Takes a status that is no success.
+  ///
+  /// - Parameters:
+  ///   - status: of the response.
+  ///   - source: who answered.
+  ///   - sent: the Authorization header that the request had; nil for none.
+  ///   - isDocument: a manifest was asked for, not a blob.
+  mutating func handle(_ status: Int, from source: Source, sent: Secret?, isDocument: Bool) -> Step {
+    if RetryPolicy.isTransient(status) { return .wait }
+    switch source {
+    case .remembered:
+      return (400..<500).contains(status) && status != 416 ? .askRegistry : .fail
+    case .redirect(let isSameOrigin):
+      guard (400..<500).contains(status), status != 416 else { return .fail }
+      if isSameOrigin, sent != nil, !isWithoutAuthorization {
+        isWithoutAuthorization = true
+        return .withoutAuthorization
+      }
+      if status == 401 || status == 403, !hasReferer {
+        hasReferer = true
+        return .withReferer
+      }
+      guard !hasAskedAgain else { return .fail }
+      hasAskedAgain = true
+      return .askRegistry
+    case .registry:
+      if status == 401 || (status == 403 && Authorizer.mayHaveExpired(sent)) { return .authorize }
+      guard status == 404, !isDocument, !hasAskedManifest else { return .fail }
+      hasAskedManifest = true
+      return .askManifest
+    }
+  }
+
+  /// Bytes came: what failed before may be tried again.
+  mutating func progressed() {
+    hasAskedAgain = false
+    hasAskedManifest = false
+  }
+}
