@@ -156,7 +156,7 @@ extension RegistryRepository {
   ///   - error: of the request.
   ///   - request: that failed.
   func changesScheme(after error: HTTPError, of request: HTTPRequest) -> Bool {
-    guard !error.hasResponse, request.url.isLoopback else { return false }
+    guard !error.hasResponse, isOwn(request.url) else { return false }
     switch client.hosts.scheme(of: name.registry) {
     // An alert is no HTTP, so the response breaks off.
     case nil where error.code == .broken && mayTryTLS(request):
@@ -173,9 +173,10 @@ extension RegistryRepository {
 
   /// The same for a response; it also tells which scheme the registry speaks.
   func changesScheme(after response: HTTPResponse, of request: HTTPRequest) -> Bool {
-    guard request.url.isLoopback, response.url.hasSameOrigin(as: request.url) else { return false }
+    guard isOwn(request.url) else { return false }
+    let isDirect = response.url.hasSameOrigin(as: request.url)
     switch client.hosts.scheme(of: name.registry) {
-    case nil where response.status == 400 && mayTryTLS(request):
+    case nil where response.status == 400 && isDirect && mayTryTLS(request):
       client.hosts.note(.tryingTLS, of: name.registry)
       return true
     case nil where request.url.scheme == "http": client.hosts.note(.plain, of: name.registry)
@@ -183,6 +184,11 @@ extension RegistryRepository {
     default: break
     }
     return false
+  }
+
+  /// Whether an address is the registry's own, on this machine.
+  private func isOwn(_ url: RequestURL) -> Bool {
+    url.isLoopback && RequestURL(base).map { url.hasSameOrigin(as: $0) } ?? false
   }
 
   private func mayTryTLS(_ request: HTTPRequest) -> Bool {

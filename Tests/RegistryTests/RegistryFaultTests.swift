@@ -8,29 +8,6 @@ import Telemetry
 import TestSupport
 import Testing
 
-/// Takes bytes wherever they belong.
-private final class CollectingSink: BlobSink {
-  private struct State {
-    var bytes: [UInt8]
-    var filled: Int
-  }
-
-  private let state: Mutex<State>
-
-  init(size: Int) { state = Mutex(State(bytes: [UInt8](repeating: 0, count: size), filled: 0)) }
-
-  func receive(_ bytes: UnsafeRawBufferPointer, at offset: Int64) -> Bool {
-    state.withLock { state in
-      for (index, byte) in bytes.enumerated() { state.bytes[Int(offset) + index] = byte }
-      state.filled += bytes.count
-      return true
-    }
-  }
-
-  var bytes: [UInt8] { state.withLock { $0.bytes } }
-  var received: Int { state.withLock { $0.filled } }
-}
-
 struct RegistryFaultTests {
   private let registry: FaultyRegistry
   private let thread = TransferThread(metrics: Metrics(), environment: [:])

@@ -32,6 +32,10 @@ package final class HTTPServer: Sendable {
     package var body: [UInt8]
     /// What Content-Length says; nil for the truth.
     package var declaredLength: Int?
+    /// No Content-Length is sent.
+    package var omitsLength = false
+    /// Bytes of the body that are sent each second; nil for all at once.
+    package var rate: Int?
     /// The connection is closed after so many bytes of the body.
     package var cutAfter: Int?
     /// Nothing more is sent after so many bytes, until the server stops.
@@ -171,10 +175,20 @@ package final class HTTPServer: Sendable {
   private func send(_ answer: Answer, to request: Request, _ socket: Int32) -> Bool {
     var head = "HTTP/1.1 \(answer.status) Status\r\n"
     for (name, value) in answer.headers { head += "\(name): \(value)\r\n" }
-    head += "Content-Length: \(answer.declaredLength ?? answer.body.count)\r\n\r\n"
+    if !answer.omitsLength { head += "Content-Length: \(answer.declaredLength ?? answer.body.count)\r\n" }
+    head += "\r\n"
     guard sendAll(socket, Array(head.utf8)) else { return false }
     guard request.method != "HEAD" else { return true }
     let limit = min(answer.cutAfter ?? .max, answer.stallAfter ?? .max, answer.body.count)
+    if let rate = answer.rate {
+      // Ten pieces a second, until the peer gives up or the server stops.
+      for first in stride(from: 0, to: limit, by: max(1, rate / 10)) {
+        let piece = answer.body[first..<min(limit, first + max(1, rate / 10))]
+        guard sendAll(socket, piece), !state.withLock({ $0.isStopped }) else { return false }
+        usleep(100_000)
+      }
+      return limit == answer.body.count && answer.cutAfter == nil
+    }
     guard sendAll(socket, answer.body[..<limit]) else { return false }
     if answer.stallAfter != nil, limit < answer.body.count {
       // Until the peer gives up or the server stops.

@@ -1,0 +1,168 @@
+import Content
+import HTTP
+import OCI
+@testable import Registry
+import TestSupport
+import Testing
+
+/// Credentials that are refused, expired or of another kind.
+struct AuthorizationTests {
+  private let fixture: RegistryFixture
+
+  init() throws {
+    fixture = try RegistryFixture()
+    try fixture.registry.add(files: ["a": [1]], repository: "acme/x", tag: "t")
+  }
+
+  /// A token server; a rule may refuse.
+  private func tokens(
+    _ answer: String = #"{"token":"good"}"#,
+    _ rule: @escaping @Sendable (HTTPServer.Request) -> HTTPServer.Answer? = { _ in nil }
+  ) throws -> HTTPServer {
+    try HTTPServer { request in rule(request) ?? .init(200, body: Array(answer.utf8)) }
+  }
+
+  private func challenge(_ port: Int, scope: String? = nil) {
+    let registry = fixture.registry
+    let extra = scope.map { ",scope=\"\($0)\"" } ?? ""
+    registry.setFault { request, _ in
+      if request.headers["authorization"] == "Bearer good" { return nil }
+      let value = "Bearer realm=\"http://127.0.0.1:\(port)/token\",service=\"s\"\(extra)"
+      return .init(401, headers: [("WWW-Authenticate", value)])
+    }
+  }
+
+  @Test func aCredentialThatTheTokenServerRefusesDoesNotEndPublicPulls() async throws {
+    let server = try tokens { request in
+      request.headers["authorization"] == nil ? nil : .init(401, body: Array("expired".utf8))
+    }
+    defer { server.stop() }
+    challenge(server.port)
+    let file = try fixture.authFile()
+    let repository = try fixture.repository(auth: file)
+    _ = try await repository.resolve(.tag("t"))
+    let other = try #require(RepositoryName(registry: fixture.registry.host, path: "acme/y"))
+    _ = await repository.client.repository(other).tagsOrNone()
+    let warnings = fixture.messages.all.filter { $0.contains("a credential was refused") }
+    #expect(warnings.count == 1, "\(warnings)")
+    #expect(warnings.first?.contains(file) ?? false, "the file is named")
+    #expect(warnings.allSatisfy { !$0.contains("dTpw") })
+  }
+
+  @Test func aBasicPasswordThatIsRefusedDoesNotEndPublicPulls() async throws {
+    let registry = fixture.registry
+    registry.setFault { request, _ in
+      request.headers["authorization"] == nil && request.path.contains("/manifests/t")
+        && request.headers["x"] == nil
+        ? nil : .init(401, headers: [("WWW-Authenticate", "Basic realm=\"x\"")])
+    }
+    let file = try fixture.authFile()
+    let repository = try fixture.repository(auth: file)
+    _ = try await repository.resolve(.tag("t"))
+    #expect(registry.server.requests.count == 1, "nothing is sent before it is asked for")
+  }
+
+  @Test func aStaleHeaderIsReadAgain() async throws {
+    let registry = fixture.registry
+    let file = try fixture.authFile("dTpvbGQ=")
+    let good = LockedSet()
+    good.insert("Basic dTpvbGQ=")
+    for status in [401, 403] {
+      registry.setFault { request, _ in
+        guard let header = request.headers["authorization"] else {
+          return .init(401, headers: [("WWW-Authenticate", "Basic realm=\"x\"")])
+        }
+        return good.contains(header) ? nil : .init(status)
+      }
+      let repository = try fixture.repository(auth: file)
+      _ = try await repository.resolve(.tag("t"))
+      // Twelve hours later the password is another.
+      good.insert("Basic dTpuZXc=")
+      let fresh = try fixture.authFile("dTpuZXc=")
+      #expect(fresh == file)
+      registry.setFault { request, _ in
+        guard let header = request.headers["authorization"] else {
+          return .init(401, headers: [("WWW-Authenticate", "Basic realm=\"x\"")])
+        }
+        return header == "Basic dTpuZXc=" ? nil : .init(status)
+      }
+      _ = try await repository.resolve(.tag("t"))
+      _ = try fixture.authFile("dTpvbGQ=")
+    }
+  }
+
+  @Test func aRefusalWithoutAChallengeIsRepeatedOnceWithoutAuthorization() async throws {
+    let registry = fixture.registry
+    let server = try tokens(#"{"token":"first"}"#)
+    defer { server.stop() }
+    let isPublic = LockedSet()
+    registry.setFault { request, _ in
+      let header = request.headers["authorization"]
+      if isPublic.count > 0 { return header == nil ? nil : .init(401) }
+      if header == "Bearer first" { return nil }
+      return .init(401, headers: [("WWW-Authenticate", "Bearer realm=\"http://127.0.0.1:\(server.port)/t\"")])
+    }
+    let repository = try fixture.repository()
+    _ = try await repository.resolve(.tag("t"))
+    isPublic.insert("now")
+    _ = try await repository.resolve(.tag("t"))
+    registry.server.forgetRequests()
+    registry.setFault { _, _ in .init(401) }
+    #expect(await fixture.failure { _ = try await repository.resolve(.tag("t")) }?.code == .unauthorized)
+    #expect(registry.server.requests.count <= 2)
+  }
+
+  @Test func theLifetimeMayBeText() async throws {
+    let server = try tokens(#"{"access_token":"good","expires_in":"3600"}"#)
+    defer { server.stop() }
+    challenge(server.port)
+    let repository = try fixture.repository()
+    _ = try await repository.resolve(.tag("t"))
+    _ = try await repository.resolve(.tag("t"))
+    #expect(server.requests.count == 1)
+  }
+
+  @Test(arguments: [
+    ("repository:{name}:pull", true), ("repository:<name>:pull", true), ("repository:user/image:pull", true),
+    ("repository::pull", true), ("repository:library/x:pull", false), ("registry:catalog:*", false),
+    ("repository:acme/x:pull,push", false),
+  ])
+  func aPlaceholderScopeIsReplaced(_ scope: String, _ isReplaced: Bool) async throws {
+    #expect(TokenRequest.isPlaceholder(scope) == isReplaced)
+    let server = try tokens()
+    defer { server.stop() }
+    challenge(server.port, scope: scope)
+    _ = try await fixture.repository().resolve(.tag("t"))
+    let query = try #require(server.requests.first?.query)
+    #expect(
+      query.contains("scope=repository%3Aacme%2Fx%3Apull&") || query.hasSuffix("repository%3Aacme%2Fx%3Apull")
+        || !isReplaced
+    )
+  }
+
+  @Test func identityTokensOfHelpersAreExchanged() async throws {
+    let server = try tokens()
+    defer { server.stop() }
+    challenge(server.port)
+    // "<token>:abc"
+    let repository = try fixture.repository(auth: try fixture.authFile("PHRva2VuPjphYmM="))
+    _ = try await repository.resolve(.tag("t"))
+    let request = try #require(server.requests.first)
+    #expect(request.method == "POST")
+    #expect(String(decoding: request.body, as: UTF8.self).contains("refresh_token=abc"))
+  }
+
+  @Test func aRegistryTokenIsSentAsItIs() async throws {
+    challenge(1)
+    let file = try fixture.folder.write(
+      Array(#"{"auths":{"\#(fixture.registry.host)":{"registrytoken":"good"}}}"#.utf8),
+      to: "auth.json"
+    )
+    _ = try await fixture.repository(auth: file).resolve(.tag("t"))
+  }
+}
+
+extension RegistryRepository {
+  /// Asks for tags and takes any answer.
+  func tagsOrNone() async -> [String] { (try? await tags(limit: 1)) ?? [] }
+}

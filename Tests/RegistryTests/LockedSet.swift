@@ -1,0 +1,10 @@
+import Synchronization
+
+/// A set that the threads of a server and a test share.
+final class LockedSet: Sendable {
+  private let values = Mutex<Set<String>>([])
+
+  func insert(_ value: String) { _ = values.withLock { $0.insert(value) } }
+  func contains(_ value: String) -> Bool { values.withLock { $0.contains(value) } }
+  var count: Int { values.withLock { $0.count } }
+}
