@@ -38,6 +38,8 @@ package final class BlobStore: Sendable {
   /// Reads headers of models.
   let parsing = BlockingExecutor(label: "weightfs.header", threads: 1)
   let scheduler = FetchScheduler()
+  /// For failures that come again with each request of a reader.
+  let limiter = MessageLimiter()
   let lists: ChunkListStore
   package let log: Logger
   /// How often waits are looked at.

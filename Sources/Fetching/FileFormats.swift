@@ -13,6 +13,8 @@ package struct FileFormats: Sendable {
   private struct File: Sendable {
     /// Bytes of the blob.
     let range: Range<Int64>
+    /// From the root of the mount.
+    let name: String
     /// What its name promises.
     let magic: ModelMagic?
     var isSafetensors: Bool { magic == .safetensors }
@@ -42,7 +44,7 @@ package struct FileFormats: Sendable {
     guard !range.isEmpty, files.count < Self.fileLimit, !files.contains(where: { $0.range == range }) else {
       return
     }
-    files.append(File(range: range, magic: ModelMagic(name: name)))
+    files.append(File(range: range, name: name, magic: ModelMagic(name: name)))
   }
 
   /// What the name of the file that starts at a byte promises of its first bytes.
@@ -54,6 +56,33 @@ package struct FileFormats: Sendable {
       if let magic = file.magic { return (magic, Int64(file.range.count)) }
     }
     return nil
+  }
+
+  // What the kernel may read ahead of a program that reads a header alone.
+  private static let readahead: Int64 = 1 << 20
+
+  /// Whether a read is one of a model file's header, or of what the kernel reads ahead behind it.
+  ///
+  /// - Parameter offset: where it starts, in the blob.
+  package func isHeader(at offset: Int64) -> Bool {
+    guard let file = files.first(where: { $0.range.contains(offset) }), file.isModel else { return false }
+    let end: Int64 =
+      switch file.knowledge {
+      case .known(let layout): layout.headerEnd
+      case .needs(_, let likely): likely
+      case .unread: 0
+      case .none: -Self.readahead
+      }
+    return offset - file.range.lowerBound < end + Self.readahead
+  }
+
+  /// The name of the file that a byte lies in, for messages.
+  ///
+  /// - Parameter offset: in the blob; nil for the first file.
+  /// - Returns: nil where none is known.
+  package func name(at offset: Int64?) -> String? {
+    guard let offset else { return files.first?.name }
+    return files.first { $0.range.contains(offset) }?.name
   }
 
   /// What a byte lies in, and how much of a file's beginning to ask for.

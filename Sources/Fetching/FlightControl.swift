@@ -10,6 +10,9 @@ final class FlightControl: Sendable {
     /// Up to here they came.
     var position: Int64 = 0
     var begun: ContinuousClock.Instant?
+    /// Bytes of the last seconds, and the rate of those before, bytes a second.
+    var window: (since: ContinuousClock.Instant, bytes: Int64)?
+    var lastRate: Double?
     var isWidened = false
     var isNearEnd = false
     var hasDeclined = false
@@ -74,6 +77,20 @@ final class FlightControl: Sendable {
       state.range = range
       state.position = range.lowerBound
       state.begun = .now
+      state.window = (.now, 0)
+      state.lastRate = nil
+    }
+  }
+
+  /// How long a rate is measured.
+  static let rateWindow: Duration = .seconds(5)
+
+  /// The rate of the last seconds, bytes a second; nil where it has not run for so long.
+  func rate(at now: ContinuousClock.Instant) -> Double? {
+    state.withLock { state in
+      guard let window = state.window else { return nil }
+      let time = now - window.since
+      return time >= Self.rateWindow ? Double(window.bytes) / (time / .seconds(1)) : state.lastRate
     }
   }
 
@@ -113,7 +130,17 @@ final class FlightControl: Sendable {
   }
 
   func judge(_ offset: Int64, _ count: Int) -> Verdict {
-    state.withLock { state in
+    let now = ContinuousClock.now
+    return state.withLock { state in
+      if let window = state.window {
+        let time = now - window.since
+        if time >= Self.rateWindow {
+          state.lastRate = Double(window.bytes) / (time / .seconds(1))
+          state.window = (now, Int64(count))
+        } else {
+          state.window?.bytes += Int64(count)
+        }
+      }
       if state.isWidened { return .take(count) }
       // What is behind the end may have been asked for before a cut.
       guard offset >= state.range.lowerBound else {

@@ -4,6 +4,7 @@ import Logging
 import OCI
 import Synchronization
 import SystemPackage
+import Telemetry
 
 /// Flights: requests for runs of blocks, and what becomes of them.
 extension LazyBlob {
@@ -32,6 +33,7 @@ extension LazyBlob {
     let limit = store.scheduler.limit(of: link)
     let size = windowSize(limit)
     let ahead = state.withLock { state in
+      if !state.isContentRead { state.isContentRead = !state.formats.isHeader(at: range.lowerBound) }
       let (region, first) = state.formats.region(at: range.lowerBound)
       let (end, _) = state.formats.region(at: range.upperBound - 1)
       return state.window.advance(range, in: region, endingIn: end, first: first, limit: size)
@@ -121,7 +123,9 @@ extension LazyBlob {
       }
       return (run.lowerBound..<min(run.upperBound, run.lowerBound + part), .profile)
     }
-    guard state.wantsWhole || (store.policy.fill == .background && state.mayFill) else { return nil }
+    guard
+      state.wantsWhole || (store.policy.fill == .background && state.mayFill && state.isContentRead)
+    else { return nil }
     // A reader who may only see verified bytes waits for all of them.
     let isRead = state.table.waiters.contains {
       $0.range == nil && state.pending[$0.identifier]?.isReader ?? false
@@ -430,10 +434,7 @@ extension LazyBlob {
         store.local.space.report(error)
         serveWithoutKeeping(runs, error)
       } else {
-        store.log.warning(
-          "bytes of a blob could not be fetched",
-          metadata: ["blob": "\(descriptor.digest)", "blocks": "\(runs)", "reason": "\(error)"]
-        )
+        warn(runs, error)
       }
       // Who came to read meanwhile is served in the same way, by a request of its own.
       fail(runs, with: error, sparesReaders: error.isDiskFull && mayServePartial)
@@ -444,6 +445,18 @@ extension LazyBlob {
     restart()
     fill()
     store.releaseIfIdle(self)
+  }
+
+  private func warn(_ runs: [Range<Int>], _ error: ContentError) {
+    guard let suppressed = store.limiter.admit("fetch \(descriptor.digest) \(error.code)") else { return }
+    let bytes = runs.first.map { BlockMap.bytes(of: $0, size: descriptor.size) }
+    let name = state.withLock { $0.formats.name(at: bytes?.lowerBound) }
+    var metadata: Logger.Metadata = [
+      "file": "\(name ?? "-")", "blob": "\(descriptor.digest)", "reason": "\(error)",
+    ]
+    if let bytes { metadata["bytes"] = "\(bytes)" }
+    if suppressed > 0 { metadata["repeated"] = "\(suppressed)" }
+    store.log.warning("bytes of a blob could not be fetched", metadata: metadata)
   }
 
   /// Starts flights for waiters whose blocks no flight brings.

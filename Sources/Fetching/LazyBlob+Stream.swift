@@ -41,7 +41,7 @@ extension LazyBlob {
   func wantsMore(_ blob: PartialBlob) -> Bool {
     guard !blob.isComplete else { return false }
     return state.withLock { state in
-      if state.wantsWhole || store.policy.fill == .background { return true }
+      if state.wantsWhole || (store.policy.fill == .background && state.isContentRead) { return true }
       if state.profile.contains(where: { !blob.missing(in: $0).isEmpty }) { return true }
       return state.table.waiters.contains { waiter in waiter.range.map { !blob.contains($0) } ?? true }
     }

@@ -68,7 +68,13 @@ package final class LazyBlob: Sendable {
     var isFillPaused = false
     /// There can be room for all of it, if others go.
     var mayFill = true
+    /// More than the header of a model file was read: the rest may be fetched in the background.
+    var isContentRead = false
     var isWatched = false
+    /// When a slow request gets a second one beside it.
+    var hedge = Hedge()
+    /// When it was last told that a reader waits.
+    var toldSlow: ContinuousClock.Instant?
     /// When somebody last waited in vain, and for what.
     var lastTimeout: (at: ContinuousClock.Instant, ranges: [Range<Int64>])?
     /// It is being committed, or thrown away.
@@ -457,6 +463,7 @@ package final class LazyBlob: Sendable {
     }
     let origin = state.withLock { $0.sources.first?.origin }
     for pending in late { pending.reply.fail(timeout(origin)) }
+    if !isOver { helpSlowReaders(now) }
     return !isOver
   }
 

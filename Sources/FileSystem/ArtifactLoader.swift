@@ -203,10 +203,17 @@ package actor ArtifactLoader {
     label: String
   ) async throws(ContentError) -> LoadedArtifact {
     let root: Descriptor
+    let index = try layout.index()
+    for problem in index.problems {
+      log.warning(
+        "part of a layout cannot be read",
+        metadata: ["layout": "\(layout.origin)", "reason": "\(problem)"]
+      )
+    }
     if let target {
       root = try await layout.resolve(target)
     } else {
-      let entries = try layout.index().manifests
+      let entries = index.manifests.filter(\.isManifestOrIndex)
       guard entries.count == 1, let only = entries.first else {
         let names = entries.compactMap { $0.annotations["org.opencontainers.image.ref.name"] }
         throw ContentError(

@@ -79,7 +79,7 @@ extension FileSystem {
         case .symbolicLink:
           return DirectoryEntry(name: name.bytes, kind: .symbolicLink, inode: inode(name, in: node))
         case .file(let content):
-          let number = Self.inode(Self.fileKey(child, content))
+          let number = Self.inode(Self.fileKey(child, content, nil))
           return DirectoryEntry(name: name.bytes, kind: .file, inode: number)
         }
       }

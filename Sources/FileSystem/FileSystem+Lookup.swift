@@ -1,5 +1,6 @@
 import ArtifactTree
 import Content
+import Fetching
 import LocalRegistry
 import OCI
 import Synchronization
@@ -281,7 +282,7 @@ extension FileSystem {
     case .directory: (kind, key) = (.folder(artifact, number), .name(parent: parent.identifier, name: name))
     case .symbolicLink: (kind, key) = (.link(artifact, number), .name(parent: parent.identifier, name: name))
     case .file(let content):
-      let fileKey = Self.fileKey(source, content)
+      let fileKey = Self.fileKey(source, content, ModelMagic(name: "\(name)"))
       inode = Self.inode(fileKey)
       (kind, key) = (.file(FileNode(key: fileKey, content: content)), .file(fileKey))
     }
@@ -307,14 +308,19 @@ extension FileSystem {
     return backingFile(file, blob) != nil
   }
 
-  static func fileKey(_ node: FileTree.Node, _ content: FileContent) -> FileNode.Key {
+  static func fileKey(
+    _ node: FileTree.Node,
+    _ content: FileContent,
+    _ promise: ModelMagic?
+  ) -> FileNode.Key {
     FileNode.Key(
       digest: content.blob.digest,
       blobSize: content.blob.size,
       offset: content.extents.first?.blobOffset ?? 0,
       size: content.size,
       mode: node.mode,
-      modificationTime: node.modificationTime
+      modificationTime: node.modificationTime,
+      promise: promise
     )
   }
 

@@ -29,6 +29,7 @@ extension FileSystem {
     guard !file.isBad else { return .now(.failure(FileSystemError(.staleNFSFileHandle))) }
     return .later {
       do throws(ContentError) {
+        if let broken = file.brokenPromise { throw broken }
         let blob = try await self.openBlob(file)
         if blob.completeFile != nil {
           file.wasComplete = true
@@ -44,6 +45,7 @@ extension FileSystem {
           let range = extent.blobOffset..<extent.blobOffset + extent.count
           blob.noteFile(range, name: node.path)
         }
+        try await self.checkPromise(of: file, blob, name: node.path)
         await self.findCopy(of: file, blob)
         let backing: Int32?
         switch self.beginOpen(file, blob) {
@@ -55,7 +57,12 @@ extension FileSystem {
         }
         let handle = self.state.withLock { state in
           defer { state.nextHandle += 1 }
-          state.files[state.nextHandle] = OpenFile(blob: blob, file: file, isPassing: backing != nil)
+          state.files[state.nextHandle] = OpenFile(
+            blob: blob,
+            file: file,
+            name: node.path,
+            isPassing: backing != nil
+          )
           return state.nextHandle
         }
         return .success(OpenedFile(handle: handle, backing: backing, keepsCache: !blob.isRecording))
@@ -63,6 +70,25 @@ extension FileSystem {
         return self.failed(error)
       }
     }
+  }
+
+  /// Looks at the first bytes of a complete file before the kernel may read it by itself.
+  private func checkPromise(of file: FileNode, _ blob: LazyBlob, name: String) async throws(ContentError) {
+    guard let magic = file.key.promise, let complete = blob.completeFile,
+      let extent = file.content.extents.first
+    else { return }
+    let first = await local.executor.ask { complete.firstBytes(ModelMagic.length, at: extent.blobOffset) }
+    guard
+      let error = PromiseCheck.error(
+        magic,
+        first.prefix(Int(min(file.content.size, Int64(ModelMagic.length)))),
+        file.content.size,
+        name,
+        file.content.blob.digest
+      )
+    else { return }
+    file.brokenPromise = error
+    throw error
   }
 
   /// Chooses how a handle is read, and registers the backing file of the first one.
@@ -172,7 +198,13 @@ extension FileSystem {
       return
     }
     let range = extent.blobOffset + offset..<extent.blobOffset + end
-    file.blob.read(range, caller: caller, reply: reply)
+    guard offset == 0, let magic = file.file.key.promise else {
+      file.blob.read(range, caller: caller, reply: reply)
+      return
+    }
+    if let broken = file.file.brokenPromise { return reply.fail(broken) }
+    let check = PromiseCheck(magic, file.file, name: file.name, reply)
+    file.blob.read(range, caller: caller, reply: ReadReply(responder: check, token: 0))
   }
 
   /// Closes a file.

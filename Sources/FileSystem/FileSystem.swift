@@ -22,6 +22,8 @@ package final class FileSystem: Sendable {
   struct OpenFile: Sendable {
     let blob: LazyBlob
     let file: FileNode
+    /// From the root of the mount, for messages.
+    let name: String
     /// The kernel reads it itself.
     let isPassing: Bool
 

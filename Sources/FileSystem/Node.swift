@@ -77,6 +77,8 @@ final class FileNode: Sendable {
     let size: Int64
     let mode: UInt32
     let modificationTime: Int64
+    /// What its name promises of its first bytes; names that promise different things share no node.
+    let promise: ModelMagic?
   }
 
   private struct State {
@@ -87,6 +89,8 @@ final class FileNode: Sendable {
     weak var blob: LazyBlob?
     /// A copy of it as a file of its own.
     var copy: BlobFile?
+    /// Its first bytes are not what its name promises.
+    var brokenPromise: ContentError?
     /// When a copy may be tried again.
     var nextCopy: ContinuousClock.Instant?
   }
@@ -139,6 +143,12 @@ final class FileNode: Sendable {
   var copy: BlobFile? {
     get { state.withLock { $0.copy } }
     set { state.withLock { $0.copy = newValue } }
+  }
+
+  /// Why it is not what its name promises, where that is known.
+  var brokenPromise: ContentError? {
+    get { state.withLock { $0.brokenPromise } }
+    set { state.withLock { $0.brokenPromise = newValue } }
   }
 
   /// Whether a copy is to be tried now; the next time not before `next`.

@@ -42,6 +42,9 @@ final class AdditionalStore: Sendable {
 
   func blob(_ digest: Digest) throws(ContentError) -> BlobFile? { try store().blob(digest) }
 
+  /// Why parts of it cannot be read, as found when it was last read.
+  var problems: [String] { state.withLock { $0?.store.problems ?? [] } }
+
   /// The store as it is now: one that was not there, or was another, may have come.
   private func store() throws(ContentError) -> any ReadOnlyStore {
     let kind = try kind()

@@ -50,6 +50,32 @@ package final class BlobFile: Sendable {
     )
   }
 
+  /// The first bytes from a position on, as far as they can be read.
+  ///
+  /// - Parameters:
+  ///   - count: how many.
+  ///   - position: in the blob.
+  package func firstBytes(_ count: Int, at position: Int64) -> [UInt8] {
+    var bytes = [UInt8](repeating: 0, count: count)
+    let got = bytes.withUnsafeMutableBytes { (try? read(into: $0, at: position)) ?? 0 }
+    return Array(bytes.prefix(got))
+  }
+
+  /// Reads bytes of an open file; fewer where it ends or fails.
+  ///
+  /// - Parameters:
+  ///   - descriptor: of the file.
+  ///   - buffer: filled from its start.
+  ///   - offset: in the file.
+  /// - Returns: how many were read.
+  package static func read(
+    _ descriptor: Int32,
+    into buffer: UnsafeMutableRawBufferPointer,
+    at offset: Int64
+  ) -> Int {
+    (try? Disk.read(FileDescriptor(rawValue: descriptor), into: buffer, at: offset)) ?? 0
+  }
+
   /// Hashes the blob.
   ///
   /// Blocks.

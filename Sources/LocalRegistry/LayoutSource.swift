@@ -45,13 +45,18 @@ package struct LayoutSource: Sendable {
     package let label: String
   }
 
+  /// Why entries of the layout are passed over, one line each.
+  ///
+  /// - Throws: `ContentError`.
+  package func problems() throws(ContentError) -> [String] { try repository.index().problems }
+
   /// The artifacts that the layout lists.
   ///
   /// - Throws: `ContentError`; `invalid` where two of them have one name.
   package func entries() throws(ContentError) -> [Entry] {
     var named: [Reference: Digest] = [:]
     var found: [Entry] = []
-    for descriptor in try repository.index().manifests {
+    for descriptor in try repository.index().manifests where descriptor.isManifestOrIndex {
       let names = [
         descriptor.annotations["io.containerd.image.name"],
         descriptor.annotations[OCIDirectory.nameAnnotation],

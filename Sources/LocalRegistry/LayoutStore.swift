@@ -14,7 +14,10 @@ final class LayoutStore: ReadOnlyStore {
     let identity: FileIdentity
     let layout: any LocalRepository
     let names: NameTable
+    let problems: [String]
   }
+
+  var problems: [String] { cache.withLock { $0?.problems ?? [] } }
 
   init(path: FilePath, executor: BlockingExecutor) {
     self.path = path
@@ -54,13 +57,19 @@ final class LayoutStore: ReadOnlyStore {
         try OCIArchive(path: path, executor: executor)
       }
     var entries: [Reference: Descriptor] = [:]
-    for entry in try layout.index().manifests {
+    let index = try layout.index()
+    for entry in index.manifests where entry.isManifestOrIndex {
       guard let name = entry.annotations[OCIDirectory.nameAnnotation], name.contains("/"),
         let reference = try? Reference(parsing: name), entries[reference] == nil
       else { continue }
       entries[reference] = entry
     }
-    let cached = Cached(identity: identity, layout: layout, names: NameTable(entries))
+    let cached = Cached(
+      identity: identity,
+      layout: layout,
+      names: NameTable(entries),
+      problems: index.problems
+    )
     cache.withLock { $0 = cached }
     return cached
   }

@@ -19,13 +19,15 @@ struct LayoutWriter {
   ///   - name: the full reference, for `org.opencontainers.image.ref.name`.
   ///   - blobs: config and layers; those that are complete are put in place.
   ///   - others: entries of other programs, which stay.
+  ///   - foreign: entries that cannot be read, which stay as they are.
   /// - Throws: `ContentError`.
   func write(
     top: Descriptor,
     documents: [ManifestDocument],
     name: String,
     blobs: [Descriptor],
-    keeping others: [Descriptor] = []
+    keeping others: [Descriptor] = [],
+    foreign: [JSONValue] = []
   ) throws(ContentError) {
     do throws(Errno) {
       for algorithm in Set(documents.map(\.descriptor.digest.algorithm) + [.sha256]) {
@@ -51,7 +53,9 @@ struct LayoutWriter {
     entry.annotations = ["org.opencontainers.image.ref.name": name]
     let permissions: FilePermissions = [.ownerReadWrite, .groupRead, .otherRead]
     do {
-      let index = try JSONDocument.encode(Index(manifests: [entry] + others))
+      var entries = Index(manifests: [entry] + others)
+      entries.foreign = foreign
+      let index = try JSONDocument.encode(entries)
       try root.replace(
         path.appending("oci-layout"),
         with: try JSONDocument.encode(LayoutMarker()),

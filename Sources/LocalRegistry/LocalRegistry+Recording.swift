@@ -85,7 +85,8 @@ extension LocalRegistry {
             isThere
             ? self.otherEntries(of: place, than: [descriptor.digest, before?.digest, before?.previous]) : []
           let earlier = isThere && others.isEmpty ? self.held(by: reference) : []
-          try self.write(place, reference, descriptor, documents, blobs, keeping: others)
+          let foreign = isThere ? self.foreignEntries(of: place) : []
+          try self.write(place, reference, descriptor, documents, blobs, keeping: others, foreign: foreign)
           let now = Set(blobs.map(\.digest) + documents.map(\.descriptor.digest))
           try self.leave(earlier.subtracting(now), of: reference)
         }
@@ -138,6 +139,11 @@ extension LocalRegistry {
     return entries.count > 1 ? entries.filter { !own.contains($0.digest) } : []
   }
 
+  /// Entries of a layout that cannot be read: another program put them there and can.
+  private func foreignEntries(of layout: FilePath) -> [JSONValue] {
+    (try? OCIDirectory(path: layout, executor: executor).index().foreign) ?? []
+  }
+
   /// Whether a layout has documents as they are; a damaged one is taken out, so that it is written anew.
   private func hasRight(_ documents: [ManifestDocument], in layout: FilePath) -> Bool {
     var isRight = true
@@ -156,7 +162,8 @@ extension LocalRegistry {
     _ descriptor: Descriptor,
     _ documents: [ManifestDocument],
     _ blobs: [Descriptor],
-    keeping others: [Descriptor] = []
+    keeping others: [Descriptor] = [],
+    foreign: [JSONValue] = []
   ) throws(Errno) {
     do throws(ContentError) {
       try LayoutWriter(pool: pool, path: place).write(
@@ -164,7 +171,8 @@ extension LocalRegistry {
         documents: documents,
         name: "\(reference)",
         blobs: blobs,
-        keeping: others
+        keeping: others,
+        foreign: foreign
       )
     } catch {
       log.warning("an oci-dir cannot be written", metadata: ["path": "\(place)", "reason": "\(error)"])

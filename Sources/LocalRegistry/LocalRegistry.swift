@@ -27,6 +27,8 @@ package final class LocalRegistry: Sendable {
   private struct State {
     /// Stores that were found unreadable, so that each is told of once and again after it was well.
     var unreadable: Set<String> = []
+    /// Entries of layouts that were told of.
+    var toldEntries: Set<String> = []
   }
 
   /// Opens a root, making it where it is not there.
@@ -145,7 +147,9 @@ package final class LocalRegistry: Sendable {
   /// What the root itself has under a name.
   func findOwn(_ reference: Reference) throws(ContentError) -> LocalArtifact? {
     if let repository = try tree.repository(reference) {
-      let entry = try tree.entry(reference, in: repository)
+      let index = try repository.index()
+      note(index.problems, of: repository.origin)
+      let entry = tree.entry(reference, in: index)
       let record = OriginRecord.read(root, reference)
       if let entry {
         return LocalArtifact(
@@ -179,10 +183,28 @@ package final class LocalRegistry: Sendable {
     )
   }
 
+  /// Tells once of entries that are passed over.
+  private func note(_ problems: [String], of origin: String) {
+    for problem in problems {
+      let isNews = state.withLock { state in
+        if state.toldEntries.count >= Self.toldLimit { state.toldEntries = [] }
+        return state.toldEntries.insert("\(origin) \(problem)").inserted
+      }
+      guard isNews else { continue }
+      log.warning(
+        "part of a layout cannot be read",
+        metadata: ["layout": "\(origin)", "reason": "\(problem)"]
+      )
+    }
+  }
+
+  private static let toldLimit = 10_000
+
   private func attempt<Value>(_ store: AdditionalStore, _ body: () throws(ContentError) -> Value) -> Value? {
     do throws(ContentError) {
       let value = try body()
       _ = state.withLock { $0.unreadable.remove(store.path.string) }
+      note(store.problems, of: store.path.string)
       return value
     } catch {
       metrics.skippedStores.add()

@@ -47,7 +47,12 @@ extension LocalRepository {
   /// - Returns: nil where there is none.
   /// - Throws: `ContentError`.
   package func entry(_ target: Reference.Target) throws(ContentError) -> Descriptor? {
-    let entries = try index().manifests
+    Self.entry(target, in: try index())
+  }
+
+  /// The same for an index that was read.
+  static func entry(_ target: Reference.Target, in index: Index) -> Descriptor? {
+    let entries = index.manifests
     switch target {
     case .digest(let digest): return entries.first { $0.digest == digest }
     case .tag(let tag):

@@ -17,9 +17,13 @@ protocol ReadOnlyStore: Sendable {
   func hasTags(registry: String, components: [String]) throws(ContentError) -> Bool
   /// A blob by its digest, whatever artifact it belongs to; used where it lies.
   func blob(_ digest: Digest) throws(ContentError) -> BlobFile?
+  /// Why parts of it cannot be read, as found when it was last read; one line each.
+  var problems: [String] { get }
 }
 
 extension ReadOnlyStore {
+  var problems: [String] { [] }
+
   // For stores of some hundred names at the most.
   func child(_ name: String, registry: String, components: [String]) throws(ContentError) -> LocalChild {
     var child = LocalChild(name, in: try children(registry: registry, components: components))

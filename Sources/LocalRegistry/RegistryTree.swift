@@ -22,11 +22,11 @@ struct RegistryTree: ReadOnlyStore {
   }
 
   /// The entry of a layout that a reference stands for: by name, else the only one.
-  func entry(_ reference: Reference, in repository: any LocalRepository) throws(ContentError) -> Descriptor? {
-    if let found = try repository.entry(reference.target) { return found }
+  func entry(_ reference: Reference, in index: Index) -> Descriptor? {
+    if let found = OCIDirectory.entry(reference.target, in: index) { return found }
     // A digest is never answered with another manifest.
     guard case .tag = reference.target else { return nil }
-    let entries = try repository.index().manifests
+    let entries = index.manifests.filter(\.isManifestOrIndex)
     return entries.count == 1 ? entries.first : nil
   }
 
@@ -99,7 +99,8 @@ struct RegistryTree: ReadOnlyStore {
   func find(
     _ reference: Reference
   ) throws(ContentError) -> (descriptor: Descriptor, layout: any LocalRepository)? {
-    guard let repository = try repository(reference), let entry = try entry(reference, in: repository) else {
+    guard let repository = try repository(reference), let entry = try entry(reference, in: repository.index())
+    else {
       return nil
     }
     return (entry, repository)

@@ -1,18 +1,21 @@
+import Content
 import FileSystem
 import Logging
 import SystemPackage
 import Telemetry
 
-/// The one place that tells of a failed operation.
+/// The one place that logs a failed operation: one line a minute for each file and cause.
 enum FailureLog {
+  private static let limiter = MessageLimiter()
+
   static func note(_ error: FileSystemError, operation: String, path: String, metrics: Metrics, log: Logger) {
     guard error.isWorthLogging, let cause = error.cause else { return }
     metrics.failedOperations.add()
-    log.error(
-      "an operation failed",
-      metadata: [
-        "operation": "\(operation)", "path": "\(path)", "errno": "\(error.errno)", "reason": "\(cause)",
-      ]
-    )
+    guard let suppressed = limiter.admit("\(operation) \(path) \(cause.code)") else { return }
+    var metadata: Logger.Metadata = [
+      "operation": "\(operation)", "path": "\(path)", "errno": "\(error.errno)", "reason": "\(cause)",
+    ]
+    if suppressed > 0 { metadata["repeated"] = "\(suppressed)" }
+    log.error("an operation failed", metadata: metadata)
   }
 }

@@ -4,6 +4,13 @@ package struct Index: Sendable, Hashable {
   package var artifactType: MediaType?
   package var manifests: [Descriptor]
   package var annotations: [String: String]
+  /// Entries that cannot be read, such as those with a digest of another algorithm, as they stand in the document.
+  ///
+  /// Other tools write what they understand; one entry of theirs does not make the others unreadable, and is written
+  /// again with them.
+  package var foreign: [JSONValue] = []
+  /// Why each of them cannot be read, one line each.
+  package var problems: [String] = []
 
   /// Makes an index.
   ///
@@ -19,13 +26,15 @@ package struct Index: Sendable, Hashable {
   /// The manifest a machine takes: its platform's, else one that names no platform, else the only one,
   /// else the first.
   ///
-  /// Attestations (`unknown/unknown`, `vnd.docker.reference.type`) are never taken.
+  /// Attestations (`unknown/unknown`, `vnd.docker.reference.type`) and entries of an unknown media type are never
+  /// taken; an entry without a media type is taken for a manifest.
   ///
   /// - Parameter platform: of the machine.
   /// - Returns: nil where there is none.
   package func manifest(for platform: Platform) -> Descriptor? {
     let candidates = manifests.filter { entry in
       entry.platform?.os != "unknown" && entry.annotations["vnd.docker.reference.type"] == nil
+        && entry.isManifestOrIndex
     }
     func fits(_ entry: Descriptor) -> Bool {
       entry.platform?.os == platform.os && entry.platform?.architecture == platform.architecture
@@ -44,7 +53,12 @@ extension Index: Codable {
     let container = try decoder.container(keyedBy: CodingKeys.self)
     mediaType = try container.decodeIfPresent(MediaType.self, forKey: .mediaType)
     artifactType = try container.decodeIfPresent(MediaType.self, forKey: .artifactType)
-    manifests = try container.decodeIfPresent([Descriptor].self, forKey: .manifests) ?? []
+    let entries = try container.decodeIfPresent([LenientEntry].self, forKey: .manifests) ?? []
+    manifests = entries.compactMap(\.descriptor)
+    foreign = entries.compactMap(\.foreign)
+    problems = entries.enumerated().compactMap { number, entry in
+      entry.problem.map { "entry \(number + 1) is passed over: \($0)" }
+    }
     annotations = try container.decodeIfPresent([String: String].self, forKey: .annotations) ?? [:]
   }
 
@@ -53,7 +67,31 @@ extension Index: Codable {
     try container.encode(2, forKey: .schemaVersion)
     try container.encodeIfPresent(mediaType, forKey: .mediaType)
     try container.encodeIfPresent(artifactType, forKey: .artifactType)
-    try container.encode(manifests, forKey: .manifests)
+    if foreign.isEmpty {
+      try container.encode(manifests, forKey: .manifests)
+    } else {
+      var entries = container.nestedUnkeyedContainer(forKey: .manifests)
+      for manifest in manifests { try entries.encode(manifest) }
+      for entry in foreign { try entries.encode(entry) }
+    }
     if !annotations.isEmpty { try container.encode(annotations, forKey: .annotations) }
+  }
+}
+
+/// An entry, or why it cannot be read.
+private struct LenientEntry: Decodable {
+  let descriptor: Descriptor?
+  let foreign: JSONValue?
+  let problem: String?
+
+  init(from decoder: any Decoder) throws {
+    do {
+      descriptor = try Descriptor(from: decoder)
+      (foreign, problem) = (nil, nil)
+    } catch let error as DecodingError {
+      descriptor = nil
+      foreign = try JSONValue(from: decoder)
+      problem = ForeignText.excerpt(JSONDocument.describe(error).utf8)
+    }
   }
 }

@@ -66,6 +66,7 @@ struct Load: AsyncParsableCommand {
     _ local: LocalRegistry
   ) throws(ContentError) {
     let entries = try source.entries()
+    for problem in try source.problems() { Terminal.printError("weightfs: \(label): \(problem)") }
     if name != nil, entries.count != 1 {
       throw ContentError(
         .unsupported,

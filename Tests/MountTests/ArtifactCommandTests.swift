@@ -73,7 +73,7 @@ import Testing
 
   @Test func whatSkopeoWroteIsLoadedAndMounted() async throws {
     try await shell(
-      "mkdir -p in/models && head -c 200000 /dev/urandom >in/models/w.gguf && tar -C in -cf l.tar models"
+      "mkdir -p in/models && (printf GGUF; head -c 200000 /dev/urandom) >in/models/w.gguf && tar -C in -cf l.tar models"
     )
     let layer = try folder.read("l.tar")
     let config =

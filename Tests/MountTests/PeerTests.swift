@@ -110,7 +110,7 @@ import Testing
 
   @Test func podmanLoadsWhatWeSavedAndWeLoadWhatItSaved() async throws {
     let layer = try await Command.shell(
-      "cd '\(folder.path)' && mkdir -p in/models && head -c 200000 /dev/urandom >in/models/w.gguf && tar -C in -cf l.tar models"
+      "cd '\(folder.path)' && mkdir -p in/models && (printf GGUF; head -c 200000 /dev/urandom) >in/models/w.gguf && tar -C in -cf l.tar models"
     )
     try #require(layer.status == 0)
     let tar = try folder.read("l.tar")

@@ -133,7 +133,7 @@ import Testing
     let found = try await weightfs("verify --all")
     #expect(found.output.components(separatedBy: "\tdamaged\t").count == 4, "\(found.output)")
     // Its own registry has nothing; that of the artifact it was tagged from does.
-    #expect(try await run("verify --repair localhost:1/a/one:1").contains("is right again"))
+    #expect(try await run("verify --retry-for 2 --repair localhost:1/a/one:1").contains("is right again"))
     #expect(try await run("verify --all").components(separatedBy: "is right").count == 4)
   }
 

@@ -34,6 +34,18 @@ package enum ModelFile {
     return bytes + SeededGenerator.bytes(offset, seed: 7)
   }
 
+  /// A GGUF file of one tensor.
+  ///
+  /// - Parameters:
+  ///   - size: of the file, about.
+  ///   - seed: of its content.
+  package static func gguf(_ size: Int, seed: UInt64) -> [UInt8] {
+    var bytes = gguf(tensors: [("blk.0.weight", size / 32 * 32)])
+    let noise = SeededGenerator.bytes(size / 2, seed: seed)
+    bytes.replaceSubrange(bytes.count - noise.count..<bytes.count, with: noise)
+    return bytes
+  }
+
   /// A safetensors file.
   package static func safetensors(_ tensors: [(name: String, size: Int)]) -> [UInt8] {
     var offset = 0

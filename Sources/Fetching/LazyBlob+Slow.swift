@@ -1,0 +1,64 @@
+import Content
+import LocalRegistry
+import Logging
+import OCI
+import Synchronization
+
+/// Readers that wait for a connection that drips or stands still.
+extension LazyBlob {
+  // A moment in which what was just asked for can arrive.
+  private static let patience: Duration = .seconds(1)
+  // A reader that waits longer is told of.
+  private static let worthTelling: Duration = .seconds(5)
+  private static let tellingInterval: Duration = .seconds(60)
+
+  private struct Slow {
+    let range: Range<Int64>
+    let since: ContinuousClock.Instant
+    /// Of the requests that fetch what it waits for, bytes a second; nil where none was measured.
+    let rate: Double?
+  }
+
+  /// Fetches what readers wait for over a second connection, where the first is below the minimum rate; logs those who
+  /// wait for long.
+  func helpSlowReaders(_ now: ContinuousClock.Instant) {
+    let (slow, hedged, isNews, name, origin): ([Slow], Slow?, Bool, String?, String?) = state.withLock {
+      state in
+      guard case .partial(let blob, _) = state.phase else { return ([], nil, false, nil, nil) }
+      let readers = state.pending.values.filter { $0.isReader && now - $0.since > Self.patience }
+      let slow = readers.map { pending in
+        let range = pending.range.isEmpty ? 0..<descriptor.size : aligned(pending.range, state)
+        let missing = blob.missing(in: BlockMap.blocks(touching: range, size: descriptor.size))
+        let rates = state.table.started(bringing: missing).compactMap { state.controls[$0]?.rate(at: now) }
+        return Slow(range: pending.range, since: pending.since, rate: rates.max())
+      }
+      let isTooSlow = slow.first { reader in
+        reader.rate.map { $0 < Double(store.policy.minimumRate) } ?? false && !reader.range.isEmpty
+      }
+      let hedged = isTooSlow.flatMap { state.hedge.take(at: now) ? $0 : nil }
+      let isLong = slow.contains { now - $0.since > Self.worthTelling }
+      let isNews = isLong && (state.toldSlow.map { now - $0 > Self.tellingInterval } ?? true)
+      if isNews { state.toldSlow = now }
+      let first = slow.min { $0.since < $1.since }
+      return (
+        slow, hedged, isNews, state.formats.name(at: first?.range.lowerBound), state.sources.first?.origin
+      )
+    }
+    if isNews, let longest = slow.min(by: { $0.since < $1.since }) { tell(longest, name, origin, now) }
+    guard let hedged else { return }
+    store.log.debug(
+      "a request is too slow: its bytes are fetched over another connection as well",
+      metadata: ["blob": "\(descriptor.digest)", "bytes": "\(hedged.range)"]
+    )
+    start(hedged.range, need: hedged.range, .demand, wantsNewConnection: true)
+  }
+
+  private func tell(_ reader: Slow, _ name: String?, _ origin: String?, _ now: ContinuousClock.Instant) {
+    var metadata: Logger.Metadata = [
+      "file": "\(name ?? "-")", "blob": "\(descriptor.digest)", "bytes": "\(reader.range)",
+      "waited": "\(now - reader.since)", "registry": "\(origin ?? "-")",
+    ]
+    if let rate = reader.rate { metadata["rate"] = "\(Int(rate)) B/s" }
+    store.log.warning("a read waits for the network", metadata: metadata)
+  }
+}

@@ -1,0 +1,68 @@
+import ArtifactTree
+import Content
+import Fetching
+import LocalRegistry
+import OCI
+import Synchronization
+
+/// Holds the first bytes of a file against what its name promises, before anybody sees them.
+///
+/// One object for the one read that asks for them; it passes the answer on, or an error in its place.
+final class PromiseCheck: ReadResponder {
+  private let magic: ModelMagic
+  private let file: FileNode
+  private let name: String
+  private let reply: Mutex<ReadReply?>
+
+  init(_ magic: ModelMagic, _ file: FileNode, name: String, _ reply: consuming ReadReply) {
+    self.magic = magic
+    self.file = file
+    self.name = name
+    self.reply = Mutex(reply)
+  }
+
+  func answer(_ token: UInt, file descriptor: Int32, offset: Int64, count: Int, keepsPages: Bool) {
+    guard let reply = reply.withLock({ $0.take() }) else { return }
+    var first = [UInt8](repeating: 0, count: min(count, ModelMagic.length))
+    let got = first.withUnsafeMutableBytes { BlobFile.read(descriptor, into: $0, at: offset) }
+    if let error = judge(first.prefix(got)) { return reply.fail(error) }
+    reply.file(descriptor, offset: offset, count: count, keepsPages: keepsPages)
+  }
+
+  func answer(_ token: UInt, bytes: UnsafeRawBufferPointer) {
+    guard let reply = reply.withLock({ $0.take() }) else { return }
+    if let error = judge(bytes.prefix(ModelMagic.length)) { return reply.fail(error) }
+    reply.bytes(bytes)
+  }
+
+  func answer(_ token: UInt, error: ContentError) {
+    guard let reply = reply.withLock({ $0.take() }) else { return }
+    reply.fail(error)
+  }
+
+  private func judge(_ first: some Collection<UInt8>) -> ContentError? {
+    guard let error = Self.error(magic, first, file.content.size, name, file.content.blob.digest) else {
+      return nil
+    }
+    file.brokenPromise = error
+    return error
+  }
+
+  /// Why first bytes are not what a name promises.
+  static func error(
+    _ magic: ModelMagic,
+    _ first: some Collection<UInt8>,
+    _ size: Int64,
+    _ name: String,
+    _ digest: Digest
+  ) -> ContentError? {
+    magic.doubt(first, size: size).map { reason in
+      ContentError(
+        .corrupt,
+        "\(name) (\(digest))",
+        "the file is not what its name promises: \(reason)",
+        advice: "The artifact was packed wrongly; 'weightfs inspect' lists its layers"
+      )
+    }
+  }
+}

@@ -1,0 +1,59 @@
+import Synchronization
+
+/// Lets one message of a kind through in an interval, and counts the others.
+///
+/// A program that reads on after an error makes thousands of equal lines otherwise.
+package final class MessageLimiter: Sendable {
+  private struct Entry {
+    var next: ContinuousClock.Instant
+    var suppressed = 0
+  }
+
+  private struct State {
+    var entries: [String: Entry] = [:]
+    /// Messages of all kinds in the current interval.
+    var burst: (since: ContinuousClock.Instant, count: Int)?
+  }
+
+  private let interval: Duration
+  private let burstLimit: Int
+  private let state = Mutex(State())
+
+  // Beyond this many kinds the memory starts again.
+  private static let limit = 4096
+
+  /// Makes a limiter.
+  ///
+  /// - Parameters:
+  ///   - interval: in which one message of a kind is let through.
+  ///   - burstLimit: how many of all kinds together.
+  package init(interval: Duration = .seconds(60), burstLimit: Int = 100) {
+    self.interval = interval
+    self.burstLimit = burstLimit
+  }
+
+  /// Asks for a message.
+  ///
+  /// - Parameters:
+  ///   - kind: what makes two messages one.
+  ///   - now: the time.
+  /// - Returns: how many of the kind were held back since the last one; nil where this one is.
+  package func admit(_ kind: String, now: ContinuousClock.Instant = .now) -> Int? {
+    state.withLock { state in
+      if var entry = state.entries[kind], entry.next > now {
+        entry.suppressed += 1
+        state.entries[kind] = entry
+        return nil
+      }
+      var burst = state.burst ?? (now, 0)
+      if now - burst.since > interval { burst = (now, 0) }
+      burst.count += 1
+      state.burst = burst
+      guard burst.count <= burstLimit else { return nil }
+      if state.entries.count >= Self.limit { state.entries = [:] }
+      let suppressed = state.entries[kind]?.suppressed ?? 0
+      state.entries[kind] = Entry(next: now + interval)
+      return suppressed
+    }
+  }
+}
