@@ -38,6 +38,8 @@ package final class BlobStore: Sendable {
   /// Reads headers of models.
   let parsing = BlockingExecutor(label: "weightfs.header", threads: 1)
   let scheduler = FetchScheduler()
+  /// Memory for bytes that the disk has no room for.
+  let unkept = UnkeptBytes.Budget(limit: 64 << 20)
   /// For failures that come again with each request of a reader.
   let limiter = MessageLimiter()
   let lists: ChunkListStore

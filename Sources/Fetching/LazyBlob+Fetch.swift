@@ -358,6 +358,7 @@ extension LazyBlob {
   private func keep(_ run: Range<Int>, _ flight: Flight, _ blob: PartialBlob) async throws(ContentError) {
     let count = Int64(BlockMap.bytes(of: run, size: descriptor.size).count)
     let space = store.local.space
+    guard !blob.isInMemory else { throw space.refusal(count) }
     // Most often there is room and nobody else at the ledger: no other thread is needed for that.
     if try !space.reserveAtOnce(count) {
       try await space.executor.run { () throws(ContentError) in try space.reserve(count) }

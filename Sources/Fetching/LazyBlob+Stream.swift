@@ -15,7 +15,7 @@ extension LazyBlob {
     }
     for run in runs {
       let count = Int64(BlockMap.bytes(of: run, size: descriptor.size).count)
-      guard (try? store.local.space.reserveNow(count)) ?? false else { continue }
+      guard !blob.isInMemory, (try? store.local.space.reserveNow(count)) ?? false else { continue }
       control.promise(count)
       widen(flight, control.purpose, blob, run)
     }

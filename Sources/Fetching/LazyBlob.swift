@@ -14,6 +14,8 @@ package final class LazyBlob: Sendable {
   let state: Mutex<State>
   /// Tells blobs apart where requests wait for their turn.
   let number: UInt64
+  /// What is served without being kept.
+  let unkept: UnkeptBytes
   /// Bytes of several sources may be here: none is served before the whole is verified.
   private let isMixed = Atomic(false)
 
@@ -95,6 +97,7 @@ package final class LazyBlob: Sendable {
       )
     )
     number = store.scheduler.makeIdentifier()
+    unkept = UnkeptBytes(size: descriptor.size, budget: store.unkept)
   }
 
   /// Adds a place to fetch from; the first one added is asked first.

@@ -209,9 +209,7 @@ package final class BlobPool: Sendable {
     }
     let path = root.partial(descriptor.digest)
     do throws(Errno) {
-      let lock = try namesLock(descriptor.digest)
-      defer { withExtendedLifetime(lock) {} }
-      let blob = try PartialBlob.open(descriptor, path: path, bootIdentifier: bootIdentifier)
+      let blob = try openPartial(descriptor, path)
       return open.withLock { open in
         if let other = open[descriptor.digest]?.blob, other.descriptor.size == descriptor.size {
           return other
@@ -221,6 +219,20 @@ package final class BlobPool: Sendable {
       }
     } catch {
       throw ContentError(.disk, "\(path)", error)
+    }
+  }
+
+  /// The files of a partial blob; in memory where the disk has no room for them.
+  private func openPartial(_ descriptor: Descriptor, _ path: FilePath) throws(Errno) -> PartialBlob {
+    do throws(Errno) {
+      let lock = try namesLock(descriptor.digest)
+      defer { withExtendedLifetime(lock) {} }
+      return try PartialBlob.open(descriptor, path: path, bootIdentifier: bootIdentifier)
+    } catch {
+      guard error == .noSpace || error == .diskQuotaExceeded || error == .readOnlyFileSystem else {
+        throw error
+      }
+      return try PartialBlob.inMemory(descriptor, path: path, bootIdentifier: bootIdentifier)
     }
   }
 

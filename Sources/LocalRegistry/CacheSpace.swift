@@ -25,7 +25,7 @@ package final class CacheSpace: Sendable {
     /// What was last counted by the folders.
     var counted: ContinuousClock.Instant?
     /// What could go, when that was last looked at.
-    var freeable: (at: ContinuousClock.Instant, bytes: Int64)?
+    var freeable: (at: ContinuousClock.Instant, candidates: [EvictionPlan.Candidate])?
     /// When it was last told that there is no room.
     var reported: ContinuousClock.Instant?
     /// There was room since.
@@ -89,19 +89,19 @@ package final class CacheSpace: Sendable {
   /// - Parameter shortfall: tells the bytes that must go, and takes the room once there are none.
   /// - Returns: whether there is room.
   /// - Throws: `Errno`.
-  private func evict(until shortfall: () throws(Errno) -> Int64) throws(Errno) -> Bool {
+  private func evict(until shortfall: () throws(Errno) -> Shortfall) throws(Errno) -> Bool {
     // Twice: what was freed may be counted only a moment later, and may never be (snapshots).
     for _ in 0..<2 {
       let short = try shortfall()
-      if short == 0 { return true }
+      if short.isNone { return true }
       let plan = EvictionPlan(try survey(), needed: short)
       // What does not suffice is not evicted for nothing.
-      guard plan.freed >= short else { return false }
+      guard plan.freed >= short.total else { return false }
       var freed: Int64 = 0
       for candidate in plan.evicted { freed += try evict(candidate) }
       if freed == 0 { return false }
     }
-    return try shortfall() == 0
+    return try shortfall().isNone
   }
 
   /// Tells once that bytes are not kept for want of room, and again after there was some.
@@ -131,7 +131,7 @@ package final class CacheSpace: Sendable {
     guard count > 0 else { return true }
     let count = Self.onDisk(count)
     do throws(Errno) {
-      return try ledger.reserve(count, free: try Disk.freeBytes(root.path)) == 0
+      return try ledger.reserve(count, free: try Disk.freeBytes(root.path)).isNone
     } catch {
       throw ContentError(.disk, "\(root.path)", error)
     }
@@ -146,7 +146,7 @@ package final class CacheSpace: Sendable {
     do throws(Errno) {
       guard let lock = try FileLock(trying: root.locks.appending("space")) else { return false }
       defer { withExtendedLifetime(lock) {} }
-      return try ledger.reserveLocked(Self.onDisk(count), free: try Disk.freeBytes(root.path)) == 0
+      return try ledger.reserveLocked(Self.onDisk(count), free: try Disk.freeBytes(root.path)).isNone
     } catch {
       throw ContentError(.disk, "\(root.path)", error)
     }
@@ -164,7 +164,8 @@ package final class CacheSpace: Sendable {
       defer { withExtendedLifetime(lock) {} }
       let hasRoom = try evict { () throws(Errno) in
         let balance = try ledger.balance()
-        let limits = SpaceLimits(minimumFree: balance.limits.minimumFree)
+        var limits = balance.limits
+        limits.cacheLimit = nil
         return limits.shortfall(count, used: 0, free: try Disk.freeBytes(root.path) - balance.promised)
       }
       if hasRoom { return }
@@ -208,17 +209,38 @@ package final class CacheSpace: Sendable {
       let balance = try ledger.balance()
       let free = try Disk.freeBytes(root.path)
       let short = balance.limits.shortfall(count, used: balance.used, free: free - balance.promised)
-      guard short > 0 else { return true }
+      guard !short.isNone else { return true }
       let now = ContinuousClock.now
+      let candidates: [EvictionPlan.Candidate]
       if let known = state.withLock({ $0.freeable }), now - known.at < Self.countMemory {
-        return known.bytes >= short
+        candidates = known.candidates
+      } else {
+        candidates = try survey()
+        state.withLock { $0.freeable = (now, candidates) }
       }
-      let freeable = try survey().reduce(0) { $0 + ($1.protection == nil ? $1.size : 0) }
-      state.withLock { $0.freeable = (now, freeable) }
-      return freeable >= short
+      return EvictionPlan(candidates, needed: short).freed >= short.total
     } catch {
       throw ContentError(.disk, "\(root.path)", error)
     }
+  }
+
+  /// Bytes of pulled artifacts that `evict` could free, beside what goes by itself.
+  ///
+  /// - Throws: `ContentError`.
+  package func pulledBytes() throws(ContentError) -> Int64 {
+    do throws(Errno) {
+      return try survey().reduce(0) { $0 + ($1.protection == nil && $1.isPulled ? $1.size : 0) }
+    } catch {
+      throw ContentError(.disk, "\(root.path)", error)
+    }
+  }
+
+  /// Whether the disk has less free than is to be left by default, which nobody set.
+  package var isBelowDefault: Bool {
+    guard let limits = try? ledger.balance().limits, limits.defaultFree > 0,
+      let free = try? Disk.freeBytes(root.path)
+    else { return false }
+    return free < limits.defaultFree
   }
 
   /// How much room there is, in words and numbers.
@@ -235,6 +257,14 @@ package final class CacheSpace: Sendable {
     }
   }
 
+  /// Why bytes are not kept of a blob for which not even an empty file could be made.
+  ///
+  /// - Parameter count: bytes.
+  package func refusal(_ count: Int64) -> ContentError {
+    if let error = try? noRoom(count) { return error }
+    return ContentError(.disk, "\(root.path)", Errno.noSpace)
+  }
+
   private func noRoom(_ count: Int64) throws(ContentError) -> ContentError {
     let (limits, used): (SpaceLimits, Int64)
     do throws(Errno) {
@@ -245,12 +275,14 @@ package final class CacheSpace: Sendable {
     }
     var words = "there is no room for \(count) bytes: \(used) bytes are used"
     if let limit = limits.cacheLimit { words += " of the limit of \(limit)" }
-    if limits.minimumFree > 0 { words += ", \(limits.minimumFree) of the disk are to stay free" }
+    let free = max(limits.minimumFree, limits.defaultFree)
+    if free > 0 { words += ", \(free) of the disk are to stay free" }
     return ContentError(
       .disk,
       "\(root.path)",
       words + ", and what is left is open, pinned or not to be had again",
-      advice: "Raise --cache-limit, unpin or remove artifacts; 'weightfs gc --dry-run' tells what may go",
+      advice:
+        "Raise --cache-limit, lower --min-free, evict, unpin or remove artifacts; 'weightfs gc --dry-run' lists what may go",
       isDiskFull: true
     )
   }
@@ -308,7 +340,7 @@ package final class CacheSpace: Sendable {
   private static let recent: Int64 = 600_000_000_000
 
   private enum Standing {
-    case gone, fetched, pinned, final
+    case gone, fetched, pulled, pinned, final
   }
 
   private func candidate(
@@ -320,6 +352,7 @@ package final class CacheSpace: Sendable {
     let lastUse = references.lastUse(digest)
     var protection: EvictionPlan.Protection? = lastUse == nil ? .unknown : nil
     var isWanted = false
+    var isPulled = false
     let known = references.known(of: digest)
     if known == nil { protection = .unknown }
     for reference in known ?? [] {
@@ -328,6 +361,7 @@ package final class CacheSpace: Sendable {
       switch standing {
       case .gone: break
       case .fetched: isWanted = true
+      case .pulled: (isWanted, isPulled) = (true, true)
       case .pinned: protection = .pinned
       case .final: protection = protection ?? .final
       }
@@ -343,21 +377,24 @@ package final class CacheSpace: Sendable {
       isPartial: isPartial,
       size: size,
       lastUse: isWanted ? lastUse ?? 0 : 0,
-      protection: protection
+      protection: protection,
+      isPulled: isPulled
     )
   }
 
   private func standing(_ reference: Reference) -> Standing {
     let hasLayout = OCIDirectory.exists(at: root.layout(reference))
-    let isFetched = isFetched(reference, hasLayout: hasLayout)
+    let record = OriginRecord.read(root, reference)
+    let isFetched = isFetched(reference, record, hasLayout: hasLayout)
     guard hasLayout || isFetched else { return .gone }
     if pins.contains(reference) { return .pinned }
-    return isFetched ? .fetched : .final
+    guard isFetched else { return .final }
+    return record?.isPulled ?? false ? .pulled : .fetched
   }
 
   /// weightfs fetched it, and nobody put something else in its place since.
-  private func isFetched(_ reference: Reference, hasLayout: Bool) -> Bool {
-    guard let record = OriginRecord.read(root, reference) else { return false }
+  private func isFetched(_ reference: Reference, _ record: OriginRecord?, hasLayout: Bool) -> Bool {
+    guard let record else { return false }
     guard hasLayout else { return true }
     let index = root.layout(reference).appending("index.json")
     guard let text = try? Disk.contents(of: index, limit: indexLimit) else { return false }

@@ -188,6 +188,17 @@ enum Disk {
     return Int64(status.f_bavail) * Int64(status.f_frsize)
   }
 
+  /// The size of the file system that a path lies on or will lie on, bytes; nil where that cannot be told.
+  static func fileSystemSize(_ path: FilePath) -> Int64? {
+    var place = path
+    var status = statvfs()
+    let ask: (UnsafePointer<CChar>, UnsafeMutablePointer<statvfs>) -> Int32 = statvfs
+    while place.withPlatformString({ ask($0, &status) }) != 0 {
+      guard place.removeLastComponent() else { return nil }
+    }
+    return Int64(status.f_blocks) * Int64(status.f_frsize)
+  }
+
   static func removeFolder(_ path: FilePath) throws(Errno) {
     guard path.withPlatformString({ rmdir($0) }) == 0 || errno == ENOENT else {
       throw Errno(rawValue: errno)

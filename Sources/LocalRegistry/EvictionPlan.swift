@@ -12,6 +12,8 @@ package struct EvictionPlan: Sendable {
     package let lastUse: Int64
     /// Why it must stay, if it must.
     package let protection: Protection?
+    /// An artifact of it was pulled: it goes only for a limit that somebody set.
+    package let isPulled: Bool
 
     /// Describes a blob.
     ///
@@ -21,7 +23,16 @@ package struct EvictionPlan: Sendable {
     ///   - size: on the disk, bytes.
     ///   - lastUse: nanoseconds since 1970.
     ///   - protection: why it must stay; nil where it need not.
-    package init(digest: Digest, isPartial: Bool, size: Int64, lastUse: Int64, protection: Protection?) {
+    ///   - isPulled: an artifact of it was pulled.
+    package init(
+      digest: Digest,
+      isPartial: Bool,
+      size: Int64,
+      lastUse: Int64,
+      protection: Protection?,
+      isPulled: Bool = false
+    ) {
+      self.isPulled = isPulled
       self.digest = digest
       self.isPartial = isPartial
       self.size = size
@@ -54,14 +65,15 @@ package struct EvictionPlan: Sendable {
   /// - Parameters:
   ///   - candidates: all that there are.
   ///   - needed: bytes that must go.
-  package init(_ candidates: [Candidate], needed: Int64) {
+  package init(_ candidates: [Candidate], needed: Shortfall) {
     var evicted: [Candidate] = []
     var freed: Int64 = 0
     let order = candidates.filter { $0.protection == nil && $0.size > 0 }.sorted { left, right in
       (left.lastUse, left.size, left.digest.hex) < (right.lastUse, right.size, right.digest.hex)
     }
     for candidate in order {
-      guard freed < needed else { break }
+      guard freed < needed.total else { break }
+      if candidate.isPulled, freed >= needed.set { continue }
       evicted.append(candidate)
       freed += candidate.size
     }

@@ -163,7 +163,7 @@ extension LocalRegistry {
     if !isFetched {
       OriginRecord.remove(root, reference)
     } else if !OriginRecord.exists(root, reference) {
-      try noteOrigin(reference, contents.top, previous: nil)
+      try noteOrigin(reference, contents.top, previous: nil, isPulled: true)
     }
   }
 

@@ -63,7 +63,12 @@ extension LocalRegistry {
           if !found.wasFetched || (isSame && found.repository is OCIArchive) { return found }
         }
         let isRight = isThere && self.hasRight(documents, in: place)
-        try self.noteOrigin(reference, descriptor, previous: before?.digest)
+        try self.noteOrigin(
+          reference,
+          descriptor,
+          previous: before?.digest,
+          isPulled: replacesFinal || before?.isPulled ?? false
+        )
         if ReferencePath.isArchiveOnly(reference) {
           return try self.keepInPool(descriptor, documents)
         }
@@ -183,14 +188,16 @@ extension LocalRegistry {
   func noteOrigin(
     _ reference: Reference,
     _ descriptor: Descriptor,
-    previous: Digest?
+    previous: Digest?,
+    isPulled: Bool
   ) throws(Errno) {
     do throws(ContentError) {
       let record = OriginRecord(
         reference: reference,
         descriptor: descriptor,
         previous: previous,
-        resolved: Int64(Glibc.time(nil))
+        resolved: Int64(Glibc.time(nil)),
+        isPulled: isPulled
       )
       try record.write(root, reference)
     } catch {

@@ -14,6 +14,8 @@ package struct OriginRecord: Sendable, Codable, Equatable {
   package let previous: Digest?
   /// Seconds since 1970 when the registry last said so.
   package let resolved: Int64
+  /// It was pulled, not only read: nil in records of earlier versions, which did not tell.
+  package let isPulled: Bool?
 
   /// Makes a record.
   ///
@@ -22,7 +24,15 @@ package struct OriginRecord: Sendable, Codable, Equatable {
   ///   - descriptor: what it stands for.
   ///   - previous: what it stood for before.
   ///   - resolved: when, seconds since 1970.
-  init(reference: Reference, descriptor: Descriptor, previous: Digest?, resolved: Int64) {
+  ///   - isPulled: it was pulled, not only read.
+  init(
+    reference: Reference,
+    descriptor: Descriptor,
+    previous: Digest?,
+    resolved: Int64,
+    isPulled: Bool
+  ) {
+    self.isPulled = isPulled
     self.previous = previous
     self.reference = "\(reference.stored)"
     digest = descriptor.digest

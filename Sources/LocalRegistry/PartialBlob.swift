@@ -1,3 +1,4 @@
+import CLinux
 import Glibc
 import Hashing
 package import OCI
@@ -16,6 +17,8 @@ package final class PartialBlob: Sendable {
   /// Of the sparse file.
   package let path: FilePath
   var mapPath: FilePath { Self.mapPath(of: path) }
+  /// The disk had no room for its files: they are in memory, and no byte of the blob is kept.
+  package let isInMemory: Bool
   private let map: PartialMapFile
   private let state: Mutex<State>
 
@@ -32,8 +35,10 @@ package final class PartialBlob: Sendable {
     file: FileDescriptor,
     map: PartialMapFile,
     blocks: BlockMap,
-    path: FilePath
+    path: FilePath,
+    isInMemory: Bool = false
   ) {
+    self.isInMemory = isInMemory
     self.descriptor = descriptor
     self.file = file
     self.map = map
@@ -97,6 +102,43 @@ package final class PartialBlob: Sendable {
       )
     } catch {
       try? file.close()
+      throw error
+    }
+  }
+
+  /// A partial blob that is on no disk.
+  ///
+  /// - Parameters:
+  ///   - descriptor: of the blob.
+  ///   - path: where its file would be, for messages.
+  ///   - bootIdentifier: 16 bytes that tell one boot from another.
+  /// - Throws: `Errno`.
+  static func inMemory(
+    _ descriptor: Descriptor,
+    path: FilePath,
+    bootIdentifier: [UInt8]
+  ) throws(Errno) -> PartialBlob {
+    let numbers = (clinux_memory_file("weightfs-partial"), clinux_memory_file("weightfs-map"))
+    let file = FileDescriptor(rawValue: numbers.0)
+    let mapFile = FileDescriptor(rawValue: numbers.1)
+    do throws(Errno) {
+      guard numbers.0 >= 0, numbers.1 >= 0 else { throw Errno(rawValue: -min(numbers.0, numbers.1)) }
+      guard ftruncate(file.rawValue, off_t(descriptor.size)) == 0 else { throw Errno(rawValue: errno) }
+      let map = PartialMapFile(descriptor: mapFile, size: descriptor.size)
+      try map.reset(bootIdentifier: bootIdentifier)
+      try RangeLock.share(mapFile, presence)
+      let blocks = BlockMap(size: descriptor.size)
+      return PartialBlob(
+        descriptor: descriptor,
+        file: file,
+        map: map,
+        blocks: blocks,
+        path: path,
+        isInMemory: true
+      )
+    } catch {
+      if numbers.0 >= 0 { try? file.close() }
+      if numbers.1 >= 0 { try? mapFile.close() }
       throw error
     }
   }

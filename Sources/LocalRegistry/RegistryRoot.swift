@@ -26,6 +26,9 @@ package struct RegistryRoot: Sendable {
     return RegistryRoot(path: FilePath(data).appending("weightfs"))
   }
 
+  /// The size of the disk that it lies on, or will lie on, bytes; nil where that cannot be told.
+  package var diskSize: Int64? { Disk.fileSystemSize(path) }
+
   /// What belongs to weightfs and not to an artifact.
   var own: FilePath { path.appending(".weightfs") }
 

@@ -9,7 +9,7 @@ import SystemPackage
 ///     0   8  "WFSSPAC1"
 ///     8   8  bytes of blobs and partial blobs, with what is promised, little endian
 ///     16  8  places that were ever taken
-///     64  32 a process: bytes promised to it, its cache limit (-1: none), its rest of the disk, zeros
+///     64  32 a process: bytes promised to it, its cache limit (-1: none), its rest of the disk as set and by default
 ///
 /// Each process holds a lock on the first byte of its place, so that what is promised to a dead one counts for nothing at
 /// the next count. Counted anew is by the pool's own folders, when room is short; never by the tree.
@@ -53,7 +53,7 @@ final class SpaceLedger: Sendable {
       if header != Self.magic { try Self.begin(file) }
       try Self.write(
         file,
-        Self.bytes([0, limits.cacheLimit ?? -1, limits.minimumFree]),
+        Self.bytes([0, limits.cacheLimit ?? -1, limits.minimumFree, limits.defaultFree]),
         at: Self.offset(place)
       )
       if header != Self.magic { try recount() }
@@ -93,7 +93,11 @@ final class SpaceLedger: Sendable {
     for theirs in try others() {
       promised += theirs[0]
       limits = limits.stricter(
-        SpaceLimits(cacheLimit: theirs[1] < 0 ? nil : theirs[1], minimumFree: max(0, theirs[2]))
+        SpaceLimits(
+          cacheLimit: theirs[1] < 0 ? nil : theirs[1],
+          minimumFree: max(0, theirs[2]),
+          defaultFree: max(0, theirs[3])
+        )
       )
     }
     return Balance(used: used, promised: promised, limits: limits)
@@ -105,7 +109,7 @@ final class SpaceLedger: Sendable {
     for other in 0..<min(Self.places, Int(try number(at: 16))) where other != place {
       let first = Self.offset(other)
       guard try RangeLock.firstConflict(file, first..<first + 1) != nil else { continue }
-      found.append(try (0..<3).map { (index) throws(Errno) in try number(at: first + 8 * index) })
+      found.append(try (0..<4).map { (index) throws(Errno) in try number(at: first + 8 * index) })
     }
     return found
   }
@@ -115,21 +119,20 @@ final class SpaceLedger: Sendable {
   /// - Parameters:
   ///   - count: bytes.
   ///   - free: what the disk has.
-  /// - Returns: bytes that must go first; 0 where the room is promised.
+  /// - Returns: bytes that must go first; none where the room is promised.
   /// - Throws: `Errno`.
-  func reserve(_ count: Int64, free: Int64) throws(Errno) -> Int64 {
+  func reserve(_ count: Int64, free: Int64) throws(Errno) -> Shortfall {
     let lock = try FileLock(waitingFor: root.locks.appending("space"))
     defer { withExtendedLifetime(lock) {} }
     return try reserveLocked(count, free: free)
   }
 
   /// The same for who has the lock.
-  func reserveLocked(_ count: Int64, free: Int64) throws(Errno) -> Int64 {
+  func reserveLocked(_ count: Int64, free: Int64) throws(Errno) -> Shortfall {
     let balance = try balanceLocked()
     let short = balance.limits.shortfall(count, used: balance.used, free: free - balance.promised)
-    guard short == 0 else { return short }
-    try change(used: balance.used + count, promised: count)
-    return 0
+    if short.isNone { try change(used: balance.used + count, promised: count) }
+    return short
   }
 
   /// Notes that promised bytes are on the disk.

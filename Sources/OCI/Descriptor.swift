@@ -37,7 +37,8 @@ package struct Descriptor: Sendable, Hashable {
 extension Descriptor {
   /// Whether an index may name it as an artifact: by its type, or without one.
   package var isManifestOrIndex: Bool {
-    mediaType.rawValue.isEmpty || mediaType.withoutParameters.isManifest || mediaType.withoutParameters.isIndex
+    mediaType.rawValue.isEmpty || mediaType.withoutParameters.isManifest
+      || mediaType.withoutParameters.isIndex
   }
 
   /// The same as a manifest where an index does not say what its entry is, so that it is asked for as one.

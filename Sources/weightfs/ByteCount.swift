@@ -23,7 +23,9 @@ extension ByteCount: CustomStringConvertible {
   var description: String {
     let units = ["", "K", "M", "G", "T"]
     var (value, unit) = (bytes, 0)
-    while value > 0, value.isMultiple(of: 1024), unit < units.count - 1 { (value, unit) = (value / 1024, unit + 1) }
+    while value > 0, value.isMultiple(of: 1024), unit < units.count - 1 {
+      (value, unit) = (value / 1024, unit + 1)
+    }
     return "\(value)\(units[unit])"
   }
 }

@@ -35,9 +35,8 @@ struct Collect: AsyncParsableCommand {
       }
       var line = "\(Terminal.size(report.used)) used"
       if let limit = report.limits.cacheLimit { line += " of \(Terminal.size(limit))" }
-      if report.limits.minimumFree > 0 {
-        line += ", \(Terminal.size(report.limits.minimumFree)) to stay free"
-      }
+      let free = max(report.limits.minimumFree, report.limits.defaultFree)
+      if free > 0 { line += ", \(Terminal.size(free)) to stay free" }
       Terminal.print("\(line), \(Terminal.size(report.freed)) \(dryRun ? "would be" : "were") freed")
     }
   }

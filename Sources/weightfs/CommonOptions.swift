@@ -30,19 +30,19 @@ struct CommonOptions: ParsableArguments {
 
   @Option(
     help: ArgumentHelp(
-      "The most that fetched blobs may take, archives apart, such as 200G; the least recently used go (WEIGHTFS_CACHE_LIMIT).",
+      "Maximum size of cached blobs (excluding archives), such as 200G or 50% of the disk. Least recently used blobs are evicted first (WEIGHTFS_CACHE_LIMIT).",
       valueName: "size"
     )
   )
-  var cacheLimit: ByteCount?
+  var cacheLimit: DiskShare?
 
   @Option(
     help: ArgumentHelp(
-      "What is to stay free on the disk, such as 20G (WEIGHTFS_MIN_FREE).",
+      "Space to leave free on the disk, such as 20G or 10% (WEIGHTFS_MIN_FREE). The default, 5% and at most 20G, evicts nothing that was pulled.",
       valueName: "size"
     )
   )
-  var minFree: ByteCount?
+  var minFree: DiskShare?
 
   @Option(
     help: "What new artifacts become once they are whole: oci-dir or oci-archive (WEIGHTFS_LOCAL_FORMAT)."
@@ -97,13 +97,15 @@ struct CommonOptions: ParsableArguments {
     guard (0...86_400).contains(retryFor) else {
       throw ValidationError("--retry-for takes 0 to 86400 seconds")
     }
-    guard (1...(1 << 30)).contains(minRate.bytes) else { throw ValidationError("--min-rate takes 1 byte to 1G") }
+    guard (1...(1 << 30)).contains(minRate.bytes) else {
+      throw ValidationError("--min-rate takes 1 byte to 1G")
+    }
     if let authfile, authfile.isEmpty { throw ValidationError("--authfile is empty") }
     for registry in insecureRegistry where !Grammar.isRegistry(registry) {
       throw ValidationError("--insecure-registry: '\(registry)' is not a registry (host or host:port)")
     }
     if let registryRoot, registryRoot.isEmpty { throw ValidationError("--registry-root is empty") }
-    if let cacheLimit, cacheLimit.bytes < Self.smallestCache {
+    if case .bytes(let count)? = cacheLimit, count < Self.smallestCache {
       throw ValidationError("--cache-limit: less than 1 MiB holds nothing")
     }
     _ = try Self.size("WEIGHTFS_CACHE_LIMIT")
@@ -114,14 +116,29 @@ struct CommonOptions: ParsableArguments {
 
   private static let smallestCache: Int64 = 1 << 20
 
-  private static func size(_ name: String) throws -> Int64? {
+  private static func size(_ name: String) throws -> DiskShare? {
     guard let text = environment[name], !text.isEmpty else { return nil }
-    guard let count = ByteCount(argument: text),
-      name != "WEIGHTFS_CACHE_LIMIT" || count.bytes >= smallestCache
-    else {
-      throw ValidationError("\(name): '\(text)' is not a size such as 200G")
+    guard let share = DiskShare(argument: text) else {
+      throw ValidationError("\(name): '\(text)' is not a size such as 200G or 5%")
     }
-    return count.bytes
+    if case .bytes(let count) = share, name == "WEIGHTFS_CACHE_LIMIT", count < smallestCache {
+      throw ValidationError("\(name): less than 1 MiB holds nothing")
+    }
+    return share
+  }
+
+  private func limits(of root: RegistryRoot) -> SpaceLimits {
+    // Checked by validate().
+    let cache = cacheLimit ?? (try? Self.size("WEIGHTFS_CACHE_LIMIT")).flatMap { $0 }
+    let free = minFree ?? (try? Self.size("WEIGHTFS_MIN_FREE")).flatMap { $0 }
+    let size = root.diskSize
+    var limits = SpaceLimits(cacheLimit: cache?.bytes(of: size))
+    if let free {
+      limits.minimumFree = free.bytes(of: size)
+    } else {
+      limits.defaultFree = SpaceLimits.defaultFree(diskSize: size ?? 0)
+    }
+    return limits
   }
 
   private static func format() throws -> LayoutFormat? {
@@ -151,9 +168,7 @@ struct CommonOptions: ParsableArguments {
       ?? .standard(environment: Self.environment, isRoot: geteuid() == 0)
     var settings = Settings(root: root)
     settings.additionalStores = additionalStore.map { FilePath(MountPoints.absolute($0)) }
-    // Checked by validate().
-    settings.limits.cacheLimit = cacheLimit?.bytes ?? (try? Self.size("WEIGHTFS_CACHE_LIMIT")).flatMap { $0 }
-    settings.limits.minimumFree = minFree?.bytes ?? (try? Self.size("WEIGHTFS_MIN_FREE")).flatMap { $0 } ?? 0
+    settings.limits = limits(of: root)
     settings.localFormat = localFormat ?? (try? Self.format()).flatMap { $0 } ?? .directory
     settings.insecureRegistries = Set(insecureRegistry)
     settings.fetching.deadline = .seconds(timeout)

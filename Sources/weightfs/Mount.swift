@@ -182,6 +182,12 @@ struct Mount: AsyncParsableCommand {
       root = .artifact(artifact)
       label = arguments[0]
     }
+    if assembly.local.space.isBelowDefault {
+      assembly.log.notice(
+        "less of the disk is free than is left free by default: new bytes are served without being kept",
+        metadata: ["root": "\(settings.root.path)", "advice": "Free some space, or set --min-free"]
+      )
+    }
     let fileSystem = assembly.makeFileSystem(root: root)
     let mounted = try MountedFileSystem(
       fileSystem,

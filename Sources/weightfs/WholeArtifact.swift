@@ -48,13 +48,19 @@ struct WholeArtifact {
     let fits = try await space.executor.run { () throws(ContentError) in try space.couldHold(missing) }
     guard fits else {
       let (used, limits) = try await space.executor.run { () throws(ContentError) in try space.usage() }
+      let pulled = try await space.executor.run { () throws(ContentError) in try space.pulledBytes() }
+      let free = max(limits.minimumFree, limits.defaultFree)
+      let evictable =
+        pulled > 0
+        ? "'weightfs evict' of artifacts that were pulled could free \(Terminal.size(pulled)). " : ""
       throw ContentError(
         .disk,
         label,
-        "\(missing) bytes are to be fetched, and the local registry has no room for them: \(used) bytes are used"
-          + (limits.cacheLimit.map { " of the limit of \($0)" } ?? "")
-          + (limits.minimumFree > 0 ? ", \(limits.minimumFree) of the disk are to stay free" : ""),
-        advice: "Raise --cache-limit, unpin or remove artifacts; 'weightfs gc --dry-run' tells what may go",
+        "\(Terminal.size(missing)) are to be fetched, and the local registry has no room for them: \(Terminal.size(used)) are used"
+          + (limits.cacheLimit.map { " of the limit of \(Terminal.size($0))" } ?? "")
+          + (free > 0 ? ", \(Terminal.size(free)) of the disk are to stay free" : ""),
+        advice:
+          "\(evictable)Raise --cache-limit, lower --min-free, or unpin and remove artifacts; 'weightfs gc --dry-run' lists what may go",
         isDiskFull: true
       )
     }
