@@ -70,8 +70,8 @@ let package = Package(
     target(
       "MountDaemon",
       [
-        "FileSystem", "FUSE", "Fetching", "LocalRegistry", "ArtifactTree", "Registry", "HTTP", "Content",
-        "OCI",
+        "CLinux", "FileSystem", "FUSE", "Fetching", "LocalRegistry", "ArtifactTree", "Registry", "HTTP",
+        "Content", "OCI",
         "Telemetry", system, log,
       ]
     ),

@@ -7,7 +7,7 @@ package actor TarIndexCache {
   private var known: [Digest: TarIndex] = [:]
   private var order: [Digest] = []
   private var pending: [Digest: Task<Result<TarIndex, ContentError>, Never>] = [:]
-  private let executor: BlockingExecutor
+  nonisolated let executor: BlockingExecutor
 
   private var memory = 0
 
@@ -42,7 +42,7 @@ package actor TarIndexCache {
     if isCurrent { pending[layer.digest] = nil }
     let index = try result.get()
     // Removed meanwhile: what was read of the layer may be wrong.
-    guard isCurrent || known[layer.digest] != nil else { return index }
+    guard isCurrent else { return index }
     if known.updateValue(index, forKey: layer.digest) == nil {
       order.append(layer.digest)
       memory += Self.memory(of: index)

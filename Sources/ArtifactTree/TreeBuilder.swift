@@ -21,6 +21,8 @@ struct TreeBuilder {
     var blob: Int32 = 0
     /// The layer that put it there last.
     var layer: Int32
+    /// Directories above it.
+    var depth: UInt16 = 0
     /// Of a directory.
     var firstChild: Int32 = -1
     var nextSibling: Int32 = -1
@@ -36,6 +38,9 @@ struct TreeBuilder {
   private var blobNumbers: [Digest: Int32] = [:]
   /// Nodes by a hash of their directory and name; the next key is tried where another node has it.
   private var table: [Int: Int32] = [:]
+  /// Directories whose lower layers were hidden by the layer that is applied: a second marker hides nothing.
+  private var opaque: Set<Int> = []
+  private var opaqueLayer = -1
   private(set) var problems: [String] = []
   /// More nodes were to be added than a tree may have.
   private(set) var isOverfull = false
@@ -44,8 +49,14 @@ struct TreeBuilder {
 
   // An artifact with more problems than this is not understood by reading them.
   private static let problemLimit = 100
+  // Names and targets of links, all together, bytes.
+  private static let nameLimit = 128 << 20
+  // PATH_MAX allows some 2,000; no packaging comes near this, and it bounds what one link can cost.
+  private static let maximumDepth = 512
   // As many as the kernel follows (MAXSYMLINKS).
   private static let linkLimit = 40
+  // Components of one path with all the links it leads through: what a path of 128 needs eight times over.
+  private static let stepLimit = 1024
 
   init(defaultTime: Int64) {
     self.defaultTime = defaultTime
@@ -104,6 +115,10 @@ struct TreeBuilder {
   /// Writes a link's target for the directory that the link really lies in: its path may lead through other links.
   private mutating func setTarget(_ target: [UInt8], of node: Int) -> Bool {
     guard let text = TreePath.linkTarget(target, in: path(of: Int(nodes[node].parent))) else { return false }
+    guard names.count + text.count <= Self.nameLimit else {
+      isOverfull = true
+      return false
+    }
     nodes[node].first = Int64(names.count)
     nodes[node].count = Int64(text.count)
     nodes[node].blob = target.first == UInt8(ascii: "/") ? 1 : 0
@@ -141,6 +156,13 @@ struct TreeBuilder {
     // A link to itself changes nothing.
     if find(path) == source { return true }
     guard let node = place(path, original.kind, attributes, layer) else { return false }
+    if original.kind == .symbolicLink, original.parent == nodes[node].parent {
+      // In the same directory the text is the same.
+      (nodes[node].first, nodes[node].count, nodes[node].blob) = (
+        original.first, original.count, original.blob
+      )
+      return true
+    }
     if original.kind == .symbolicLink {
       var text = Array(names[Int(original.first)..<Int(original.first + original.count)])
       // A relative target counts from the new directory, an absolute one leads to the same place as before.
@@ -149,7 +171,11 @@ struct TreeBuilder {
         let folder = self.path(of: Int(original.parent)).flatMap { slash + $0.bytes }
         text = folder + slash + text
       }
-      return setTarget(text, of: node)
+      guard setTarget(text, of: node) else {
+        nodes[node].isRemoved = true
+        return false
+      }
+      return true
     }
     nodes[node].blob = original.blob
     nodes[node].first = original.first
@@ -160,12 +186,19 @@ struct TreeBuilder {
   /// Removes what lower layers put at a path (image-spec layer.md, "Whiteouts").
   mutating func whiteOut(_ path: [EntryName], layer: Int) {
     guard let node = find(path), node != 0 else { return }
+    if nodes[node].kind == .directory, nodes[node].layer >= layer, !isFirst(node, layer) { return }
     hideLower(node, layer)
+  }
+
+  /// Whether a directory's lower layers were not hidden by this layer before.
+  private mutating func isFirst(_ directory: Int, _ layer: Int) -> Bool {
+    if opaqueLayer != layer { (opaque, opaqueLayer) = ([], layer) }
+    return opaque.insert(directory).inserted
   }
 
   /// Removes what lower layers put below a path.
   mutating func makeOpaque(_ path: [EntryName], layer: Int) {
-    guard let node = walk(path[...]) else { return }
+    guard let node = walk(path[...]), isFirst(node, layer) else { return }
     for child in children(of: node) { hideLower(child, layer) }
   }
 
@@ -216,7 +249,11 @@ struct TreeBuilder {
     var current = 0
     var rest = Array(path.reversed())
     var links = 0
+    var steps = 0
     while let name = rest.popLast() {
+      // Links are read whole before they are followed, which counts as well.
+      steps += 1
+      guard steps <= Self.stepLimit else { return nil }
       guard let next = child(name, of: current) else { return nil }
       switch nodes[next].kind {
       case .directory: current = next
@@ -225,6 +262,7 @@ struct TreeBuilder {
         links += 1
         guard links <= Self.linkLimit, let target = target(of: next) else { return nil }
         current = ancestor(of: current, target.up)
+        steps += target.names.count
         rest += target.names.reversed()
       }
     }
@@ -236,7 +274,10 @@ struct TreeBuilder {
     var current = 0
     var rest = Array(path.reversed())
     var links = 0
+    var steps = 0
     while let name = rest.popLast() {
+      steps += 1
+      guard steps <= Self.stepLimit else { return nil }
       let next = child(name, of: current)
       switch next.map({ nodes[$0].kind }) {
       case .directory?:
@@ -247,6 +288,7 @@ struct TreeBuilder {
         links += 1
         guard links <= Self.linkLimit, let target = next.flatMap({ target(of: $0) }) else { return nil }
         current = ancestor(of: current, target.up)
+        steps += target.names.count
         rest += target.names.reversed()
       // The file of a raw layer is nobody else's to replace.
       case .file? where layer == 0: return nil
@@ -303,7 +345,9 @@ struct TreeBuilder {
     _ attributes: Attributes,
     _ layer: Int
   ) -> Int? {
-    guard nodes.count < FileTree.maximumNodes else {
+    // Through links a path leads deeper than its own text, which makes every look-up below it dear.
+    guard nodes[parent].depth < Self.maximumDepth else { return nil }
+    guard nodes.count < FileTree.maximumNodes, names.count + name.bytes.count <= Self.nameLimit else {
       isOverfull = true
       return nil
     }
@@ -316,6 +360,7 @@ struct TreeBuilder {
         nameStart: UInt32(names.count),
         parent: Int32(parent),
         layer: Int32(layer),
+        depth: nodes[parent].depth + 1,
         nextSibling: nodes[parent].firstChild,
         mode: UInt16(attributes.mode & 0o777),
         nameCount: UInt8(name.bytes.count),

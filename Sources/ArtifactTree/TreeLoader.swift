@@ -24,24 +24,58 @@ package struct TreeLoader: Sendable {
   /// - Throws: `ContentError` where a tar layer cannot be had.
   package func load(_ manifest: Manifest, bytes: any LayerBytes) async throws(ContentError) -> FileTree {
     let created = manifest.annotations["org.opencontainers.image.created"].flatMap(Timestamp.seconds) ?? 0
-    var builder = TreeBuilder(defaultTime: created)
-    for (number, layer) in manifest.layers.enumerated() {
-      if layer.mediaType == .empty { continue }
+    var steps: [Step] = []
+    var members = 0
+    for (number, layer) in manifest.layers.enumerated() where layer.mediaType != .empty {
       // By type alone a tar is known only in an image: ORAS gives files the type of a tar by default.
       if manifest.isImage, layer.mediaType.isPlainImageTar {
         let index = try await indexes.index(of: layer, bytes: bytes)
-        TarLayer(layer: layer, number: number).apply(index, to: &builder)
+        // Layers may replace each other's files, but their indexes are in memory all at once.
+        members += index.members.count
+        guard members <= 2 * FileTree.maximumNodes else {
+          throw ContentError(
+            .invalid,
+            "\(layer.digest)",
+            "the tar layers have more than \(2 * FileTree.maximumNodes) members"
+          )
+        }
+        steps.append(.tar(TarLayer(layer: layer, number: number), index))
       } else {
-        if manifest.isImage, layer.mediaType.isCompressedImageTar {
+        let isPacked = manifest.isImage && layer.mediaType.isCompressedImageTar
+        steps.append(.raw(RawLayer(layer: layer, number: number, created: created), isPacked: isPacked))
+      }
+    }
+    let all = steps
+    // A million members take a second, in which the cooperative pool has other work.
+    return try await indexes.executor.run { () throws(ContentError) in try Self.build(all, created: created) }
+  }
+
+  /// What a layer does to the tree.
+  private enum Step: Sendable {
+    case raw(RawLayer, isPacked: Bool)
+    case tar(TarLayer, TarIndex)
+  }
+
+  private static func build(_ steps: [Step], created: Int64) throws(ContentError) -> FileTree {
+    var builder = TreeBuilder(defaultTime: created)
+    for step in steps {
+      let layer: Descriptor
+      switch step {
+      case .tar(let tar, let index):
+        layer = tar.layer
+        tar.apply(index, to: &builder)
+      case .raw(let raw, let isPacked):
+        layer = raw.layer
+        if isPacked {
           builder.note("layer \(layer.digest) is a compressed tar: it is shown as it is, not unpacked")
         }
-        RawLayer(layer: layer, number: number, created: created).apply(to: &builder)
+        raw.apply(to: &builder)
       }
       guard !builder.isOverfull else {
         throw ContentError(
           .invalid,
           "\(layer.digest)",
-          "the artifact has more than \(FileTree.maximumNodes) files and directories"
+          "the artifact has more than \(FileTree.maximumNodes) files and directories, or too long names"
         )
       }
     }
@@ -157,7 +191,10 @@ struct TarLayer {
     case .hardLink, .other: throw PathProblem(path: member.name, reason: "is a device, a pipe or a socket")
     }
     if !isPlaced, !builder.isOverfull {
-      throw PathProblem(path: member.name, reason: "lies behind symbolic links that lead in a circle")
+      throw PathProblem(
+        path: member.name,
+        reason: "lies behind symbolic links that lead in a circle or too deep"
+      )
     }
   }
 

@@ -25,9 +25,12 @@ final class FlightControl: Sendable {
   private let state: Mutex<State>
   /// The bytes are not to come over a connection that was used before.
   let wantsNewConnection: Bool
+  /// It fetches again what a slow request has not brought yet: its own failure is nobody's.
+  let isHedge: Bool
 
-  init(_ purpose: FlightQueue.Purpose, wantsNewConnection: Bool) {
+  init(_ purpose: FlightQueue.Purpose, wantsNewConnection: Bool, isHedge: Bool = false) {
     state = Mutex(State(purpose: purpose))
+    self.isHedge = isHedge
     self.wantsNewConnection = wantsNewConnection
   }
 

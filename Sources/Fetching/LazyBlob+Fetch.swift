@@ -155,17 +155,19 @@ extension LazyBlob {
   ///   - need: the part that somebody waits for; nil for none.
   ///   - purpose: of the rest.
   ///   - wantsNewConnection: no connection that was used before may be used.
+  ///   - isHedge: another request brings the same, too slowly.
   func start(
     _ range: Range<Int64>,
     need: Range<Int64>? = nil,
     _ purpose: Purpose,
-    wantsNewConnection: Bool = false
+    wantsNewConnection: Bool = false,
+    isHedge: Bool = false
   ) {
     let limit = store.scheduler.limit(of: link)
     // Cut twice at the most: by then others have moved on.
     for _ in 0..<3 {
       let plan = state.withLock { state in
-        makePlan(&state, range, need, purpose, blockCount(limit), wantsNewConnection)
+        makePlan(&state, range, need, purpose, blockCount(limit), wantsNewConnection, isHedge)
       }
       for identifier in plan.emptied { store.scheduler.finish(identifier) }
       if let blob = plan.blob, !plan.flights.isEmpty { submit(plan.flights, blob) }
@@ -196,7 +198,8 @@ extension LazyBlob {
     _ need: Range<Int64>?,
     _ purpose: Purpose,
     _ part: Int,
-    _ wantsNewConnection: Bool
+    _ wantsNewConnection: Bool,
+    _ isHedge: Bool
   ) -> Plan {
     guard case .partial(let blob, _) = state.phase else { return Plan() }
     var plan = Plan(blob: blob)
@@ -237,7 +240,11 @@ extension LazyBlob {
           let flight = Flight(
             identifier: store.scheduler.makeIdentifier(),
             purpose: isNeeded ? .demand : purpose,
-            control: FlightControl(isNeeded ? .demand : purpose, wantsNewConnection: wantsNewConnection)
+            control: FlightControl(
+              isNeeded ? .demand : purpose,
+              wantsNewConnection: wantsNewConnection,
+              isHedge: isHedge
+            )
           )
           state.table.begin(flight.identifier, flight.purpose, piece)
           state.controls[flight.identifier] = flight.control
@@ -427,10 +434,16 @@ extension LazyBlob {
     state.withLock { state in
       _ = state.table.end(flight.identifier)
       state.controls[flight.identifier] = nil
-      if error != nil { state.isFillPaused = true }
+      if error != nil, !flight.control.isHedge { state.isFillPaused = true }
     }
     store.scheduler.finish(flight.identifier)
-    if let error {
+    if let error, flight.control.isHedge, !error.isDiskFull {
+      // Those who wait get a request of their own below.
+      store.log.debug(
+        "the second request failed as well",
+        metadata: ["blob": "\(descriptor.digest)", "reason": "\(error)"]
+      )
+    } else if let error {
       if error.isDiskFull {
         store.local.space.report(error)
         serveWithoutKeeping(runs, error)

@@ -20,6 +20,19 @@ extension LazyBlob {
     if isPartial { readHeaders(after: nil) }
   }
 
+  /// Removes bytes that nothing vouches for and that cannot be right, so that they are fetched again.
+  ///
+  /// - Parameter range: within the blob.
+  package func distrust(_ range: Range<Int64>) {
+    guard case .partial(let blob, let verifier) = state.withLock({ $0.phase }) else { return }
+    let blocks = BlockMap.blocks(touching: range.clamped(to: 0..<descriptor.size), size: descriptor.size)
+    // Another process that has the blob open keeps them; its readers are refused in the same way.
+    guard (try? blob.drop(blocks)) != nil else { return }
+    // A request that goes on counts them as brought.
+    state.withLock { $0.table.relinquish(blocks) }
+    verifier.forget(BlockMap.chunks(touching: range.clamped(to: 0..<descriptor.size)))
+  }
+
   /// Why bytes cannot be those of the blob, by the names of the files in it.
   func doubt(ofFirst bytes: UnsafeRawBufferPointer, at offset: Int64) -> String? {
     guard let file = state.withLock({ $0.formats.promise(at: offset) }) else { return nil }

@@ -50,7 +50,7 @@ extension LazyBlob {
       "a request is too slow: its bytes are fetched over another connection as well",
       metadata: ["blob": "\(descriptor.digest)", "bytes": "\(hedged.range)"]
     )
-    start(hedged.range, need: hedged.range, .demand, wantsNewConnection: true)
+    start(hedged.range, need: hedged.range, .demand, wantsNewConnection: true, isHedge: true)
   }
 
   private func tell(_ reader: Slow, _ name: String?, _ origin: String?, _ now: ContinuousClock.Instant) {

@@ -4,6 +4,9 @@ import Synchronization
 
 /// Sources that know no ranges: their one stream is kept, and serves everybody whom it passes.
 extension LazyBlob {
+  // The largest headers of model files are some 10 MiB.
+  private static let keptStart: Int64 = 32 << 20
+
   /// A source that knows no ranges sends the blob from its start: takes every block that nobody else brings.
   ///
   /// What there is no room for passes by without being kept.
@@ -42,6 +45,9 @@ extension LazyBlob {
     guard !blob.isComplete else { return false }
     return state.withLock { state in
       if state.wantsWhole || (store.policy.fill == .background && state.isContentRead) { return true }
+      // The next read of a header would begin the stream anew.
+      let reached = blob.nextMissing(from: 0, limit: 1)?.lowerBound ?? 0
+      if Int64(reached) * BlockMap.blockSize < Self.keptStart { return true }
       if state.profile.contains(where: { !blob.missing(in: $0).isEmpty }) { return true }
       return state.table.waiters.contains { waiter in waiter.range.map { !blob.contains($0) } ?? true }
     }

@@ -86,8 +86,11 @@ extension FileSystem {
         name,
         file.content.blob.digest
       )
-    else { return }
-    file.brokenPromise = error
+    else {
+      file.isPromiseKept = true
+      return
+    }
+    _ = file.doubt(error, isVerified: blob.verifiedFile != nil)
     throw error
   }
 
@@ -105,7 +108,8 @@ extension FileSystem {
 
   /// The file that the kernel could read in place of the daemon: whole, verified, of its own, of a kind that it takes.
   func backingFile(_ file: FileNode, _ blob: LazyBlob) -> BlobFile? {
-    guard !blob.isRecording, let complete = blob.verifiedFile else { return nil }
+    // What was not looked at yet is served by the daemon, which looks.
+    guard !blob.isRecording, file.isPromiseKept, let complete = blob.verifiedFile else { return nil }
     let isOwn =
       complete.offset == 0 && complete.identity.size == file.content.size && file.content.isWholeBlob
     guard let backing = isOwn ? complete : file.copy, passthrough.mayTake(backing.identity) else {
@@ -203,7 +207,7 @@ extension FileSystem {
       return
     }
     if let broken = file.file.brokenPromise { return reply.fail(broken) }
-    let check = PromiseCheck(magic, file.file, name: file.name, reply)
+    let check = PromiseCheck(magic, file.file, file.blob, name: file.name, reply)
     file.blob.read(range, caller: caller, reply: ReadReply(responder: check, token: 0))
   }
 

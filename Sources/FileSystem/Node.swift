@@ -91,6 +91,10 @@ final class FileNode: Sendable {
     var copy: BlobFile?
     /// Its first bytes are not what its name promises.
     var brokenPromise: ContentError?
+    /// They are.
+    var isPromiseKept = false
+    /// How often unverified first bytes were not, and were fetched again.
+    var doubts = 0
     /// When a copy may be tried again.
     var nextCopy: ContinuousClock.Instant?
   }
@@ -150,6 +154,30 @@ final class FileNode: Sendable {
     get { state.withLock { $0.brokenPromise } }
     set { state.withLock { $0.brokenPromise = newValue } }
   }
+
+  /// Whether its first bytes were looked at and are what its name promises.
+  var isPromiseKept: Bool {
+    get { key.promise == nil || state.withLock { $0.isPromiseKept } }
+    set { state.withLock { $0.isPromiseKept = newValue } }
+  }
+
+  /// Takes first bytes that are not what the name promises.
+  ///
+  /// - Parameters:
+  ///   - error: why.
+  ///   - isVerified: they are those of the blob's digest, so that fetching them again changes nothing.
+  /// - Returns: whether they are worth being fetched again.
+  func doubt(_ error: ContentError, isVerified: Bool) -> Bool {
+    state.withLock { state in
+      state.doubts += 1
+      guard isVerified || state.doubts > Self.mostDoubts else { return true }
+      state.brokenPromise = error
+      return false
+    }
+  }
+
+  // One wrong answer may be a cache's; a third one is the artifact's.
+  private static let mostDoubts = 2
 
   /// Whether a copy is to be tried now; the next time not before `next`.
   func takeCopyTurn(_ now: ContinuousClock.Instant, next: ContinuousClock.Instant) -> Bool {

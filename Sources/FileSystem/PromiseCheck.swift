@@ -11,10 +11,12 @@ import Synchronization
 final class PromiseCheck: ReadResponder {
   private let magic: ModelMagic
   private let file: FileNode
+  private let blob: LazyBlob
   private let name: String
   private let reply: Mutex<ReadReply?>
 
-  init(_ magic: ModelMagic, _ file: FileNode, name: String, _ reply: consuming ReadReply) {
+  init(_ magic: ModelMagic, _ file: FileNode, _ blob: LazyBlob, name: String, _ reply: consuming ReadReply) {
+    self.blob = blob
     self.magic = magic
     self.file = file
     self.name = name
@@ -42,9 +44,14 @@ final class PromiseCheck: ReadResponder {
 
   private func judge(_ first: some Collection<UInt8>) -> ContentError? {
     guard let error = Self.error(magic, first, file.content.size, name, file.content.blob.digest) else {
+      // Fewer bytes than the magic has say nothing either way.
+      if first.count >= min(ModelMagic.length, Int(clamping: file.content.size)) { file.isPromiseKept = true }
       return nil
     }
-    file.brokenPromise = error
+    // Bytes that nothing vouches for yet may be a proxy's: the next read fetches them again.
+    if file.doubt(error, isVerified: blob.verifiedFile != nil), let extent = file.content.extents.first {
+      blob.distrust(extent.blobOffset..<extent.blobOffset + Int64(ModelMagic.length))
+    }
     return error
   }
 

@@ -61,6 +61,16 @@ package struct ArtifactContents: Sendable {
         lacking = lacking ?? next
         continue
       }
+      let size = document.descriptor.size
+      // A root's own index may say nothing of the size.
+      guard !checksSizes || next.size == 0 || next.size == size else {
+        throw ContentError(
+          .corrupt,
+          "\(next.digest)",
+          host: places.first?.origin,
+          "the manifest has \(size) bytes, its descriptor says \(next.size)"
+        )
+      }
       documents.append(document)
       switch document.content {
       case .index(let index): open += index.manifests.reversed().map { ($0.asManifest, depth + 1) }

@@ -211,9 +211,9 @@ package struct FileIdentity: Sendable, Hashable {
   /// - Parameter path: of a file or folder.
   /// - Throws: `Errno`.
   package init(at path: FilePath) throws(Errno) {
-    var status = stat()
-    let result = path.withPlatformString { stat($0, &status) }
-    guard result == 0 else { throw Errno(rawValue: errno) }
+    guard let status = Disk.status(path) else { throw Errno(rawValue: errno) }
+    // Below a local registry a link is refused, not looked at.
+    guard status.st_mode & S_IFMT != S_IFLNK else { throw Errno.tooManySymbolicLinkLevels }
     self.init(status)
   }
 

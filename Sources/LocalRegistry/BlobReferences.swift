@@ -108,7 +108,7 @@ struct BlobReferences {
   /// Notes a use.
   func touch(_ digest: Digest) {
     // A blob without references is of no artifact of this root: nothing to note.
-    _ = path(digest).withPlatformString { utimensat(AT_FDCWD, $0, nil, 0) }
+    Disk.touch(path(digest))
   }
 
   /// When a blob was last used, nanoseconds since 1970.

@@ -11,12 +11,14 @@ enum Disk {
     options: FileDescriptor.OpenOptions = [.closeOnExec],
     permissions: FilePermissions? = nil
   ) throws(Errno) -> FileDescriptor {
-    do {
-      return try FileDescriptor.open(path, mode, options: options, permissions: permissions)
-    } catch let error as Errno {
-      throw error
-    } catch {
-      throw .ioError
+    while true {
+      let descriptor = ConfinedRoots.open(
+        path,
+        mode.rawValue | options.rawValue,
+        permissions?.rawValue ?? 0
+      )
+      if descriptor >= 0 { return FileDescriptor(rawValue: descriptor) }
+      guard errno == EINTR else { throw Errno(rawValue: errno) }
     }
   }
 
@@ -126,57 +128,65 @@ enum Disk {
     guard fsync(descriptor.rawValue) == 0 else { throw Errno(rawValue: errno) }
   }
 
-  /// Makes a folder and what is above it.
-  static func createFolder(_ path: FilePath) throws(Errno) {
-    let result = path.withPlatformString { mkdir($0, 0o755) }
+  /// Makes a directory and what is above it.
+  static func createFolder(_ path: FilePath, permissions: mode_t = 0o755) throws(Errno) {
+    let result = ConfinedRoots.makeDirectory(path, permissions)
     if result == 0 || errno == EEXIST { return }
     guard errno == ENOENT, path.lastComponent != nil else { throw Errno(rawValue: errno) }
-    try createFolder(path.removingLastComponent())
-    let second = path.withPlatformString { mkdir($0, 0o755) }
+    try createFolder(path.removingLastComponent(), permissions: permissions)
+    let second = ConfinedRoots.makeDirectory(path, permissions)
     if second != 0, errno != EEXIST { throw Errno(rawValue: errno) }
   }
 
-  static func exists(_ path: FilePath) -> Bool {
-    path.withPlatformString { access($0, F_OK) } == 0
+  /// What the file system says of a path. Below a local registry a symbolic link is told of itself, elsewhere it is
+  /// followed.
+  static func status(_ path: FilePath, followsLinks: Bool = true) -> stat? {
+    var status = stat()
+    let follows = followsLinks && !ConfinedRoots.contains(path)
+    let result = ConfinedRoots.at(path) { fstatat($0, $1, &status, follows ? 0 : AT_SYMLINK_NOFOLLOW) }
+    return result == 0 ? status : nil
   }
 
-  static func isFolder(_ path: FilePath) -> Bool {
-    var status = stat()
-    return path.withPlatformString { stat($0, &status) } == 0 && status.st_mode & S_IFMT == S_IFDIR
+  private static func kind(_ path: FilePath, followsLinks: Bool = true) -> mode_t? {
+    status(path, followsLinks: followsLinks).map { $0.st_mode & S_IFMT }
   }
+
+  static func exists(_ path: FilePath) -> Bool {
+    guard let kind = kind(path) else { return false }
+    return kind != S_IFLNK
+  }
+
+  static func isFolder(_ path: FilePath) -> Bool { kind(path) == S_IFDIR }
 
   /// Where a symbolic link leads; nil where it is none.
   static func linkTarget(_ path: FilePath) -> String? {
     var buffer = [CChar](repeating: 0, count: Int(PATH_MAX))
-    let count = path.withPlatformString { readlink($0, &buffer, buffer.count - 1) }
+    let count = ConfinedRoots.at(path) { Int32(readlinkat($0, $1, &buffer, buffer.count - 1)) }
     guard count > 0 else { return nil }
-    return String(decoding: buffer[..<count].map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    return String(decoding: buffer[..<Int(count)].map { UInt8(bitPattern: $0) }, as: UTF8.self)
   }
 
-  /// Whether a path is a folder itself, not a symbolic link to one.
-  static func isRealFolder(_ path: FilePath) -> Bool {
-    var status = stat()
-    return path.withPlatformString { lstat($0, &status) } == 0 && status.st_mode & S_IFMT == S_IFDIR
-  }
+  /// Whether a path is a directory itself, not a symbolic link to one.
+  static func isRealFolder(_ path: FilePath) -> Bool { kind(path, followsLinks: false) == S_IFDIR }
 
-  static func isFile(_ path: FilePath) -> Bool {
-    var status = stat()
-    return path.withPlatformString { stat($0, &status) } == 0 && status.st_mode & S_IFMT == S_IFREG
-  }
+  static func isFile(_ path: FilePath) -> Bool { kind(path) == S_IFREG }
 
   /// What a file takes on the disk, bytes; 0 where there is none.
   static func allocatedBytes(_ path: FilePath) -> Int64 {
-    var status = stat()
-    guard path.withPlatformString({ lstat($0, &status) }) == 0 else { return 0 }
     // st_blocks counts 512 bytes whatever the file system's blocks are (stat(2)).
-    return Int64(status.st_blocks) * 512
+    status(path, followsLinks: false).map { Int64($0.st_blocks) * 512 } ?? 0
   }
 
   /// When a file was last given another name or mode, nanoseconds since 1970; now where that cannot be told.
   static func changeTime(_ path: FilePath) -> Int64 {
-    var status = stat()
-    guard path.withPlatformString({ lstat($0, &status) }) == 0 else { return LocalRegistry.now }
+    guard let status = status(path, followsLinks: false) else { return LocalRegistry.now }
     return Int64(status.st_ctim.tv_sec) * 1_000_000_000 + Int64(status.st_ctim.tv_nsec)
+  }
+
+  /// Sets the times of a file to now.
+  static func touch(_ path: FilePath) {
+    // What cannot be noted is a use that does not count; that is all.
+    _ = ConfinedRoots.at(path) { utimensat($0, $1, nil, AT_SYMLINK_NOFOLLOW) }
   }
 
   /// What a file system has left for this user, bytes.
@@ -200,32 +210,47 @@ enum Disk {
   }
 
   static func removeFolder(_ path: FilePath) throws(Errno) {
-    guard path.withPlatformString({ rmdir($0) }) == 0 || errno == ENOENT else {
+    guard ConfinedRoots.at(path, { unlinkat($0, $1, AT_REMOVEDIR) }) == 0 || errno == ENOENT else {
       throw Errno(rawValue: errno)
     }
   }
 
   static func remove(_ path: FilePath) throws(Errno) {
-    guard path.withPlatformString({ unlink($0) }) == 0 || errno == ENOENT else {
+    guard ConfinedRoots.at(path, { unlinkat($0, $1, 0) }) == 0 || errno == ENOENT else {
       throw Errno(rawValue: errno)
     }
   }
 
   static func rename(_ from: FilePath, to: FilePath) throws(Errno) {
-    let result = from.withPlatformString { old in to.withPlatformString { new in Glibc.rename(old, new) } }
+    let result = ConfinedRoots.at(from) { source, old in
+      ConfinedRoots.at(to) { target, new in renameat(source, old, target, new) }
+    }
     guard result == 0 else { throw Errno(rawValue: errno) }
   }
 
   static func link(_ from: FilePath, to: FilePath) throws(Errno) {
-    let result = from.withPlatformString { old in to.withPlatformString { new in Glibc.link(old, new) } }
+    let result = ConfinedRoots.at(from) { source, old in
+      ConfinedRoots.at(to) { target, new in linkat(source, old, target, new, 0) }
+    }
     guard result == 0 else { throw Errno(rawValue: errno) }
   }
 
   /// Gives an open file a name, whatever names it has.
   static func link(_ file: FileDescriptor, to: FilePath) throws(Errno) {
     let source = "/proc/self/fd/\(file.rawValue)"
-    let result = to.withPlatformString { linkat(AT_FDCWD, source, AT_FDCWD, $0, AT_SYMLINK_FOLLOW) }
+    let result = ConfinedRoots.at(to) { linkat(AT_FDCWD, source, $0, $1, AT_SYMLINK_FOLLOW) }
     guard result == 0 else { throw Errno(rawValue: errno) }
+  }
+
+  /// Opens a directory for reading its names.
+  private static func openFolder(_ path: FilePath) -> OpaquePointer? {
+    let descriptor = ConfinedRoots.open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0)
+    guard descriptor >= 0 else { return nil }
+    guard let folder = fdopendir(descriptor) else {
+      close(descriptor)
+      return nil
+    }
+    return folder
   }
 
   /// The name of an entry.
@@ -239,7 +264,7 @@ enum Disk {
 
   /// Whether a folder has a name of some kind; it is read no farther than that.
   static func contains(_ path: FilePath, where isOne: (String) -> Bool) -> Bool {
-    guard let folder = path.withPlatformString({ opendir($0) }) else { return false }
+    guard let folder = openFolder(path) else { return false }
     defer { closedir(folder) }
     while let entry = readdir(folder) {
       if isOne(Self.name(entry)) { return true }
@@ -249,7 +274,7 @@ enum Disk {
 
   /// The names in a folder, without `.` and `..`, sorted; none where it does not exist.
   static func names(in path: FilePath) throws(Errno) -> [String] {
-    guard let folder = path.withPlatformString({ opendir($0) }) else {
+    guard let folder = openFolder(path) else {
       if errno == ENOENT || errno == ENOTDIR { return [] }
       throw Errno(rawValue: errno)
     }
@@ -320,6 +345,8 @@ extension ContentError {
       switch error {
       case .noSpace:
         "The disk is full: free some space, or put the local registry elsewhere (--registry-root)"
+      case .tooManySymbolicLinkLevels:
+        "Symbolic links inside the local registry are not followed: bind-mount the directory in place of the link"
       case .permissionDenied: "Check the owner and mode of the path, or choose another with --registry-root"
       default: nil
       }

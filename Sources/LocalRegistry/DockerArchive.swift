@@ -90,6 +90,11 @@ package final class DockerArchive: LocalRepository {
       )
       manifest.mediaType = .dockerManifest
       for layer in image.Layers { manifest.layers.append(try blob(layer, nil)) }
+      try Self.check(
+        manifest.layers,
+        config: try archive.bytes(of: image.Config, limit: Self.listLimit),
+        path
+      )
       let bytes: [UInt8]
       do {
         bytes = try JSONDocument.encode(manifest)
@@ -109,6 +114,45 @@ package final class DockerArchive: LocalRepository {
     self.entries = entries
     self.blobs = blobs
     self.manifests = manifests
+  }
+
+  /// Holds layers against the digests that the config lists: the only ones that such an archive has.
+  ///
+  /// Those of compressed layers count their bytes unpacked, and are not looked at.
+  private static func check(
+    _ layers: [Descriptor],
+    config: [UInt8]?,
+    _ path: FilePath
+  ) throws(ContentError) {
+    guard let config, let listed = (try? JSONDocument.decode(Config.self, from: config))?.rootfs?.diffs,
+      !listed.isEmpty
+    else { return }
+    guard listed.count == layers.count else {
+      throw ContentError(
+        .invalid,
+        "\(path)",
+        "the config lists \(listed.count) layers, manifest.json \(layers.count)"
+      )
+    }
+    for (layer, digest) in zip(layers, listed)
+    where !layer.mediaType.rawValue.hasSuffix(".gzip") && digest != "\(layer.digest)" {
+      throw ContentError(
+        .corrupt,
+        "\(path)",
+        "a layer has the digest \(layer.digest), the config says \(digest)",
+        advice: "The archive is damaged: save the image again"
+      )
+    }
+  }
+
+  private struct Config: Decodable {
+    let rootfs: RootFS?
+
+    struct RootFS: Decodable {
+      let diffs: [String]?
+
+      private enum CodingKeys: String, CodingKey { case diffs = "diff_ids" }
+    }
   }
 
   package func index() throws(ContentError) -> Index { Index(manifests: entries) }

@@ -60,8 +60,19 @@ package final class LocalRegistry: Sendable {
         "the local registry cannot be on NFS",
         advice: "Choose a local disk with --registry-root; folders on NFS can be read with --additional-store"
       )
+    } catch .tooManySymbolicLinkLevels {
+      throw Self.unusable(root.firstLink ?? root.path, .tooManySymbolicLinkLevels)
     } catch {
       throw Self.unusable(root.path, error)
+    }
+    if root.isOpenToOthers {
+      log.notice(
+        "other users can read the local registry",
+        metadata: [
+          "root": "\(root.path)",
+          "advice": "chmod go= \(root.path)/.weightfs keeps them out; --shared-root says that it is meant",
+        ]
+      )
     }
     self.root = root
     materialized = MaterializedFiles(root: root)

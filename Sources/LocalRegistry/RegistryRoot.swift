@@ -6,11 +6,45 @@ package import SystemPackage
 /// Where the local registry is, and the paths within it (docs/local-registry.md).
 package struct RegistryRoot: Sendable {
   package let path: FilePath
+  /// Whose processes may use it.
+  package var share = Share.owner
+
+  /// Whose processes may use a root that weightfs makes, and what is added to one.
+  package enum Share: String, Sendable, CaseIterable {
+    case owner, group, all
+
+    /// Of the root's directory and those that belong to weightfs.
+    var folderMode: mode_t {
+      switch self {
+      case .owner: 0o700
+      case .group: 0o770
+      case .all: 0o777
+      }
+    }
+
+    /// Of state, locks and partial blobs.
+    var fileMode: mode_t { folderMode & 0o666 }
+  }
 
   /// A root at a path.
   ///
-  /// - Parameter path: of a folder, which need not exist.
+  /// - Parameter path: of a directory, which need not exist.
   package init(path: FilePath) { self.path = path }
+
+  /// The user whom the root belongs to; nil where it does not exist.
+  package var owner: UInt32? { Disk.status(path).map { $0.st_uid } }
+
+  /// Whether users beside the owner can read what belongs to weightfs in it, though nobody asked for that.
+  var isOpenToOthers: Bool {
+    guard share == .owner, let top = Disk.status(path), let own = Disk.status(self.own) else { return false }
+    return top.st_mode & 0o055 != 0 && own.st_mode & 0o055 != 0
+  }
+
+  /// Where weightfs finds the first symbolic link among its directories; nil where there is none.
+  var firstLink: FilePath? {
+    let places = [own, own.appending("blobs"), own.appending("partial"), own.appending("state")]
+    return (places + directories).first { Disk.linkTarget($0) != nil }
+  }
 
   /// The place by the environment: `WEIGHTFS_ROOT`, else `/var/lib/weightfs` for root, else the XDG data folder.
   ///
@@ -63,14 +97,22 @@ package struct RegistryRoot: Sendable {
   ///
   /// - Throws: `Errno`; `notSupported` on NFS.
   func prepare() throws(Errno) {
-    try Disk.createFolder(path)
+    if !Disk.exists(path) {
+      try Disk.createFolder(path.removingLastComponent())
+      try Disk.createFolder(path, permissions: share.folderMode)
+      if share != .owner { _ = path.withPlatformString { chmod($0, share.folderMode) } }
+    }
     guard !MountTable.isOnNetwork(path) else { throw Errno.notSupported }
-    for algorithm in Digest.Algorithm.allCases {
-      try Disk.createFolder(blobs(algorithm))
-      try Disk.createFolder(partials(algorithm))
-    }
-    for folder in [origins, verified, chunks, profiles, references, pins, temporary, locks] {
-      try Disk.createFolder(folder)
-    }
+    try ConfinedRoots.register(path, share)
+    try makeDirectories()
+  }
+
+  /// Makes what belongs to weightfs in a root.
+  func makeDirectories() throws(Errno) {
+    for folder in directories { try Disk.createFolder(folder) }
+  }
+
+  private var directories: [FilePath] {
+    blobFolders + [origins, verified, chunks, profiles, references, pins, temporary, locks]
   }
 }

@@ -144,7 +144,8 @@ extension RegistryRoot {
     permissions: FilePermissions = [.ownerReadWrite, .groupRead, .otherRead]
   ) throws(ContentError) {
     do throws(Errno) {
-      var file = try TemporaryFile(in: temporary, permissions: permissions)
+      let mode = ConfinedRoots.permissions(of: path, permissions.rawValue)
+      var file = try TemporaryFile(in: temporary, permissions: FilePermissions(rawValue: mode))
       try Disk.write(file.descriptor, bytes, at: 0)
       try file.rename(to: path)
     } catch {

@@ -22,6 +22,24 @@ package enum ForeignText {
     return visible(words.prefix(limit))
   }
 
+  /// JSON without raw characters that a terminal obeys or hides: within its strings they become `\u` escapes.
+  ///
+  /// - Parameter bytes: a document without white space between its parts.
+  package static func escaped(json bytes: [UInt8]) -> String {
+    var result = ""
+    for scalar in String(decoding: bytes, as: UTF8.self).unicodeScalars {
+      if isVisible(scalar) {
+        result.unicodeScalars.append(scalar)
+      } else {
+        for unit in String(scalar).utf16 {
+          let digits = String(unit, radix: 16)
+          result += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
+        }
+      }
+    }
+    return result
+  }
+
   private static func isVisible(_ scalar: Unicode.Scalar) -> Bool {
     switch scalar.properties.generalCategory {
     case .control, .lineSeparator, .paragraphSeparator, .surrogate, .unassigned, .privateUse: return false

@@ -56,14 +56,39 @@ extension Manifest: Codable {
     let container = try decoder.container(keyedBy: CodingKeys.self)
     mediaType = try container.decodeIfPresent(MediaType.self, forKey: .mediaType)
     artifactType = try container.decodeIfPresent(MediaType.self, forKey: .artifactType)
-    config = try container.decodeIfPresent(Descriptor.self, forKey: .config)
     layers = try container.decodeIfPresent([Descriptor].self, forKey: .layers) ?? []
     let known = Set(layers)
     let blobs = try container.decodeIfPresent([Descriptor].self, forKey: .blobs) ?? []
     layers += blobs.filter { !known.contains($0) }
+    config = try container.decodeIfPresent(Descriptor.self, forKey: .config)
+    try Self.checkSizes((config.map { [$0] } ?? []) + layers, container.codingPath)
     subject = try container.decodeIfPresent(Descriptor.self, forKey: .subject)
     annotations = try container.decodeIfPresent([String: String].self, forKey: .annotations) ?? [:]
   }
+
+  /// Refuses sizes that cannot be: two of one blob, and none of a blob that is not empty.
+  private static func checkSizes(_ descriptors: [Descriptor], _ path: [any CodingKey]) throws {
+    var sizes: [Digest: Int64] = [:]
+    for descriptor in descriptors {
+      let digest = descriptor.digest
+      let known = sizes.updateValue(descriptor.size, forKey: digest) ?? descriptor.size
+      let problem: String
+      if known != descriptor.size {
+        problem = "\(digest) has two sizes, \(known) and \(descriptor.size)"
+      } else if (descriptor.size == 0) != emptyDigests.contains(digest.description) {
+        problem = "\(digest) cannot have the size \(descriptor.size)"
+      } else {
+        continue
+      }
+      throw DecodingError.dataCorrupted(.init(codingPath: path, debugDescription: problem))
+    }
+  }
+
+  /// Of no bytes.
+  private static let emptyDigests: Set<String> = [
+    "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+    "sha512:cf83e1357eefb8bdf1542850d66d8007d620e4050b5715dc83f4a921d36ce9ce47d0d13c5d85f2b0ff8318d2877eec2f63b931bd47417a81a538327af927da3e",
+  ]
 
   package func encode(to encoder: any Encoder) throws {
     var container = encoder.container(keyedBy: CodingKeys.self)

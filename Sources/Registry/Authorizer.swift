@@ -14,6 +14,12 @@ struct Authorizer: Sendable {
   }
 
   var stage = Stage.none
+  /// The file or helper whose credential the last header was made of; nil for an anonymous one.
+  var source: String?
+  /// Until when the last header was good.
+  var expires: ContinuousClock.Instant?
+  /// A token that had ended was renewed; one that ends again and again is a refusal.
+  var hasRenewed = false
 
   /// Whether a header may be refused with 403 because its password has expired (Amazon's registries, after 12 hours).
   static func mayHaveExpired(_ header: Secret?) -> Bool { header?.value.hasPrefix("Basic ") ?? false }
@@ -52,9 +58,17 @@ extension RegistryRepository {
       authorizer.stage = .anonymous
       return .send(nil)
     }
+    // A token that has ended while the request waited is renewed, and is no refusal of what it was made of.
+    if authorizer.stage == .credential, !authorizer.hasRenewed, let expires = authorizer.expires,
+      expires <= .now
+    {
+      authorizer.stage = .none
+      authorizer.hasRenewed = true
+    }
     if authorizer.stage == .none {
       authorizer.stage = .credential
       let made = try await authorization(for: challenge, response, refused: sent, isAnonymous: false)
+      (authorizer.source, authorizer.expires) = (made.source, made.expires)
       if let header = made.header, header != sent { return .send(header) }
       // No credential, and nothing was sent: the same without a header would be refused again.
       guard made.source != nil || sent != nil else { return .giveUp }
@@ -62,7 +76,7 @@ extension RegistryRepository {
     guard authorizer.stage == .credential else { return .giveUp }
     authorizer.stage = .anonymous
     // An anonymous header that was refused would be refused again.
-    guard let source = await client.tokens.known(tokenKey)?.source else { return .giveUp }
+    guard let source = authorizer.source else { return .giveUp }
     warnRefused(source, response.status)
     let anonymous = try await authorization(for: challenge, response, refused: sent, isAnonymous: true)
     return anonymous.header == sent ? .giveUp : .send(anonymous.header)
@@ -163,7 +177,8 @@ extension RegistryRepository {
       text.utf8.count <= 65_536
     else { throw HTTPError(.broken, "\(request.url) answered without a token", url: request.url) }
     // The specification's default is 60 s. A quarter is left so that a token does not end under way.
-    let lifetime = min(max(token.lifetime ?? 60, 5), 86_400) * 0.75
+    let said = token.lifetime.flatMap { $0.isFinite ? $0 : nil } ?? 60
+    let lifetime = min(max(said, 5), 86_400) * 0.75
     return TokenStore.Authorization(
       header: Secret("Bearer \(text)"),
       expires: .now + .seconds(lifetime),

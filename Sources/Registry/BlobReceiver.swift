@@ -26,6 +26,7 @@ final class BlobReceiver: ResponseReceiver {
     var passes = false
     /// The first bytes must be looked at: the response may be a page in place of the blob.
     var isDoubtful = false
+    var isText = false
     var discarded = 0
     var continuation: CheckedContinuation<HTTPError?, Never>?
   }
@@ -61,7 +62,11 @@ final class BlobReceiver: ResponseReceiver {
     if response.status == 200, wanted != 0..<descriptor.size { sink.note(.noRanges) }
     state.withLock { state in
       state.result.response = response
-      guard response.status == 200 || response.status == 206 else { return }
+      guard (200..<300).contains(response.status) else { return }
+      guard response.status == 200 || response.status == 206 else {
+        state.result.lie = "status \(response.status) in place of 200 or 206"
+        return
+      }
       if let lie = contradiction(response) {
         state.result.lie = lie
         return
@@ -70,7 +75,8 @@ final class BlobReceiver: ResponseReceiver {
         (state.position, state.end) = (range.lowerBound, range.upperBound)
       } else {
         (state.position, state.end) = (0, descriptor.size)
-        state.isDoubtful = isText(response) && response.contentLength == nil
+        state.isDoubtful = response.contentLength == nil
+        state.isText = isText(response)
       }
       state.passes = true
     }
@@ -115,7 +121,7 @@ final class BlobReceiver: ResponseReceiver {
       state.result.received += Int64(bytes.count)
       if state.passes, state.isDoubtful {
         state.isDoubtful = false
-        if let reason = doubt(bytes, at: state.position) {
+        if let reason = doubt(bytes, at: state.position, isText: state.isText) {
           state.passes = false
           state.result.lie = reason
         }
@@ -146,11 +152,12 @@ final class BlobReceiver: ResponseReceiver {
     }
   }
 
-  /// Why the first bytes of a text are no bytes of the blob.
-  private func doubt(_ bytes: UnsafeRawBufferPointer, at offset: Int64) -> String? {
+  /// Why the first bytes of a response of unknown length are no bytes of the blob.
+  private func doubt(_ bytes: UnsafeRawBufferPointer, at offset: Int64, isText: Bool) -> String? {
     if let reason = sink.doubt(ofFirst: bytes, at: offset) {
-      return "a text of unknown length in place of the blob: \(reason)"
+      return "a response of unknown length in place of the blob: \(reason)"
     }
+    guard isText else { return nil }
     let first = bytes.first { ![0x20, 0x09, 0x0a, 0x0d].contains($0) }
     return first == UInt8(ascii: "<") ? "a page of HTML in place of the blob" : nil
   }

@@ -24,8 +24,8 @@ struct BlobTransfer: Sendable {
     var tinyAnswers = 0
     /// When it first failed since the last progress.
     var failing: ContinuousClock.Instant?
-    /// The tag under which a manifest is asked for that its registry does not find by digest.
-    var tag: String?
+    /// The tag under which a manifest is asked for that its registry does not find by digest, and that answer.
+    var tag: (name: String, problem: ContentError)?
   }
 
   // Answers below this size are progress, but not without end.
@@ -59,8 +59,9 @@ struct BlobTransfer: Sendable {
       }
       if let response = result.response, repository.changesScheme(after: response, of: request) { continue }
       if let lie = result.lie {
-        guard direct != nil else { throw contradiction(lie, result) }
-        client.hosts.forgetRedirect(of: descriptor.digest, in: repository.name, isRefused: true)
+        // A tag that has moved leads to another manifest: this one is still not found.
+        guard let direct else { throw plan.tag?.problem ?? contradiction(lie, result) }
+        client.hosts.forget(direct.url, of: descriptor.digest, in: repository.name, isRefused: true)
         plan.usesShortcut = false
         continue
       }
@@ -109,16 +110,22 @@ struct BlobTransfer: Sendable {
       response.status,
       from: source,
       sent: request.authorization,
-      isDocument: isDocument
+      isDocument: isDocument,
+      isChallenge: response.header("www-authenticate") != nil
     ) {
     case .askRegistry:
-      client.hosts.forgetRedirect(of: descriptor.digest, in: repository.name, isRefused: true)
+      if let direct {
+        client.hosts.forget(direct.url, of: descriptor.digest, in: repository.name, isRefused: true)
+      }
       plan.usesShortcut = false
     case .withoutAuthorization, .withReferer: break
     case .authorize:
       switch try await repository.authorize(response, sent: plan.authorization, &plan.authorizer) {
       case .send(let header): plan.authorization = header
-      case .giveUp: throw problem
+      case .giveUp:
+        guard case .redirect = source else { throw problem }
+        // A redirect's target has remedies of its own; this one is not tried again.
+        try await handle(response, excerpt, request, direct, &plan)
       }
     case .askManifest: try await askManifests(problem)
     case .wait:
@@ -129,7 +136,7 @@ struct BlobTransfer: Sendable {
         let tag = client.hosts.tag(of: descriptor.digest, in: repository.name)
       else { throw problem }
       // The digest of what comes is compared by the caller, as always.
-      plan.tag = tag
+      plan.tag = (tag, problem)
     }
   }
 
@@ -139,9 +146,9 @@ struct BlobTransfer: Sendable {
     _ direct: HostMemory.Redirect?,
     _ plan: inout Plan
   ) async throws(ContentError) {
-    if direct != nil {
+    if let direct {
       plan.usesShortcut = false
-      client.hosts.forgetRedirect(of: descriptor.digest, in: repository.name, isRefused: false)
+      client.hosts.forget(direct.url, of: descriptor.digest, in: repository.name, isRefused: false)
     }
     if repository.changesScheme(after: error, of: request) { return }
     let problem = repository.failure(error, subject: subject)
@@ -236,7 +243,7 @@ struct BlobTransfer: Sendable {
     _ direct: HostMemory.Redirect?
   ) throws(ContentError) -> HTTPRequest {
     let place =
-      plan.tag.map { "manifests/\($0)" } ?? "\(isDocument ? "manifests" : "blobs")/\(descriptor.digest)"
+      plan.tag.map { "manifests/\($0.name)" } ?? "\(isDocument ? "manifests" : "blobs")/\(descriptor.digest)"
     let home = try repository.address(place)
     let url = direct?.url ?? home
     var request = HTTPRequest(.get, url)

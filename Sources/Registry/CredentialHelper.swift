@@ -56,7 +56,13 @@ struct CredentialHelper: Sendable {
     }
     guard status == 0 else {
       if String(decoding: text, as: UTF8.self).contains(Self.absent) { return nil }
-      throw Failure(description: "\(program) ended with status \(status): \(ForeignText.excerpt(text))")
+      // Its output is where the secret would stand.
+      let isMessage =
+        text.first != UInt8(ascii: "{") && !String(decoding: text, as: UTF8.self).contains("Secret")
+      throw Failure(
+        description: "\(program) ended with status \(status)"
+          + (isMessage && !text.isEmpty ? ": \(ForeignText.excerpt(text))" : "")
+      )
     }
     guard let answer = try? JSONDocument.decode(Answer.self, from: text), let secret = answer.Secret else {
       throw Failure(description: "\(program) wrote something that is no credential")

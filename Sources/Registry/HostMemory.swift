@@ -37,8 +37,8 @@ final class HostMemory: Sendable {
 
   private struct State {
     var redirects: [Key: Redirect] = [:]
-    /// Endpoints that refuse a signed address at its second use.
-    var withoutReplays: Set<String> = []
+    /// Endpoints that refuse a signed address at its second use, and until when that is believed.
+    var withoutReplays: [String: ContinuousClock.Instant] = [:]
     /// Repositories whose blobs came whole in answer to a range.
     var withoutRanges: Set<RepositoryName> = []
     /// Repositories that answered 206.
@@ -60,6 +60,8 @@ final class HostMemory: Sendable {
   private static let failureMemory: Duration = .seconds(5)
   // An address that is refused so soon after it was given has not expired.
   private static let replayTime: Duration = .seconds(20)
+  // One refusal may be a bad blob's alone: the endpoint is tried again after a while.
+  private static let replayMemory: Duration = .seconds(300)
   private static let manifestLimit = 4
 
   private let state = Mutex(State())
@@ -73,7 +75,7 @@ final class HostMemory: Sendable {
   /// Remembers where a blob was redirected to, unless the endpoint refuses to be asked there again.
   func remember(_ url: RequestURL, _ rule: AddressRule?, of digest: Digest, in repository: RepositoryName) {
     state.withLock { state in
-      guard !state.withoutReplays.contains(url.endpoint) else { return }
+      if let until = state.withoutReplays[url.endpoint], until > .now { return }
       if state.redirects.count >= Self.limit { state.redirects = [:] }
       let key = Key(repository: repository, digest: digest)
       if state.redirects[key]?.url == url { return }
@@ -83,14 +85,19 @@ final class HostMemory: Sendable {
 
   /// Forgets where a blob was redirected to; it is asked for anew.
   ///
-  /// - Parameter isRefused: the endpoint answered 4xx, and the address cannot have expired so soon.
-  func forgetRedirect(of digest: Digest, in repository: RepositoryName, isRefused: Bool) {
+  /// - Parameters:
+  ///   - url: the address that failed; a newer one stays.
+  ///   - digest: of the blob.
+  ///   - repository: of the blob.
+  ///   - isRefused: the endpoint answered 4xx, and the address cannot have expired so soon.
+  func forget(_ url: RequestURL, of digest: Digest, in repository: RepositoryName, isRefused: Bool) {
     state.withLock { state in
-      guard let known = state.redirects.removeValue(forKey: Key(repository: repository, digest: digest)),
-        isRefused, .now - known.since < Self.replayTime
-      else { return }
-      if state.withoutReplays.count >= Self.limit { state.withoutReplays = [] }
-      state.withoutReplays.insert(known.url.endpoint)
+      let key = Key(repository: repository, digest: digest)
+      guard let known = state.redirects[key], known.url == url else { return }
+      state.redirects[key] = nil
+      guard isRefused, .now - known.since < Self.replayTime else { return }
+      if state.withoutReplays.count >= Self.limit { state.withoutReplays = [:] }
+      state.withoutReplays[known.url.endpoint] = .now + Self.replayMemory
     }
   }
 

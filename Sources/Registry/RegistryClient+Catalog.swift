@@ -19,15 +19,12 @@ extension RegistryClient {
     var last: String?
     while found.count < limit {
       let query = FormEncoding.encode([("n", "1000")] + (last.map { [("last", $0)] } ?? []))
-      guard let url = RequestURL("\(base(of: registry))_catalog?\(query)") else {
-        throw ContentError(.invalid, registry, "no address can be made of this registry")
-      }
       let (response, body) = try await repository(name).send(
         .get,
-        "",
+        "_catalog?\(query)",
         accept: [],
         limit: RegistryRepository.pageLimit,
-        at: url
+        isOutside: true
       )
       guard response.status == 200 else {
         throw repository(name).failure(response, subject: "the catalog of \(registry)")

@@ -11,14 +11,14 @@ extension RegistryRepository {
   ///   - path: behind the repository's address.
   ///   - accept: types, best first.
   ///   - limit: of the body in bytes.
-  ///   - place: in place of the path, for what is no repository's.
+  ///   - isOutside: the path counts from the registry's address, not from the repository's.
   /// - Throws: `ContentError`, not for a status: that is the caller's to judge.
   func send(
     _ method: HTTPRequest.Method,
     _ path: String,
     accept: [MediaType],
     limit: Int,
-    at place: RequestURL? = nil
+    isOutside: Bool = false
   ) async throws(ContentError) -> (response: HTTPResponse, body: [UInt8]) {
     if let known = client.hosts.failure(of: name) { throw known }
     var attempt = 1
@@ -26,9 +26,8 @@ extension RegistryRepository {
     var authorizer = Authorizer()
     var authorization = await client.tokens.current(tokenKey)?.header
     while true {
-      let url: RequestURL
-      if let place { url = place } else { url = try address(path) }
-      var request = HTTPRequest(method, url)
+      // Anew each time: the scheme that the registry speaks may have been found meanwhile.
+      var request = HTTPRequest(method, try address(path, isOutside: isOutside))
       prepare(&request)
       request.totalTimeout = client.configuration.stallTimeout * 2
       if !accept.isEmpty {
@@ -62,7 +61,7 @@ extension RegistryRepository {
         guard error.isTransient, let delay = nextDelay(attempt, elapsed, .lookUp, nil) else {
           let failed = failure(error, subject: "\(name)")
           // Look-ups of the next moments need not wait for it as long.
-          if failed.code != .cancelled {
+          if [.unreachable, .tls, .broken, .timedOut].contains(error.code) {
             client.hosts.noteFailure(failed, of: name, isEndpoint: isEndpointFailure(error, request))
           }
           throw failed
@@ -110,8 +109,8 @@ extension RegistryRepository {
     request.trustedHosts = client.configuration.insecure
   }
 
-  func address(_ path: String) throws(ContentError) -> RequestURL {
-    guard let url = RequestURL("\(base)\(name.path)/\(path)") else {
+  func address(_ path: String, isOutside: Bool = false) throws(ContentError) -> RequestURL {
+    guard let url = RequestURL(isOutside ? "\(base)\(path)" : "\(base)\(name.path)/\(path)") else {
       throw ContentError(
         .invalid,
         "\(name)",
@@ -156,7 +155,9 @@ extension RegistryRepository {
   ///   - error: of the request.
   ///   - request: that failed.
   func changesScheme(after error: HTTPError, of request: HTTPRequest) -> Bool {
-    guard !error.hasResponse, isOwn(request.url) else { return false }
+    guard !error.hasResponse else { return false }
+    if isOutdated(request) { return true }
+    guard isOwn(request.url) else { return false }
     switch client.hosts.scheme(of: name.registry) {
     // An alert is no HTTP, so the response breaks off.
     case nil where error.code == .broken && mayTryTLS(request):
@@ -173,6 +174,7 @@ extension RegistryRepository {
 
   /// The same for a response; it also tells which scheme the registry speaks.
   func changesScheme(after response: HTTPResponse, of request: HTTPRequest) -> Bool {
+    if response.status == 400, isOutdated(request) { return true }
     guard isOwn(request.url) else { return false }
     let isDirect = response.url.hasSameOrigin(as: request.url)
     switch client.hosts.scheme(of: name.registry) {
@@ -189,6 +191,14 @@ extension RegistryRepository {
   /// Whether an address is the registry's own, on this machine.
   private func isOwn(_ url: RequestURL) -> Bool {
     url.isLoopback && RequestURL(base).map { url.hasSameOrigin(as: $0) } ?? false
+  }
+
+  /// Whether a request was sent by plain http before another one found that the registry speaks TLS.
+  private func isOutdated(_ request: HTTPRequest) -> Bool {
+    guard request.url.scheme == "http", request.url.isLoopback, let own = RequestURL(base),
+      own.scheme == "https"
+    else { return false }
+    return request.url.host == own.host && request.url.port == own.port
   }
 
   private func mayTryTLS(_ request: HTTPRequest) -> Bool {

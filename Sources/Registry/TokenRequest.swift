@@ -21,7 +21,8 @@ struct TokenRequest: Sendable {
     var request = try request(root, realm, credential)
     repository.prepare(&request)
     request.totalTimeout = repository.client.configuration.stallTimeout * 2
-    if !isPlainRegistry || root.host != repository.host {
+    // A realm of the registry's own origin is where its requests go anyway.
+    if root.host != repository.host {
       let rule = AddressRule(registry: peer, isForCredentials: credential != nil)
       if !isPlainRegistry || credential != nil { request.addressRule = rule }
     }

@@ -6,7 +6,8 @@ import HTTP
 ///
 ///     who answered                    status            remedy, in this order
 ///     a remembered address            4xx *             the registry is asked for another address
-///     a redirect's target             4xx *, same host  once more without Authorization
+///     a redirect's target             401, same host    authorization, as from the registry
+///                                     4xx *, same host  once more without Authorization
 ///                                     401, 403          once more with Referer
 ///                                     4xx *             the registry is asked for another address, once
 ///     the registry                    401               authorization
@@ -40,6 +41,7 @@ struct TransferAttempts: Sendable {
 
   private(set) var hasReferer = false
   private(set) var isWithoutAuthorization = false
+  private var hasAuthorized = false
   private var hasAskedAgain = false
   private var hasAskedManifest = false
 
@@ -50,13 +52,25 @@ struct TransferAttempts: Sendable {
   ///   - source: who answered.
   ///   - sent: the Authorization header that the request had; nil for none.
   ///   - isDocument: a manifest was asked for, not a blob.
-  mutating func handle(_ status: Int, from source: Source, sent: Secret?, isDocument: Bool) -> Step {
+  ///   - isChallenge: the response says how to authorize.
+  mutating func handle(
+    _ status: Int,
+    from source: Source,
+    sent: Secret?,
+    isDocument: Bool,
+    isChallenge: Bool
+  ) -> Step {
     if RetryPolicy.isTransient(status) { return .wait }
     switch source {
     case .remembered:
       return (400..<500).contains(status) && status != 416 ? .askRegistry : .fail
     case .redirect(let isSameOrigin):
       guard (400..<500).contains(status), status != 416 else { return .fail }
+      // The registry's own host: a proxy that leads to another path of itself.
+      if isSameOrigin, isChallenge, status == 401, !hasAuthorized {
+        hasAuthorized = true
+        return .authorize
+      }
       if isSameOrigin, sent != nil, !isWithoutAuthorization {
         isWithoutAuthorization = true
         return .withoutAuthorization
@@ -67,6 +81,8 @@ struct TransferAttempts: Sendable {
       }
       guard !hasAskedAgain else { return .fail }
       hasAskedAgain = true
+      // Another address, another chance: what the registry itself answers must have the header.
+      isWithoutAuthorization = false
       return .askRegistry
     case .registry:
       if status == 401 || (status == 403 && Authorizer.mayHaveExpired(sent)) { return .authorize }
@@ -78,6 +94,7 @@ struct TransferAttempts: Sendable {
 
   /// Bytes came: what failed before may be tried again.
   mutating func progressed() {
+    hasAuthorized = false
     hasAskedAgain = false
     hasAskedManifest = false
   }

@@ -20,7 +20,7 @@ enum BackgroundProcess {
         log,
         .writeOnly,
         options: [.create, .append, .closeOnExec],
-        permissions: [.ownerReadWrite, .groupRead]
+        permissions: [.ownerReadWrite]
       )
     } catch {
       Terminal.printError("weightfs: the log \(log) cannot be opened: \(error)")
@@ -90,7 +90,7 @@ enum BackgroundProcess {
       var status = stat()
       if path.withPlatformString({ stat($0, &status) }) != 0 { makeFolder(path.removingLastComponent()) }
     }
-    _ = path.withPlatformString { mkdir($0, 0o755) }
+    _ = path.withPlatformString { mkdir($0, 0o700) }
   }
 
   private static func readAll(_ descriptor: Int32) -> String {

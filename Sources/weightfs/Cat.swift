@@ -34,7 +34,7 @@ struct Cat: AsyncParsableCommand {
       else {
         throw ContentError(
           .notFound,
-          "\(artifact.label): \(Terminal.visible(file))",
+          "\(artifact.label): \(ForeignText.visible(file))",
           "the artifact has no such file"
         )
       }

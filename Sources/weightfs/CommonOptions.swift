@@ -14,6 +14,7 @@ extension FetchPolicy.Fill: ExpressibleByArgument {}
 extension FileSystemOptions.Listing: ExpressibleByArgument {}
 
 extension LayoutFormat: ExpressibleByArgument {}
+extension RegistryRoot.Share: ExpressibleByArgument {}
 
 /// The least that is logged.
 enum LogLevel: String, ExpressibleByArgument, CaseIterable {
@@ -24,6 +25,12 @@ enum LogLevel: String, ExpressibleByArgument, CaseIterable {
 struct CommonOptions: ParsableArguments {
   @Option(help: "Where artifacts are kept (WEIGHTFS_ROOT, else /var/lib/weightfs, else the XDG data folder).")
   var registryRoot: String?
+
+  @Option(
+    help:
+      "Whose processes may use a local registry that is created: owner, group or all. An existing one keeps its mode."
+  )
+  var sharedRoot: RegistryRoot.Share = .owner
 
   @Option(help: "A read-only store to look into first; may be given several times.")
   var additionalStore: [String] = []
@@ -163,9 +170,10 @@ struct CommonOptions: ParsableArguments {
   }
 
   var settings: Settings {
-    let root =
+    var root =
       registryRoot.map { RegistryRoot(path: FilePath(MountPoints.absolute($0))) }
       ?? .standard(environment: Self.environment, isRoot: geteuid() == 0)
+    root.share = sharedRoot
     var settings = Settings(root: root)
     settings.additionalStores = additionalStore.map { FilePath(MountPoints.absolute($0)) }
     settings.limits = limits(of: root)

@@ -28,7 +28,7 @@ enum ExitStatus {
       Terminal.printError("weightfs: \(error)")
       throw ExitCode(code(error))
     } catch let error as DocumentError {
-      throw ValidationError(error.reason)
+      throw ValidationError(ForeignText.visible(error.reason))
     }
   }
 }

@@ -76,7 +76,7 @@ struct Inspect: AsyncParsableCommand {
         problems: artifact.tree.problems
       )
       if json {
-        Terminal.print(String(decoding: try JSONDocument.encode(report), as: UTF8.self))
+        Terminal.print(ForeignText.escaped(json: try JSONDocument.encode(report)))
       } else {
         print(report)
       }
@@ -88,18 +88,18 @@ struct Inspect: AsyncParsableCommand {
     Terminal.print("digest         \(report.digest)")
     if report.manifest != report.digest { Terminal.print("manifest       \(report.manifest)") }
     Terminal.print("media type     \(report.mediaType)")
-    Terminal.print("artifact type  \(Terminal.visible(report.artifactType?.rawValue ?? "-"))")
+    Terminal.print("artifact type  \(ForeignText.visible(report.artifactType?.rawValue ?? "-"))")
     Terminal.print("origin         \(report.origin)")
     for (key, value) in report.annotations.sorted(by: { $0.key < $1.key }) {
-      Terminal.print("annotation     \(Terminal.visible("\(key)=\(value)"))")
+      Terminal.print("annotation     \(ForeignText.visible("\(key)=\(value)"))")
     }
     for file in report.files {
       let columns = [
         Terminal.padded(Terminal.size(file.size), 10, right: true), Terminal.padded(file.state, 8),
-        Terminal.visible(file.path), "\(file.blob)",
+        ForeignText.visible(file.path), "\(file.blob)",
       ]
       Terminal.print("file           \(columns.joined(separator: "  "))")
     }
-    for problem in report.problems { Terminal.print("problem        \(Terminal.visible(problem))") }
+    for problem in report.problems { Terminal.print("problem        \(ForeignText.visible(problem))") }
   }
 }

@@ -123,7 +123,7 @@ struct List: AsyncParsableCommand {
       let status = await assembly.store.status(content.blob, layout: artifact.layout)
       let columns = [
         Terminal.padded("\(content.size)", 14, right: true), Terminal.padded(status.presence.rawValue, 8),
-        Terminal.visible(artifact.tree.path(of: node)),
+        ForeignText.visible(artifact.tree.path(of: node)),
       ]
       Terminal.print(columns.joined(separator: "  "))
     }

@@ -81,7 +81,7 @@ struct Load: AsyncParsableCommand {
         throw ContentError(
           .unsupported,
           label,
-          "'\(Terminal.visible(entry.label))' names no registry and repository",
+          "'\(ForeignText.visible(entry.label))' names no registry and repository",
           advice: "Say what it is called with --as, such as --as localhost/team/model:1"
         )
       }

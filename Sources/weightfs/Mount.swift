@@ -198,7 +198,14 @@ struct Mount: AsyncParsableCommand {
       // Strict look-ups of tars wait for whole layers; what they wait for has a deadline on progress of its own.
       deadline: verify == .strict ? .seconds(3600) : settings.fetching.deadline * 4,
       label: label,
-      onReady: { ready.succeed() }
+      onReady: {
+        do throws(ContentError) {
+          try Privileges.limit(for: settings.root)
+        } catch {
+          assembly.log.error("the daemon goes on with all its privileges", metadata: ["reason": "\(error)"])
+        }
+        ready.succeed()
+      }
     )
     // Asked of the table: a question to the mount itself would come to this process.
     if let point = MountPoints.all().last(where: { $0.path == MountPoints.absolute(mountPoint) }) {

@@ -48,7 +48,7 @@ struct Path: AsyncParsableCommand {
         throw ContentError(
           .notFound,
           "\(reference)",
-          "no file is the model: \(paths.prefix(8).map(Terminal.visible).joined(separator: ", "))",
+          "no file is the model: \(paths.prefix(8).map(ForeignText.visible).joined(separator: ", "))",
           advice: "Open one of them by its own path"
         )
       case .path(let file):

@@ -40,7 +40,7 @@ struct Profile: AsyncParsableCommand {
         for file in files {
           try profiles.setRecording(!stop, file.content.blob.digest)
           Terminal.print(
-            "\(Terminal.visible(file.path))\t\(stop ? "not recorded any more" : "recorded from its next open on")"
+            "\(ForeignText.visible(file.path))\t\(stop ? "not recorded any more" : "recorded from its next open on")"
           )
         }
       }
@@ -70,7 +70,7 @@ struct Profile: AsyncParsableCommand {
           isEmpty = false
           let share = Int(Double(profile.byteCount) / Double(max(1, profile.size)) * 100)
           let size = "\(Terminal.size(profile.byteCount)) of \(Terminal.size(profile.size)) (\(share)%)"
-          Terminal.print("\(Terminal.visible(file.path))\t\(size)\t\(profile.ranges.count) runs")
+          Terminal.print("\(ForeignText.visible(file.path))\t\(size)\t\(profile.ranges.count) runs")
           if runs {
             for range in profile.ranges { Terminal.print("  \(range.lowerBound)-\(range.upperBound - 1)") }
           }

@@ -1,5 +1,6 @@
 import Glibc
 import Logging
+import OCI
 
 /// Messages on standard error: time, level, text, and what they are about.
 struct StandardErrorLog: LogHandler {
@@ -27,7 +28,7 @@ struct StandardErrorLog: LogHandler {
   }
 
   private static func quoted(_ text: String) -> String {
-    let clean = Terminal.visible(text)
+    let clean = ForeignText.visible(text)
     return clean.contains(" ") || clean.contains("\"") || clean.isEmpty ? "\"\(clean)\"" : clean
   }
 }

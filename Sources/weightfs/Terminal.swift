@@ -1,11 +1,13 @@
 import Glibc
+import OCI
 
 /// Standard output and standard error.
 enum Terminal {
   /// Whether somebody looks at standard error.
   static var isInteractive: Bool { isatty(STDERR_FILENO) == 1 }
 
-  static func printError(_ line: String) { write(line + "\n", to: STDERR_FILENO) }
+  /// One line, of which a registry or a document may have written a part.
+  static func printError(_ line: String) { write(ForeignText.visible(line) + "\n", to: STDERR_FILENO) }
 
   static func print(_ line: String) { write(line + "\n", to: STDOUT_FILENO) }
 
@@ -29,11 +31,6 @@ enum Terminal {
         done += count
       }
     }
-  }
-
-  /// Names from outside without control characters, which a terminal would obey.
-  static func visible(_ text: String) -> String {
-    String(text.unicodeScalars.map { $0.properties.generalCategory == .control ? "\u{fffd}" : Character($0) })
   }
 
   /// A size for people.

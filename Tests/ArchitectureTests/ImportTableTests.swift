@@ -20,7 +20,8 @@ struct ImportTableTests {
     "ArtifactTree": ["OCI", "Content", "Archive"],
     "FileSystem": ["OCI", "Content", "ArtifactTree", "Fetching", "LocalRegistry", "Telemetry"],
     "MountDaemon": [
-      "FileSystem", "FUSE", "Fetching", "LocalRegistry", "ArtifactTree", "Registry", "HTTP", "Content", "OCI",
+      "CLinux", "FileSystem", "FUSE", "Fetching", "LocalRegistry", "ArtifactTree", "Registry", "HTTP",
+      "Content", "OCI",
       "Telemetry",
     ],
     "weightfs": [

@@ -323,4 +323,32 @@ struct ExtractionTests {
     Row("names: leading slash", "f:/a/b=v", "a/b=v"),
     Row("names: many slashes", "f:///a/b=v", "a/b=v"),
   ]
+
+  @Test func linksCannotMakeATreeDeepOrLookUpsDear() async throws {
+    // Each link leads 500 directories below the one before it: forty of them would be 20,000 deep.
+    var maker = TarMaker()
+    var link = "l0"
+    maker.add(link, type: "2", target: Array(repeating: "a", count: 500).joined(separator: "/"))
+    for number in 1..<40 {
+      let target = link + "/" + Array(repeating: "b", count: 500).joined(separator: "/")
+      link = "l\(number)"
+      maker.add(link, type: "2", target: target)
+    }
+    for number in 0..<200 { maker.add("\(link)/f\(number)") }
+    let start = ContinuousClock.now
+    let bytes = maker.finished
+    let layer = Descriptor(
+      mediaType: MediaType(rawValue: "application/vnd.oci.image.layer.v1.tar"),
+      digest: Verification.digest(of: bytes),
+      size: Int64(bytes.count)
+    )
+    let config = Descriptor(mediaType: .imageConfig, digest: Verification.digest(of: []), size: 0)
+    let loader = TreeLoader(indexes: TarIndexCache(executor: BlockingExecutor(label: "test", threads: 1)))
+    let tree = try await loader.load(
+      Manifest(config: config, layers: [layer]),
+      bytes: Layers(tars: [layer.digest: bytes])
+    )
+    #expect(tree.problems.contains { $0.contains("too deep") })
+    #expect(ContinuousClock.now - start < .seconds(20))
+  }
 }

@@ -91,7 +91,7 @@ struct EvictionPlanTests {
     #expect(limits.shortfall(5, used: 0, free: 20) == Shortfall(total: 35, set: 0))
     #expect(limits.shortfall(5, used: 0, free: 10) == Shortfall(total: 45, set: 5))
     #expect(
-      SpaceLimits().shortfall(5, used: 0, free: 3) == Shortfall(total: 2, set: 2),
+      SpaceLimits().shortfall(5, used: 0, free: 3) == Shortfall(total: 2, set: 0),
       "no more than the disk has"
     )
     #expect(SpaceLimits().shortfall(0, used: 0, free: 0).isNone)

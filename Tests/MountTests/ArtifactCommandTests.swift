@@ -108,6 +108,41 @@ import Testing
     #expect(try await run("where localhost:1/acme/car:1").hasPrefix("oci-dir\t"))
   }
 
+  @Test func whatContradictsItsDigestsIsNotLoaded() async throws {
+    try await shell(
+      "mkdir -p in/models && head -c 2000 /dev/urandom >in/models/w && tar -C in -cf l.tar models"
+    )
+    let layer = try folder.read("l.tar")
+    let config =
+      #"{"architecture":"amd64","os":"linux","config":{},"rootfs":{"type":"layers","diff_ids":["\#(Verification.digest(of: layer))"]}}"#
+    try LayoutMaker.write(
+      folder,
+      "image",
+      layers: [LayoutMaker.tar(layer)],
+      config: (Array(config.utf8), .imageConfig),
+      artifactType: nil,
+      reference: "v1"
+    )
+    // A docker-archive has no digests but those of its config.
+    try await shell(
+      """
+      skopeo copy -q oci:image:v1 docker-archive:d.tar:quay.io/acme/car:v2 && mkdir d && tar -C d -xf d.tar &&
+      chmod -R u+w d && f=$(cd d && find . -type f -name '*.tar' | head -1) && printf x | dd of=d/$f bs=1 seek=1200 conv=notrunc 2>/dev/null &&
+      tar -C d -cf e.tar $(ls d)
+      """
+    )
+    // An index that says another size of its manifest than it has.
+    try await shell(
+      #"cp -r image wrong && sed -i 's/"size":\([0-9]*\)/"size":1\1/' wrong/index.json && cmp image/index.json wrong/index.json; test $? = 1"#
+    )
+    try await run("load d.tar --as localhost:1/good/car:1")
+    for source in ["e.tar", "wrong"] {
+      let loaded = try await weightfs("load \(source) --as localhost:1/bad/car:1")
+      #expect(loaded.status == 6, "\(source): \(loaded.output)\(loaded.error)")
+    }
+    #expect(try await !run("ls").contains("bad/car"))
+  }
+
   @Test func convertingKeepsTheDigestAndFreesThePool() async throws {
     try await run("pull \(name)")
     let before = try await run("ls")

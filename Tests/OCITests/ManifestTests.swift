@@ -21,6 +21,27 @@ struct ManifestTests {
     #"{"mediaType":"a/b","digest":"\#(digest)","size":3\#(more)}"#
   }
 
+  @Test func sizesThatCannotBeAreRefused() throws {
+    let empty = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+    func layers(_ pairs: (String, Int)...) -> String {
+      let texts = pairs.map { #"{"mediaType":"a/b","digest":"\#($0.0)","size":\#($0.1)}"# }
+      return #"{"layers":[\#(texts.joined(separator: ","))]}"#
+    }
+    #expect(throws: DocumentError.self) { try manifest(layers((Self.digest, 3), (Self.digest, 4))) }
+    #expect(throws: DocumentError.self) { try manifest(layers((Self.digest, 0))) }
+    #expect(throws: DocumentError.self) { try manifest(layers((empty, 1))) }
+    #expect(try manifest(layers((Self.digest, 3), (Self.digest, 3), (empty, 0))).layers.count == 3)
+  }
+
+  @Test func whatATerminalObeysOrHidesIsNotPrinted() {
+    let hostile = "a\u{1b}[31m\u{7f}\u{9b}\u{202e}\u{2066}\u{2028}\u{200b}\u{feff}\u{e0041}z"
+    let seen = ForeignText.visible(hostile)
+    #expect(seen.unicodeScalars.allSatisfy { $0.value >= 0x20 && $0.properties.generalCategory != .format })
+    #expect(seen.hasPrefix("a") && seen.hasSuffix("z"))
+    let json = ForeignText.escaped(json: Array("{\"k\":\"\u{7f}\u{202e}\u{e0041}é🦙\"}".utf8))
+    #expect(json == "{\"k\":\"\\u007f\\u202e\\udb40\\udc41é🦙\"}")
+  }
+
   @Test func readsAllMembersOfADescriptor() throws {
     let text = layer(
       Self.digest,

@@ -62,6 +62,26 @@ struct AuthorizationTests {
     #expect(registry.server.requests.count == 1, "nothing is sent before it is asked for")
   }
 
+  @Test(arguments: ["\"nan\"", "\"inf\"", "-1", "1e400", "\"-nan\"", "1e308", "null", "[]"])
+  func aLifetimeThatIsNoneIsTheDefault(_ lifetime: String) async throws {
+    let server = try HTTPServer { _ in
+      .init(200, body: Array(#"{"token":"good","expires_in":\#(lifetime)}"#.utf8))
+    }
+    defer { server.stop() }
+    challenge(server.port)
+    // The process is still there, which is the point, and the token serves.
+    _ = try? await fixture.repository().resolve(.tag("t"))
+    #expect(server.requests.count >= 1)
+  }
+
+  @Test func tokensThatAreRefusedAtOnceEndTheRequest() async throws {
+    let server = try HTTPServer { _ in .init(200, body: Array(#"{"token":"bad","expires_in":0}"#.utf8)) }
+    defer { server.stop() }
+    challenge(server.port)
+    #expect(await fixture.failure { _ = try await fixture.repository().resolve(.tag("t")) } != nil)
+    #expect(server.requests.count <= 4)
+  }
+
   @Test func aStaleHeaderIsReadAgain() async throws {
     let registry = fixture.registry
     let file = try fixture.authFile("dTpvbGQ=")

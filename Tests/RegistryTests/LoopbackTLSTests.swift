@@ -29,19 +29,24 @@ struct LoopbackTLSTests {
     )
   }
 
-  private func repository(_ registry: DockerRegistry, isTrusted: Bool = true) throws -> RegistryRepository {
+  private func client(isTrusted: Bool = true) -> RegistryClient {
     let messages = messages
     let log = Logger(label: "test") { _ in CollectingLog(messages: messages) }
     let environment = isTrusted ? ["SSL_CERT_FILE": folder.path("cert.pem")] : [:]
     var configuration = RegistryConfiguration()
     configuration.retry.retryFor = .seconds(1)
-    let client = RegistryClient(
+    return RegistryClient(
       thread: TransferThread(metrics: Metrics(), environment: environment),
       credentials: CredentialFiles(explicit: "/none", environment: [:], log: log),
       configuration: configuration,
       log: log
     )
-    return client.repository(try #require(RepositoryName(registry: registry.host, path: "a/b")))
+  }
+
+  private func repository(_ registry: DockerRegistry, isTrusted: Bool = true) throws -> RegistryRepository {
+    client(isTrusted: isTrusted).repository(
+      try #require(RepositoryName(registry: registry.host, path: "a/b"))
+    )
   }
 
   private func failure(_ repository: RegistryRepository) async -> ContentError? {
@@ -51,6 +56,11 @@ struct LoopbackTLSTests {
     } catch {
       return error
     }
+  }
+
+  @Test func theCatalogIsAskedByHTTPSAsWell() async throws {
+    let registry = try await registry()
+    #expect(try await client().catalog(of: registry.host, limit: 10) == [])
   }
 
   @Test func aRegistryOnLoopbackThatSpeaksTLSIsAskedByHTTPS() async throws {

@@ -90,18 +90,21 @@ package final class HTTPServer: Sendable {
   /// How many connections were made.
   package var connectionCount: Int { state.withLock { $0.connections } }
 
-  /// Closes everything; requests under way break off.
+  /// Closes everything; requests under way break off. A second call does nothing.
   package func stop() {
-    let sockets = state.withLock { state in
-      state.isStopped = true
-      return state.sockets
+    // Under the lock: a number that was closed may stand for the socket of somebody else.
+    let isFirst = state.withLock { state in
+      defer { state.isStopped = true }
+      guard !state.isStopped else { return false }
+      for socket in state.sockets { shutdown(socket, Int32(SHUT_RDWR)) }
+      return true
     }
-    shutdown(listener, Int32(SHUT_RDWR))
-    close(listener)
-    for socket in sockets { shutdown(socket, Int32(SHUT_RDWR)) }
+    // The thread that accepts closes the listener once it is awake.
+    if isFirst { shutdown(listener, Int32(SHUT_RDWR)) }
   }
 
   private func accept() {
+    defer { close(listener) }
     while true {
       let socket = Glibc.accept(listener, nil, nil)
       if socket < 0 { return }

@@ -37,3 +37,14 @@ int clinux_memory_file(const char *name);
 // signal where one ended it), or a negative errno: ETIMEDOUT, EMSGSIZE where it writes more than `capacity` bytes.
 int clinux_run(const char *program, const char *argument, const char *input, unsigned char *output, size_t capacity,
                size_t *count, int milliseconds);
+
+// Capabilities of capabilities(7), as bits of `clinux_limit_privileges`.
+extern const uint64_t clinux_cap_sys_admin;
+extern const uint64_t clinux_cap_dac_override;
+extern const uint64_t clinux_cap_dac_read_search;
+extern const uint64_t clinux_cap_fowner;
+extern const uint64_t clinux_cap_chown;
+
+// Gives up every capability but those of `keep`, in every thread of the process, and sets no_new_privs; no core file is
+// written from now on. Returns 0, or a negative errno where a thread could not be reached.
+int clinux_limit_privileges(uint64_t keep);

@@ -1,0 +1,225 @@
+import CLinux
+import Glibc
+import Synchronization
+import SystemPackage
+
+/// Directories below which no symbolic link is followed: the local registries of this process.
+///
+/// A link in a local registry could lead a daemon that runs as root to any file of the machine. The root itself may be,
+/// or lie below, a symbolic link: it is opened once, and everything in it is opened relative to that descriptor. A root
+/// that was deleted and made again is opened again. Paths elsewhere, such as read-only stores, are used as they are.
+enum ConfinedRoots {
+  private struct Root {
+    var descriptor: Int32
+    let path: String
+    let share: RegistryRoot.Share
+    /// The owner and group that what is added takes; nil where it has them anyway.
+    let owner: (user: uid_t, group: gid_t)?
+  }
+
+  private static let own = ".weightfs"
+
+  private static let roots = Mutex<[String: Root]>([:])
+  private static let directory = O_DIRECTORY | O_CLOEXEC
+
+  /// Opens a root, following links, and confines what lies below it.
+  static func register(_ path: FilePath, _ share: RegistryRoot.Share = .owner) throws(Errno) {
+    let descriptor = path.withPlatformString { Glibc.open($0, clinux_o_path | directory) }
+    guard descriptor >= 0 else { throw Errno(rawValue: errno) }
+    let surplus = roots.withLock { roots -> Int32? in
+      if let known = roots[path.string], known.share == share, isSame(known.descriptor, descriptor) {
+        return descriptor
+      }
+      // The descriptor of a deleted root stays open: another thread may be using it.
+      roots[path.string] = Root(
+        descriptor: descriptor,
+        path: path.string,
+        share: share,
+        owner: owner(of: descriptor)
+      )
+      return nil
+    }
+    if let surplus { close(surplus) }
+  }
+
+  private static func owner(of descriptor: Int32) -> (user: uid_t, group: gid_t)? {
+    var status = stat()
+    // Only root can give files away.
+    guard geteuid() == 0, fstat(descriptor, &status) == 0, status.st_uid != 0 || status.st_gid != getegid()
+    else {
+      return nil
+    }
+    return (status.st_uid, status.st_gid)
+  }
+
+  /// Makes a directory.
+  ///
+  /// - Parameters:
+  ///   - path: of the directory.
+  ///   - mode: of one that does not belong to weightfs.
+  /// - Returns: 0; -1 with errno.
+  static func makeDirectory(_ path: FilePath, _ mode: mode_t) -> Int32 {
+    let root = root(of: path)
+    let isOwn = root.map { Self.isOwn(path, $0) } ?? false
+    let permissions = isOwn ? root?.share.folderMode ?? mode : mode
+    let result = at(path) { mkdirat($0, $1, permissions) }
+    guard result == 0, let root else { return result }
+    if let owner = root.owner {
+      _ = at(path) { fchownat($0, $1, owner.user, owner.group, AT_SYMLINK_NOFOLLOW) }
+    }
+    // The process' umask says what others may do elsewhere, not in a root that was meant to be shared.
+    if isOwn, root.share != .owner { _ = at(path) { fchmodat($0, $1, permissions, 0) } }
+    return 0
+  }
+
+  private static func isOwn(_ path: FilePath, _ root: Root) -> Bool {
+    let rest = path.string.dropFirst(root.path.count).drop { $0 == "/" }
+    return rest == own[...] || rest.hasPrefix("\(own)/")
+  }
+
+  /// The permissions of a file that is made in a root: what belongs to weightfs and can be written is the owner's alone,
+  /// or that of those who share the root.
+  static func permissions(of path: FilePath, _ mode: mode_t) -> mode_t {
+    guard mode & 0o200 != 0, let root = root(of: path), isOwn(path, root),
+      !path.string.hasPrefix("\(root.path)/\(own)/temporary")
+    else { return mode }
+    return root.share.fileMode
+  }
+
+  /// Gives a file that was just made the owner of its root, and the permissions that the umask took.
+  private static func settle(_ descriptor: Int32, _ path: FilePath, _ mode: mode_t) {
+    guard let root = root(of: path) else { return }
+    if let owner = root.owner {
+      var status = stat()
+      if fstat(descriptor, &status) == 0, status.st_uid != owner.user {
+        fchown(descriptor, owner.user, owner.group)
+      }
+    }
+    if root.share != .owner, isOwn(path, root), mode & 0o200 != 0 {
+      var status = stat()
+      if fstat(descriptor, &status) == 0, status.st_uid == geteuid() { fchmod(descriptor, mode) }
+    }
+  }
+
+  private static func isSame(_ left: Int32, _ right: Int32) -> Bool {
+    var (one, other) = (stat(), stat())
+    return fstat(left, &one) == 0 && fstat(right, &other) == 0 && one.st_dev == other.st_dev
+      && one.st_ino == other.st_ino && one.st_nlink > 0
+  }
+
+  /// Opens a file.
+  ///
+  /// - Returns: a descriptor; -1 with errno, ELOOP for a symbolic link in the way.
+  static func open(_ path: FilePath, _ flags: Int32, _ mode: mode_t) -> Int32 {
+    let isMade = flags & (O_CREAT | clinux_o_tmpfile & ~O_DIRECTORY) != 0
+    let mode = isMade ? permissions(of: path, mode) : 0
+    let descriptor = confined(path) { root, relative in
+      openBelow(root, relative.isEmpty ? "." : relative, flags, mode)
+    } elsewhere: {
+      Glibc.open($0, flags, mode)
+    }
+    if isMade, descriptor >= 0 { settle(descriptor, path, mode) }
+    return descriptor
+  }
+
+  /// Calls a function of the `…at` family with the directory that a path's last component lies in.
+  ///
+  /// - Returns: what the function returns; -1 with errno where the directory cannot be opened.
+  static func at(_ path: FilePath, _ body: (Int32, UnsafePointer<CChar>) -> Int32) -> Int32 {
+    confined(path) { root, relative in
+      guard let slash = relative.lastIndex(of: "/") else {
+        return (relative.isEmpty ? "." : relative).withCString { body(root, $0) }
+      }
+      let parent = openBelow(root, String(relative[..<slash]), clinux_o_path | directory, 0)
+      guard parent >= 0 else { return -1 }
+      let result = String(relative[relative.index(after: slash)...]).withCString { body(parent, $0) }
+      let error = errno
+      close(parent)
+      errno = error
+      return result
+    } elsewhere: {
+      body(AT_FDCWD, $0)
+    }
+  }
+
+  /// Whether a path is confined.
+  static func contains(_ path: FilePath) -> Bool { root(of: path) != nil }
+
+  private static func root(of path: FilePath) -> Root? {
+    let text = path.string
+    return roots.withLock { roots in
+      roots.values.filter { text == $0.path || text.hasPrefix($0.path + "/") }.max {
+        $0.path.count < $1.path.count
+      }
+    }
+  }
+
+  private static func confined(
+    _ path: FilePath,
+    _ body: (Int32, String) -> Int32,
+    elsewhere: (UnsafePointer<CChar>) -> Int32
+  ) -> Int32 {
+    guard let root = root(of: path) else { return path.withPlatformString(elsewhere) }
+    let relative = String(path.string.dropFirst(root.path.count).drop { $0 == "/" })
+    let result = body(root.descriptor, relative)
+    guard result < 0, errno == ENOENT, isDeleted(root.descriptor), let fresh = reopen(root) else {
+      return result
+    }
+    return body(fresh.descriptor, relative)
+  }
+
+  private static func isDeleted(_ descriptor: Int32) -> Bool {
+    var status = stat()
+    let isGone = fstat(descriptor, &status) == 0 && status.st_nlink == 0
+    errno = ENOENT
+    return isGone
+  }
+
+  /// Opens a root again that was deleted and made again, and makes its directories.
+  private static func reopen(_ root: Root) -> Root? {
+    let path = FilePath(root.path)
+    guard (try? register(path)) != nil else {
+      errno = ENOENT
+      return nil
+    }
+    try? RegistryRoot(path: path).makeDirectories()
+    return roots.withLock { $0[root.path] }
+  }
+
+  // MARK: Opening below a directory
+
+  private static func openBelow(_ root: Int32, _ relative: String, _ flags: Int32, _ mode: mode_t) -> Int32 {
+    let result = clinux_openat2(root, relative, flags | O_CLOEXEC, mode, clinux_resolve_no_symlinks)
+    if result >= 0 { return result }
+    // An old kernel, or a filter of system calls that does not know the call.
+    if result == -ENOSYS || result == -EPERM { return walk(root, relative, flags, mode) }
+    errno = -result
+    return -1
+  }
+
+  /// The same component by component.
+  static func walk(_ root: Int32, _ relative: String, _ flags: Int32, _ mode: mode_t) -> Int32 {
+    let names = relative.split(separator: "/").map(String.init)
+    var current = dup(root)
+    for (index, name) in names.enumerated() {
+      guard current >= 0 else { return -1 }
+      let isLast = index == names.count - 1
+      let next =
+        isLast
+        ? openat(current, name, flags | O_CLOEXEC | O_NOFOLLOW, mode)
+        : openat(current, name, clinux_o_path | directory | O_NOFOLLOW)
+      var error = errno
+      // A link that is opened as a directory is "not a directory".
+      if next < 0, error == ENOTDIR {
+        var status = stat()
+        if fstatat(current, name, &status, AT_SYMLINK_NOFOLLOW) == 0, status.st_mode & S_IFMT == S_IFLNK {
+          error = ELOOP
+        }
+      }
+      close(current)
+      errno = error
+      current = next
+    }
+    return current
+  }
+}

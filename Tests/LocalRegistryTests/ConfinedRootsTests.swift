@@ -1,0 +1,108 @@
+import Content
+import Foundation
+import Logging
+@testable import LocalRegistry
+import OCI
+import SystemPackage
+import Telemetry
+import TestSupport
+import Testing
+
+/// No symbolic link inside a local registry is followed; the root itself may be one.
+struct ConfinedRootsTests {
+  private let folder: TemporaryFolder
+
+  init() throws { folder = try TemporaryFolder() }
+
+  private func registry(_ root: String) throws -> LocalRegistry {
+    try LocalRegistry(
+      root: RegistryRoot(path: FilePath(folder.path(root))),
+      additionalStores: [],
+      metrics: Metrics(),
+      log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
+    )
+  }
+
+  private func link(_ name: String, to target: String) throws {
+    try FileManager.default.createSymbolicLink(
+      atPath: folder.path(name),
+      withDestinationPath: folder.path(target)
+    )
+  }
+
+  @Test func theRootItselfMayBeALink() throws {
+    try FileManager.default.createDirectory(atPath: folder.path("real"), withIntermediateDirectories: true)
+    try link("root", to: "real")
+    let registry = try registry("root")
+    try registry.pool.store([1, 2, 3], digest: Verification.digest(of: [1, 2, 3]))
+    #expect(folder.has("real/.weightfs/blobs/sha256/\(Verification.digest(of: [1, 2, 3]).hex)"))
+  }
+
+  @Test(arguments: ["blobs", "state", "locks", "temporary", "partial"])
+  func aLinkInsideIsRefusedWithItsPath(_ name: String) throws {
+    _ = try registry("root")
+    let place = "root/.weightfs/\(name)"
+    try FileManager.default.moveItem(atPath: folder.path(place), toPath: folder.path("elsewhere"))
+    try link(place, to: "elsewhere")
+    let before = folder.files().filter { $0.hasPrefix("elsewhere") }
+    let error = #expect(throws: ContentError.self) {
+      let registry = try registry("root")
+      try registry.pool.store([4, 5], digest: Verification.digest(of: [4, 5]))
+      _ = try registry.pool.partial(
+        Descriptor(mediaType: .empty, digest: Verification.digest(of: [6]), size: 1)
+      )
+    }
+    #expect("\(error.map { "\($0)" } ?? "")".contains("bind-mount"), "\(String(describing: error))")
+    #expect("\(error.map { "\($0)" } ?? "")".contains(folder.path("root/.weightfs")))
+    #expect(
+      folder.files().filter { $0.hasPrefix("elsewhere") } == before,
+      "nothing was written behind the link"
+    )
+  }
+
+  @Test func aLayoutBehindALinkIsNotRead() async throws {
+    try LayoutMaker.write(folder, "other/b/__t", layers: [])
+    let registry = try registry("root")
+    try FileManager.default.createDirectory(
+      atPath: folder.path("root/ghcr.io"),
+      withIntermediateDirectories: true
+    )
+    try link("root/ghcr.io/a", to: "other")
+    #expect(try await registry.artifact(try Reference(parsing: "ghcr.io/a/b:t")) == nil)
+    #expect(try await registry.artifact(try Reference(parsing: "ghcr.io/a/c:t")) == nil)
+  }
+
+  @Test func aRootThatIsDeletedAndMadeAgainIsUsedAgain() throws {
+    let registry = try registry("root")
+    try FileManager.default.removeItem(atPath: folder.path("root"))
+    let digest = Verification.digest(of: [7])
+    #expect(throws: ContentError.self) { try registry.pool.store([7], digest: digest) }
+    try FileManager.default.createDirectory(atPath: folder.path("root"), withIntermediateDirectories: true)
+    try registry.pool.store([7], digest: digest)
+    #expect(folder.has("root/.weightfs/blobs/sha256/\(digest.hex)"))
+  }
+
+  /// The way for kernels without openat2(2) agrees with it.
+  @Test func componentByComponentIsTheSame() throws {
+    try folder.write([1], to: "root/a/b/file")
+    try link("root/a/link", to: "root/a/b")
+    try link("root/a/b/leaf", to: "root/a/b/file")
+    let root = open(folder.path("root"), O_RDONLY | O_DIRECTORY)
+    defer { close(root) }
+    let path = FilePath(folder.path("root"))
+    try ConfinedRoots.register(path)
+    for (name, isFound) in [
+      ("a/b/file", true), ("a/link/file", false), ("a/b/leaf", false), ("a/b/none", false),
+      ("a/b/file/x", false),
+    ] {
+      let walked = ConfinedRoots.walk(root, name, O_RDONLY, 0)
+      let walkedError = errno
+      let opened = ConfinedRoots.open(path.appending(name), O_RDONLY, 0)
+      let openedError = errno
+      #expect((walked >= 0) == isFound && (opened >= 0) == isFound, "\(name)")
+      if !isFound { #expect(walkedError == openedError, "\(name)") }
+      if walked >= 0 { close(walked) }
+      if opened >= 0 { close(opened) }
+    }
+  }
+}

@@ -1,0 +1,79 @@
+import Foundation
+import TestSupport
+import Testing
+
+/// What the daemon may do, and what others may read of what it keeps.
+struct PrivilegeTests {
+  private let folder: TemporaryFolder
+
+  init() throws { folder = try TemporaryFolder() }
+
+  private func statuses(of process: Int32) -> [[String: String]] {
+    let threads = (try? FileManager.default.contentsOfDirectory(atPath: "/proc/\(process)/task")) ?? []
+    return threads.compactMap { thread in
+      guard
+        let text = try? String(contentsOfFile: "/proc/\(process)/task/\(thread)/status", encoding: .utf8)
+      else { return nil }
+      var found: [String: String] = [:]
+      for line in text.split(separator: "\n") {
+        let parts = line.split(separator: ":", maxSplits: 1)
+        if parts.count == 2 { found[String(parts[0])] = parts[1].trimmingCharacters(in: .whitespaces) }
+      }
+      return found
+    }
+  }
+
+  private func write(_ name: String, _ bytes: [UInt8]) throws {
+    try LayoutMaker.write(folder, "layout", layers: [LayoutMaker.file(name, bytes)], reference: "t")
+  }
+
+  private func mode(_ path: String) -> Int? {
+    (try? FileManager.default.attributesOfItem(atPath: path))?[.posixPermissions] as? Int
+  }
+
+  @Test func everyThreadOfARootDaemonGivesUpWhatAMountDoesNotNeed() async throws {
+    try write("model.gguf", ModelFile.gguf(200_000, seed: 1))
+    let mount = try await MountProcess(folder, source: "oci:\(folder.path("layout")):t")
+    // Threads that are made later have the same.
+    let read = try await Command.shell("sha256sum '\(mount.path("model.gguf"))'")
+    #expect(read.status == 0, "\(read.error)")
+    let found = statuses(of: mount.process)
+    #expect(found.count > 3)
+    // CAP_DAC_OVERRIDE (1), CAP_DAC_READ_SEARCH (2), CAP_FOWNER (3), CAP_SYS_ADMIN (21) of capabilities(7).
+    let kept: UInt64 = 1 << 1 | 1 << 2 | 1 << 3 | 1 << 21
+    for status in found {
+      for set in ["CapEff", "CapPrm", "CapInh", "CapAmb"] {
+        let bits = try #require(status[set].flatMap { UInt64($0, radix: 16) })
+        #expect(bits & ~kept == 0, "\(set) \(String(bits, radix: 16)) of \(status["Name"] ?? "")")
+      }
+      #expect(status["NoNewPrivs"] == "1")
+    }
+    let limits = try String(contentsOfFile: "/proc/\(mount.process)/limits", encoding: .utf8)
+    let core = limits.split(separator: "\n").first { $0.hasPrefix("Max core file size") }
+    #expect(core?.split(separator: " ").dropFirst(4).first == "0", "\(core ?? "")")
+  }
+
+  @Test func aRootThatIsMadeIsItsOwnersAlone() async throws {
+    try write("a.bin", [1, 2, 3])
+    let mount = try await MountProcess(folder, source: "oci:\(folder.path("layout")):t")
+    #expect(mode(folder.path("root")) == 0o700)
+    #expect(mode(folder.path("root/.weightfs")) == 0o700)
+    #expect(!mount.messages.contains("other users can read"))
+  }
+
+  @Test(arguments: ["group", "all"])
+  func aRootIsSharedWhereThatWasAskedFor(_ share: String) async throws {
+    try write("a.bin", [1, 2, 3])
+    let mount = try await MountProcess(
+      folder,
+      source: "oci:\(folder.path("layout")):t",
+      ["--shared-root", share]
+    )
+    let found = try #require(mode(folder.path("root")))
+    // Who shares it must at least be able to search and read it; the owner always can.
+    #expect(found & 0o700 == 0o700)
+    #expect(found & 0o050 == 0o050, "\(String(found, radix: 8))")
+    #expect((found & 0o005 == 0o005) == (share == "all"), "\(String(found, radix: 8))")
+    withExtendedLifetime(mount) {}
+  }
+}
