@@ -118,13 +118,13 @@ install: release
 	install -D -m 0755 mount-helpers/mount.weightfs "$(DESTDIR)$(PREFIX)/sbin/mount.weightfs"
 	@# mount(8) looks for helpers in /sbin alone.
 	@if [ -z "$(DESTDIR)" ] && [ "$$(id -u)" = 0 ] && [ ! "$(PREFIX)/sbin" -ef /sbin ]; then \
-	  ln -sf "$(PREFIX)/sbin/mount.weightfs" /sbin/mount.weightfs; fi
+	  for name in mount.weightfs mount.fuse.weightfs; do ln -sf "$(PREFIX)/sbin/mount.weightfs" /sbin/$$name; done; fi
 
 uninstall:
 	rm -f "$(DESTDIR)$(PREFIX)/bin/weightfs" "$(DESTDIR)$(PREFIX)/share/man/man1/weightfs.1" \
 	  "$(DESTDIR)$(PREFIX)/sbin/mount.weightfs"
-	@if [ -z "$(DESTDIR)" ] && [ "$$(readlink /sbin/mount.weightfs 2>/dev/null)" = "$(PREFIX)/sbin/mount.weightfs" ]; then \
-	  rm -f /sbin/mount.weightfs; fi
+	@if [ -z "$(DESTDIR)" ]; then for name in mount.weightfs mount.fuse.weightfs; do \
+	  if [ "$$(readlink /sbin/$$name 2>/dev/null)" = "$(PREFIX)/sbin/mount.weightfs" ]; then rm -f /sbin/$$name; fi; done; fi
 
 clean:
 	rm -rf .build .build-release .build-asan .build-tsan

@@ -58,7 +58,10 @@ let package = Package(
     // Layer 3: content and where it is.
     target("Content", ["OCI", "Hashing"]),
     target("Registry", ["CLinux", "OCI", "Content", "HTTP", "Telemetry", log]),
-    target("LocalRegistry", ["CLinux", "OCI", "Content", "Archive", "Hashing", "SQLite", "Telemetry", system, log]),
+    target(
+      "LocalRegistry",
+      ["CLinux", "OCI", "Content", "Archive", "Hashing", "SQLite", "Telemetry", system, log]
+    ),
     target("Fetching", ["OCI", "Content", "LocalRegistry", "Hashing", "Telemetry", system, log]),
     // Layer 4: what a user sees of it.
     target("ArtifactTree", ["OCI", "Content", "Archive"]),
@@ -119,7 +122,7 @@ let package = Package(
       "ConformanceTests",
       ["Registry", "LocalRegistry", "HTTP", "Content", "OCI", "Telemetry", "TestSupport", system, log]
     ),
-    tests("MountTests", ["TestSupport", "OCI", "Content"]),
+    tests("MountTests", ["TestSupport", "OCI", "Content", "MountDaemon"]),
     tests("ArchitectureTests", ["TestSupport"]),
   ],
   swiftLanguageModes: [.v6]

@@ -20,12 +20,18 @@ package final class FUSESession: @unchecked Sendable {
   /// - Parameters:
   ///   - path: of the mount point.
   ///   - options: in fuse's spelling, with commas between them.
+  ///   - maximumRead: bytes that one request asks for at the most; what `max_read` of the options says.
   ///   - operations: the file system.
   /// - Throws: `MountError`.
-  package init(mounting path: String, options: String, operations: any FUSEOperations) throws(MountError) {
+  package init(
+    mounting path: String,
+    options: String,
+    maximumRead: UInt32? = nil,
+    operations: any FUSEOperations
+  ) throws(MountError) {
     self.operations = operations
     var table = makeOperations()
-    let user = SessionBox(operations)
+    let user = SessionBox(operations, maximumRead: maximumRead)
     // SAFETY: released never: a session lives as long as the process.
     guard let session = cfuse_session_new(options, &table, Unmanaged.passRetained(user).toOpaque()) else {
       throw MountError(reason: "libfuse does not take the mount options '\(options)'")
@@ -81,5 +87,10 @@ package final class FUSESession: @unchecked Sendable {
 final class SessionBox: Sendable {
   let operations: any FUSEOperations
 
-  init(_ operations: any FUSEOperations) { self.operations = operations }
+  let maximumRead: UInt32?
+
+  init(_ operations: any FUSEOperations, maximumRead: UInt32?) {
+    self.operations = operations
+    self.maximumRead = maximumRead
+  }
 }

@@ -42,6 +42,12 @@ private func bytes(_ text: UnsafePointer<CChar>?) -> [UInt8] {
 private let maximumBackground: UInt32 = 64
 
 private func started(_ user: UnsafeMutableRawPointer?, _ connection: UnsafeMutablePointer<fuse_conn_info>?) {
+  // libfuse ends the session where this is not what the mount was made with.
+  if let user, let connection,
+    let limit = Unmanaged<SessionBox>.fromOpaque(user).takeUnretainedValue().maximumRead
+  {
+    connection.pointee.max_read = limit
+  }
   let hasPassthrough = cfuse_configure(connection, maximumBackground) == 1
   operations(user)?.started(hasPassthrough: hasPassthrough)
 }

@@ -461,18 +461,6 @@ extension LazyBlob {
     store.releaseIfIdle(self)
   }
 
-  private func warn(_ runs: [Range<Int>], _ error: ContentError) {
-    guard let suppressed = store.limiter.admit("fetch \(descriptor.digest) \(error.code)") else { return }
-    let bytes = runs.first.map { BlockMap.bytes(of: $0, size: descriptor.size) }
-    let name = state.withLock { $0.formats.name(at: bytes?.lowerBound) }
-    var metadata: Logger.Metadata = [
-      "file": "\(name ?? "-")", "blob": "\(descriptor.digest)", "reason": "\(error)",
-    ]
-    if let bytes { metadata["bytes"] = "\(bytes)" }
-    if suppressed > 0 { metadata["repeated"] = "\(suppressed)" }
-    store.log.warning("bytes of a blob could not be fetched", metadata: metadata)
-  }
-
   /// Starts flights for waiters whose blocks no flight brings.
   private func restart() {
     let waiting = state.withLock { state in

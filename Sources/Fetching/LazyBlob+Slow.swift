@@ -3,8 +3,9 @@ import LocalRegistry
 import Logging
 import OCI
 import Synchronization
+import Telemetry
 
-/// Readers that wait for a connection that drips or stands still.
+/// Readers that wait for a connection that drips, stands still or fails.
 extension LazyBlob {
   // A moment in which what was just asked for can arrive.
   private static let patience: Duration = .seconds(1)
@@ -60,5 +61,18 @@ extension LazyBlob {
     ]
     if let rate = reader.rate { metadata["rate"] = "\(Int(rate)) B/s" }
     store.log.warning("a read waits for the network", metadata: metadata)
+  }
+
+  /// Logs bytes that could not be had; not again for a while.
+  func warn(_ runs: [Range<Int>], _ error: ContentError) {
+    guard let suppressed = store.limiter.admit("fetch \(descriptor.digest) \(error.code)") else { return }
+    let bytes = runs.first.map { BlockMap.bytes(of: $0, size: descriptor.size) }
+    let name = state.withLock { $0.formats.name(at: bytes?.lowerBound) }
+    var metadata: Logger.Metadata = [
+      "file": "\(name ?? "-")", "blob": "\(descriptor.digest)", "reason": "\(error)",
+    ]
+    if let bytes { metadata["bytes"] = "\(bytes)" }
+    if suppressed > 0 { metadata["repeated"] = "\(suppressed)" }
+    store.log.warning("bytes of a blob could not be fetched", metadata: metadata)
   }
 }

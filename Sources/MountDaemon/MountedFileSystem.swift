@@ -20,6 +20,7 @@ package final class MountedFileSystem: Sendable {
   ///   - fileSystem: what is shown.
   ///   - path: of the mount point.
   ///   - allowsOther: other users may look in.
+  ///   - kernelOptions: beside those that every mount has.
   ///   - metrics: where failures are counted.
   ///   - log: for what a user should know.
   ///   - deadline: after which a look-up, an open or a listing ends.
@@ -30,6 +31,7 @@ package final class MountedFileSystem: Sendable {
     _ fileSystem: FileSystem,
     at path: String,
     allowsOther: Bool,
+    kernelOptions: KernelMountOptions = KernelMountOptions(),
     metrics: Metrics,
     log: Logger,
     deadline: Duration,
@@ -40,6 +42,7 @@ package final class MountedFileSystem: Sendable {
     let source = label.split(separator: ",", omittingEmptySubsequences: false).joined(separator: "\\,")
     var options = "ro,nosuid,nodev,default_permissions,fsname=\(source),subtype=weightfs"
     if allowsOther { options += ",allow_other" }
+    options += kernelOptions.text
     let registrar = SessionRegistrar()
     let adapter = FileSystemAdapter(
       fileSystem: fileSystem,
@@ -52,9 +55,14 @@ package final class MountedFileSystem: Sendable {
       }
     )
     do throws(FUSESession.MountError) {
-      session = try FUSESession(mounting: path, options: options, operations: adapter)
+      session = try FUSESession(
+        mounting: path,
+        options: options,
+        maximumRead: kernelOptions.maximumRead,
+        operations: adapter
+      )
     } catch {
-      throw ContentError(.disk, path, error.reason)
+      throw ContentError(.disk, path, error.reason, advice: kernelOptions.advice)
     }
     let session = session
     registrar.use(session)

@@ -73,13 +73,38 @@ struct Mount: AsyncParsableCommand {
   @Option(help: "Where the background process logs (default: .weightfs/mount.log in the local registry).")
   var logFile: String?
 
+  @Option(
+    name: .customShort("o"),
+    help: ArgumentHelp(
+      "Options that the kernel applies: noexec, max_read=BYTES, context=, fscontext=, defcontext=, rootcontext=.",
+      valueName: "options"
+    )
+  )
+  var kernelOptions: [String] = []
+
   @Option(help: .hidden)
   var readyDescriptor: Int32?
+
+  // For mount.weightfs: `mount -a` a second time, and `mount -o remount`.
+  @Flag(help: .hidden)
+  var again = false
+
+  @Flag(help: .hidden)
+  var remount = false
 
   private var mountPoint: String { arguments.last ?? "" }
   private var umaskBits: UInt32? { UInt32(umask, radix: 8).flatMap { $0 <= 0o777 ? $0 : nil } }
 
+  private func kernel() throws -> KernelMountOptions {
+    do throws(KernelMountOptions.Problem) {
+      return try KernelMountOptions(parsing: kernelOptions.joined(separator: ","))
+    } catch {
+      throw ValidationError("-o: \(error.reason)")
+    }
+  }
+
   func validate() throws {
+    _ = try kernel()
     guard (1...2).contains(arguments.count) else { throw ValidationError("mount takes [SOURCE] MOUNTPOINT") }
     guard umaskBits != nil else { throw ValidationError("--umask takes three octal digits") }
     guard (0...86_400).contains(ttl) else { throw ValidationError("--ttl takes 0 to 86400 seconds") }
@@ -112,14 +137,16 @@ struct Mount: AsyncParsableCommand {
   }
 
   /// Refuses what the kernel would take but nobody wants: a file, or a mount over a living one.
-  private func checkMountPoint() throws(ContentError) {
+  ///
+  /// True where it is mounted already as it was asked for.
+  private func checkMountPoint() throws(ContentError) -> Bool {
     let path = MountPoints.absolute(mountPoint)
     let known = MountPoints.all().last { $0.path == path }
     var status = stat()
     let result = stat(path, &status)
     if result != 0 {
       // A daemon that died leaves a mount that answers nothing: it is taken away, as nobody can use it.
-      guard errno == ENOTCONN, let known, known.isWeightfs else {
+      guard errno == ENOTCONN, let known, known.isWeightfs, !remount else {
         throw ContentError(
           .notFound,
           mountPoint,
@@ -130,20 +157,25 @@ struct Mount: AsyncParsableCommand {
       guard umount2(path, Int32(MNT_DETACH)) == 0 else {
         throw ContentError(.disk, mountPoint, "a dead mount is there and cannot be taken away")
       }
-      return
+      return false
     }
     guard status.st_mode & S_IFMT == S_IFDIR else {
       throw ContentError(.unsupported, mountPoint, "is not a folder")
+    }
+    if known?.isWeightfs != true, remount {
+      throw ContentError(.notFound, mountPoint, "no weightfs is mounted there")
     }
     if let known, known.isWeightfs {
       // The kernel may remember what a dead daemon said of the folder; of the disk it must ask.
       var disk = statvfs()
       if statvfs(path, &disk) != 0, errno == ENOTCONN {
+        guard !remount else { throw ContentError(.disk, mountPoint, "the process of this mount is gone") }
         guard umount2(path, Int32(MNT_DETACH)) == 0 else {
           throw ContentError(.disk, mountPoint, "a dead mount is there and cannot be taken away")
         }
-        return
+        return false
       }
+      if again || remount { return try checkSame(path) }
       throw ContentError(
         .unsupported,
         mountPoint,
@@ -151,10 +183,31 @@ struct Mount: AsyncParsableCommand {
         advice: "Unmount it first"
       )
     }
+    return false
+  }
+
+  /// Whether the mount that is there has what is asked for; an error names what it has not.
+  private func checkSame(_ path: String) throws(ContentError) -> Bool {
+    guard let running = RunningMount.arguments(at: path) else {
+      throw ContentError(.unsupported, mountPoint, "the process that serves this mount is not to be seen")
+    }
+    let asked = MountArguments(CommandLine.arguments.dropFirst(2))
+    let differences = running.differences(from: asked, isPart: remount)
+    if differences.isEmpty { return true }
+    throw ContentError(
+      .unsupported,
+      mountPoint,
+      "weightfs is mounted there with other options: \(differences.joined(separator: ", "))",
+      advice: "Options cannot be changed while it is mounted: unmount it first"
+    )
   }
 
   func run() async throws {
-    if readyDescriptor == nil { try await ExitStatus.run { try checkMountPoint() } }
+    if readyDescriptor == nil {
+      var isThere = false
+      try await ExitStatus.run { isThere = try checkMountPoint() }
+      if isThere { return }
+    }
     if !foreground {
       let log =
         logFile.map { FilePath($0) } ?? settings.root.path.appending(".weightfs").appending("mount.log")
@@ -193,6 +246,7 @@ struct Mount: AsyncParsableCommand {
       fileSystem,
       at: MountPoints.absolute(mountPoint),
       allowsOther: allowOther,
+      kernelOptions: try kernel(),
       metrics: assembly.metrics,
       log: assembly.log,
       // Strict look-ups of tars wait for whole layers; what they wait for has a deadline on progress of its own.

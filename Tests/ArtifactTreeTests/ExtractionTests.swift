@@ -5,8 +5,9 @@ import OCI
 import TestSupport
 import Testing
 
-/// Layers as containerd, umoci and the image specification extract them. The values of the rows are those of their
-/// test suites.
+/// Layers as containerd, umoci and the image specification extract them.
+///
+/// The values of the rows are those of their test suites.
 ///
 /// An entry is `d:directory`, `f:file=content`, `s:link>target` or `l:hard link>target`; `++` starts the next layer. An
 /// expectation is `path=content`, `path==path` for the same file, `path@` for a symbolic link, `path!` for nothing.

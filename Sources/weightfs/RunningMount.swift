@@ -1,0 +1,78 @@
+import Glibc
+
+/// The options that a mount was started with, by name, to hold against others.
+struct MountArguments: Equatable {
+  private(set) var options: [String: [String]] = [:]
+  private(set) var places: [String] = []
+
+  private static let flags: Set<String> = ["offline", "allow-other"]
+  // They say how a command runs, not what it mounts.
+  private static let ignoredFlags: Set<String> = ["foreground", "again", "remount"]
+
+  /// Reads the words behind `weightfs mount`.
+  init(_ words: some Collection<String>) {
+    var rest = Array(words.reversed())
+    while let word = rest.popLast() {
+      if word == "--" {
+        places += rest.reversed()
+        return
+      }
+      guard word.hasPrefix("-"), word.count > 1 else {
+        places.append(word)
+        continue
+      }
+      let parts = word.drop { $0 == "-" }.split(
+        separator: "=",
+        maxSplits: 1,
+        omittingEmptySubsequences: false
+      )
+      let name = String(parts[0])
+      if Self.ignoredFlags.contains(name) { continue }
+      let value = parts.count > 1 ? String(parts[1]) : Self.flags.contains(name) ? "" : rest.popLast() ?? ""
+      if name != "ready-descriptor" { options[name, default: []].append(value) }
+    }
+  }
+
+  /// Names of options whose values differ.
+  ///
+  /// - Parameters:
+  ///   - other: what is asked for now.
+  ///   - isPart: what it does not name stays as it is.
+  func differences(from other: MountArguments, isPart: Bool) -> [String] {
+    let names = Set(other.options.keys).union(isPart ? [] : Array(options.keys))
+    var found = names.filter { options[$0] ?? [] != other.options[$0] ?? [] }.sorted()
+    if places.dropLast() != other.places.dropLast() { found.insert("the source", at: 0) }
+    return found
+  }
+}
+
+/// The process that serves a mount point.
+enum RunningMount {
+  /// What it was started with; nil where there is none that this user may look at.
+  static func arguments(at mountPoint: String) -> MountArguments? {
+    guard let folder = opendir("/proc") else { return nil }
+    defer { closedir(folder) }
+    while let entry = readdir(folder) {
+      let name = withUnsafeBytes(of: entry.pointee.d_name) { bytes in
+        String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
+      }
+      guard name.allSatisfy(\.isNumber), let words = words(of: name), words.count > 2, words[1] == "mount",
+        words.contains("--ready-descriptor") || words.contains("--foreground")
+      else { continue }
+      let arguments = MountArguments(words.dropFirst(2))
+      if arguments.places.last == mountPoint { return arguments }
+    }
+    return nil
+  }
+
+  private static func words(of process: String) -> [String]? {
+    guard let file = fopen("/proc/\(process)/cmdline", "re") else { return nil }
+    defer { fclose(file) }
+    var found: [String] = []
+    var line: UnsafeMutablePointer<CChar>?
+    var capacity = 0
+    defer { free(line) }
+    while getdelim(&line, &capacity, 0, file) > 0, let line { found.append(String(cString: line)) }
+    return found
+  }
+}
