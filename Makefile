@@ -11,12 +11,11 @@ BUILD_FLAGS = --explicit-target-dependency-import-check error
 # none compiles again what another one has.
 RELEASE_FLAGS = -c release --static-swift-stdlib -Xlinker -s --product weightfs --scratch-path .build-release
 ASAN_FLAGS = -c release --sanitize=address --product weightfs --scratch-path .build-asan
-TSAN_FLAGS = -c release --sanitize=thread --traits PthreadMutex --product weightfs --scratch-path .build-tsan
 
 # What building needs, what running needs, and what the tests run beside weightfs.
 BUILD_PACKAGES = libfuse3-dev libarchive-dev libcurl4-openssl-dev libssl-dev libsqlite3-dev pkg-config
 RUN_PACKAGES = fuse3 ca-certificates attr
-TEST_PACKAGES = docker-registry skopeo buildah umoci podman rsync apache2-utils curl python3 python3-venv sqlite3
+TEST_PACKAGES = dpkg-dev docker-registry skopeo buildah umoci podman rsync apache2-utils curl python3 python3-venv sqlite3
 BENCH_PACKAGES = nginx-light libnginx-mod-http-lua rclone iproute2 util-linux openssl gcc libc6-dev procps
 DEMO_PACKAGES = docker-registry skopeo curl python3 python3-venv
 
@@ -28,7 +27,7 @@ if [ -n "$$missing" ]; then echo "installing:$$missing"; $(SUDO) apt-get update 
   DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -qq --no-install-recommends $$missing >/dev/null; fi
 endef
 
-.PHONY: setup build release test test-asan test-tsan lint check demo demo-llm bench bench-scale install uninstall clean soak
+.PHONY: setup build release test test-asan deb lint check demo demo-llm bench bench-scale install uninstall clean soak
 
 # Programs of PyPI that the tests run beside weightfs: ommx 2 and ommx 3, with what of theirs is used and no more.
 PEERS = .build/peers
@@ -63,18 +62,11 @@ test: release
 	echo "$$summary"
 
 # Tests of faults and of hostile artifacts against a release build that checks each access to memory.
-SANITIZED_TESTS = FaultTests|HostileArtifactTests|HostileLayoutTests
+SANITIZED_TESTS = FaultTests|HostileLayoutTests
 test-asan:
 	$(SWIFT) build $(ASAN_FLAGS)
 	$(SWIFT) build --build-tests $(BUILD_FLAGS)
 	WEIGHTFS_PROGRAM=.build-asan/release/weightfs ASAN_OPTIONS=detect_leaks=0:abort_on_error=1 \
-	  $(SWIFT) test --disable-xctest --skip-build --filter '$(SANITIZED_TESTS)'
-
-# The same against a build that checks each access of two threads.
-test-tsan:
-	$(SWIFT) build $(TSAN_FLAGS)
-	$(SWIFT) build --build-tests $(BUILD_FLAGS)
-	WEIGHTFS_PROGRAM=.build-tsan/release/weightfs TSAN_OPTIONS=halt_on_error=0:exitcode=66 \
 	  $(SWIFT) test --disable-xctest --skip-build --filter '$(SANITIZED_TESTS)'
 
 lint:
@@ -126,5 +118,10 @@ uninstall:
 	@if [ -z "$(DESTDIR)" ]; then for name in mount.weightfs mount.fuse.weightfs; do \
 	  if [ "$$(readlink /sbin/$$name 2>/dev/null)" = "$(PREFIX)/sbin/mount.weightfs" ]; then rm -f /sbin/$$name; fi; done; fi
 
+# A package of the program that the tests ran: .build/deb/weightfs_VERSION_ARCHITECTURE.deb
+deb: release
+	$(call install_packages,dpkg-dev)
+	mount-helpers/build-deb .build-release/release/weightfs .build/deb
+
 clean:
-	rm -rf .build .build-release .build-asan .build-tsan
+	rm -rf .build .build-release .build-asan

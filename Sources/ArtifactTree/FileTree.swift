@@ -76,10 +76,13 @@ package struct FileTree: Sendable {
   /// A node as it is stored.
   struct Stored {
     var modificationTime: Int64
-    /// Of a file: its offset in the blob. Of a link: where its target starts in `names`. Of a directory: where its
-    /// children start in `children`.
+    /// Of a file: its offset in the blob.
+    ///
+    /// Of a link: where its target starts in `names`. Of a directory: where its children start in `children`.
     var first: Int64
-    /// Of a file: its size. Of a link: bytes of its target. Of a directory: how many children it has.
+    /// Of a file: its size.
+    ///
+    /// Of a link: bytes of its target. Of a directory: how many children it has.
     var count: Int64
     var nameStart: UInt32
     var parent: Int32
@@ -139,11 +142,13 @@ package struct FileTree: Sendable {
   /// The name of a node; nil for the root.
   ///
   /// - Parameter number: of the node.
+  /// - Returns: nil for the root.
   package func name(of number: Int) -> EntryName? { EntryName(nameBytes(of: number)) }
 
   /// When a node was last modified, seconds since 1970.
   ///
   /// - Parameter number: of the node.
+  /// - Returns: seconds since 1970.
   package func modificationTime(of number: Int) -> Int64 { stored[number].modificationTime }
 
   /// Finds a child.

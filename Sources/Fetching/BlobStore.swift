@@ -103,6 +103,7 @@ package final class BlobStore: Sendable {
   ///   - layout: where it may lie already, apart from the pool.
   ///   - source: where it can be fetched from.
   ///   - reference: of the artifact by which it is opened; nil for one that has no name in the local registry.
+  /// - Returns: the one object for the blob, shared with all who have it open.
   /// - Throws: `ContentError` where it is known to be wrong or the disk fails.
   package func open(
     _ descriptor: Descriptor,

@@ -64,6 +64,7 @@ package struct FileFormats: Sendable {
   /// Whether a read is one of a model file's header, or of what the kernel reads ahead behind it.
   ///
   /// - Parameter offset: where it starts, in the blob.
+  /// - Returns: false for content, and for blobs of no known format.
   package func isHeader(at offset: Int64) -> Bool {
     guard let file = files.first(where: { $0.range.contains(offset) }), file.isModel else { return false }
     let end: Int64 =

@@ -106,7 +106,9 @@ final class UnkeptBytes: Sendable {
     }
   }
 
-  /// The window that a range lies in; a new one where a reader goes on. Nil for a read that jumps.
+  /// The window that a range lies in; a new one where a reader goes on.
+  ///
+  /// Nil for a read that jumps.
   private func window(over range: Range<Int64>, _ fetch: @escaping Fetch) -> Window? {
     let now = ContinuousClock.now
     return state.withLock { state in

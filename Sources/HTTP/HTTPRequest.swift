@@ -28,8 +28,9 @@ package struct HTTPRequest: Sendable {
   package var stallTimeout: Duration = .seconds(30)
   /// Bytes a second below which a transfer counts as standing still; at least 1.
   package var minimumRate = 1
-  /// Where the connection may lead; nil for anywhere. A redirect of a request without a rule gets one by the address
-  /// that redirected.
+  /// Where the connection may lead; nil for anywhere.
+  ///
+  /// A redirect of a request without a rule gets one by the address that redirected.
   package var addressRule: AddressRule?
   /// Hosts, as `host` or `host:port`, that the rule does not hold for.
   package var trustedHosts: Set<String> = []

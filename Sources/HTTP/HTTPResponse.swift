@@ -67,6 +67,7 @@ package struct HTTPResponse: Sendable {
   /// quota starts again (`ratelimit: …;t=N`, as Hugging Face sends it).
   ///
   /// - Parameter now: seconds since 1970.
+  /// - Returns: nil where it asks for nothing.
   package func retryAfter(now: Int64) -> Duration? {
     if let value = header("retry-after") {
       if let seconds = Int64(value) { return seconds >= 0 ? .seconds(min(seconds, 86_400)) : nil }

@@ -14,6 +14,7 @@ package enum RedirectPolicy {
   ///   - location: the absolute address.
   ///   - count: how many were followed before.
   ///   - peer: the class of the address that the connection led to; nil where it is not known.
+  /// - Returns: the request to send next.
   /// - Throws: `HTTPError` with `redirect` or `refusedAddress`.
   package static func next(
     after request: HTTPRequest,

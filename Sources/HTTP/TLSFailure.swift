@@ -12,6 +12,7 @@ enum TLSFailure {
   /// - Parameters:
   ///   - text: what libcurl says.
   ///   - verification: what OpenSSL found of the certificate; 0 for nothing.
+  /// - Returns: one sentence, with the library's own words in it.
   static func reason(_ text: String, _ verification: Int) -> String {
     if wrongHost.contains(verification) || text.contains("subject name") || text.contains("host name") {
       return "the certificate is for another host (\(text))"

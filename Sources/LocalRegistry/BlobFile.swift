@@ -55,6 +55,7 @@ package final class BlobFile: Sendable {
   /// - Parameters:
   ///   - count: how many.
   ///   - position: in the blob.
+  /// - Returns: fewer where the file ends or cannot be read.
   package func firstBytes(_ count: Int, at position: Int64) -> [UInt8] {
     var bytes = [UInt8](repeating: 0, count: count)
     let got = bytes.withUnsafeMutableBytes { (try? read(into: $0, at: position)) ?? 0 }

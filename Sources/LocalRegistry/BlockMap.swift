@@ -151,6 +151,7 @@ package struct BlockMap: Sendable, Equatable {
   /// Runs of blocks that are missing, in order.
   ///
   /// - Parameter blocks: where to look.
+  /// - Returns: runs within `blocks`, none touching another.
   package func missing(in blocks: Range<Int>) -> [Range<Int>] {
     var runs: [Range<Int>] = []
     var position = blocks.lowerBound

@@ -260,6 +260,7 @@ package final class CacheSpace: Sendable {
   /// Why bytes are not kept of a blob for which not even an empty file could be made.
   ///
   /// - Parameter count: bytes.
+  /// - Returns: a `disk` error with the space that is left.
   package func refusal(_ count: Int64) -> ContentError {
     if let error = try? noRoom(count) { return error }
     return ContentError(.disk, "\(root.path)", Errno.noSpace)

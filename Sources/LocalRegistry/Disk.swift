@@ -138,8 +138,9 @@ enum Disk {
     if second != 0, errno != EEXIST { throw Errno(rawValue: errno) }
   }
 
-  /// What the file system says of a path. Below a local registry a symbolic link is told of itself, elsewhere it is
-  /// followed.
+  /// What the file system says of a path.
+  ///
+  /// Below a local registry a symbolic link is told of itself, elsewhere it is followed.
   static func status(_ path: FilePath, followsLinks: Bool = true) -> stat? {
     var status = stat()
     let follows = followsLinks && !ConfinedRoots.contains(path)

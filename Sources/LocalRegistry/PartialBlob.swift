@@ -112,6 +112,7 @@ package final class PartialBlob: Sendable {
   ///   - descriptor: of the blob.
   ///   - path: where its file would be, for messages.
   ///   - bootIdentifier: 16 bytes that tell one boot from another.
+  /// - Returns: a blob that nothing is written of.
   /// - Throws: `Errno`.
   static func inMemory(
     _ descriptor: Descriptor,

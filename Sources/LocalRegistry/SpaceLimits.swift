@@ -27,6 +27,7 @@ package struct SpaceLimits: Sendable, Equatable {
   /// What is left free on a disk where nobody says how much.
   ///
   /// - Parameter diskSize: bytes.
+  /// - Returns: bytes.
   package static func defaultFree(diskSize: Int64) -> Int64 { min(diskSize / defaultShare, largestDefault) }
 
   /// What both sides accept.
@@ -48,6 +49,7 @@ package struct SpaceLimits: Sendable, Equatable {
   ///   - count: bytes that are to be kept.
   ///   - used: bytes of blobs, with what is on its way.
   ///   - free: bytes that the disk has left for it, without what is on its way.
+  /// - Returns: bytes in all, and bytes below what was set.
   package func shortfall(_ count: Int64, used: Int64, free: Int64) -> Shortfall {
     let overLimit = cacheLimit.map { used + count - $0 } ?? 0
     let overDisk = minimumFree > 0 ? minimumFree + count - free : 0

@@ -4,6 +4,7 @@ package enum ForeignText {
   /// or the place of others (bidirectional controls, separators of lines and paragraphs, tags, noncharacters).
   ///
   /// - Parameter text: from a registry, a file name or a document.
+  /// - Returns: as many characters, each of them harmless.
   package static func visible(_ text: some StringProtocol) -> String {
     var result = String.UnicodeScalarView()
     for scalar in text.unicodeScalars { result.append(isVisible(scalar) ? scalar : "\u{fffd}") }
@@ -15,6 +16,7 @@ package enum ForeignText {
   /// - Parameters:
   ///   - bytes: as they came.
   ///   - limit: of characters.
+  /// - Returns: at most `limit` characters.
   package static func excerpt(_ bytes: some Collection<UInt8>, limit: Int = 200) -> String {
     // A character has at most four bytes, and runs of white space become one blank.
     let text = String(decoding: bytes.prefix(limit * 8), as: UTF8.self)
@@ -25,6 +27,7 @@ package enum ForeignText {
   /// JSON without raw characters that a terminal obeys or hides: within its strings they become `\u` escapes.
   ///
   /// - Parameter bytes: a document without white space between its parts.
+  /// - Returns: the same document.
   package static func escaped(json bytes: [UInt8]) -> String {
     var result = ""
     for scalar in String(decoding: bytes, as: UTF8.self).unicodeScalars {

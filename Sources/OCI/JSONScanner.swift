@@ -90,6 +90,7 @@ package struct JSONScanner {
   /// Whether the next value starts as one of a kind does: `{`, `[` or `"`.
   ///
   /// - Parameter byte: the first byte of such a value.
+  /// - Returns: false at the end of the text as well.
   package mutating func isNext(_ byte: UInt8) -> Bool {
     skipSpace()
     return position < bytes.endIndex && bytes[position] == byte

@@ -39,6 +39,7 @@ extension RegistryRepository {
   ///   - response: with status 401, or 403 for a header of an earlier request.
   ///   - sent: the header that was refused; nil for none.
   ///   - authorizer: of this request.
+  /// - Returns: the header to send, or that there is none left to try.
   /// - Throws: `ContentError` where a token server does not answer.
   func authorize(
     _ response: HTTPResponse,

@@ -43,6 +43,7 @@ struct CredentialFile: Sendable {
   /// - Parameters:
   ///   - bytes: all of it.
   ///   - isLegacy: `.dockercfg`, which is the `auths` member alone.
+  /// - Throws: `DocumentError` where it is no such file.
   init(_ bytes: [UInt8], isLegacy: Bool) throws(DocumentError) {
     let auths: [String: Lenient]
     if isLegacy {
@@ -61,6 +62,7 @@ struct CredentialFile: Sendable {
   /// The credential that the file itself has for a repository.
   ///
   /// - Parameter repository: entries for a longer part of its name go before those of the host.
+  /// - Returns: nil where no entry fits.
   func credential(for repository: RepositoryName) -> Credential? {
     var components = [repository.registry] + repository.path.split(separator: "/").map(String.init)
     while !components.isEmpty {
@@ -79,6 +81,7 @@ struct CredentialFile: Sendable {
   /// The helper to ask for a registry, and the address to name to it.
   ///
   /// - Parameter registry: its host; a namespace has no helper of its own.
+  /// - Returns: nil where none is named.
   func helper(for registry: String) -> (name: String, server: String, isDefault: Bool)? {
     for (key, name) in helpers.sorted(by: { $0.key < $1.key })
     where !name.isEmpty && Self.host(of: key) == registry {

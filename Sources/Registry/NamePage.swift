@@ -11,6 +11,7 @@ enum NamePage {
   ///   - body: all of the page.
   ///   - limit: of names; the rest of the page is not read.
   ///   - isName: by the grammar; others are passed over, as is what is no string.
+  /// - Returns: in the order of the page.
   /// - Throws: `DocumentError` where the page is no such object.
   static func names(
     _ key: String,

@@ -11,6 +11,7 @@ package final class OnceWarnings: Sendable {
   /// Whether a cause is new.
   ///
   /// - Parameter cause: what tells it from others.
+  /// - Returns: true the first time.
   package func isFirst(_ cause: String) -> Bool {
     told.withLock { told in
       if told.count >= Self.limit { told = [] }

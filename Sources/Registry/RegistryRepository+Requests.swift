@@ -12,6 +12,7 @@ extension RegistryRepository {
   ///   - accept: types, best first.
   ///   - limit: of the body in bytes.
   ///   - isOutside: the path counts from the registry's address, not from the repository's.
+  /// - Returns: the response and its whole body.
   /// - Throws: `ContentError`, not for a status: that is the caller's to judge.
   func send(
     _ method: HTTPRequest.Method,
@@ -154,6 +155,7 @@ extension RegistryRepository {
   /// - Parameters:
   ///   - error: of the request.
   ///   - request: that failed.
+  /// - Returns: true where the request is to be sent again at once.
   func changesScheme(after error: HTTPError, of request: HTTPRequest) -> Bool {
     guard !error.hasResponse else { return false }
     if isOutdated(request) { return true }

@@ -58,6 +58,7 @@ package struct RetryPolicy: Sendable {
   /// Whether a status may be gone at the next attempt.
   ///
   /// - Parameter status: of a response.
+  /// - Returns: true for 408, 429 and most of 5xx.
   package static func isTransient(_ status: Int) -> Bool {
     status == 408 || status == 429 || (status >= 500 && status != 501 && status != 505)
   }

@@ -44,6 +44,7 @@ actor TokenStore {
   ///   - refused: the header that was answered with 401, if one was sent.
   ///   - isAnonymous: without a credential.
   ///   - make: asks for one.
+  /// - Returns: the authorization that is good now.
   /// - Throws: what `make` throws.
   func refresh(
     _ key: String,

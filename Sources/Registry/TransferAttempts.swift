@@ -53,6 +53,7 @@ struct TransferAttempts: Sendable {
   ///   - sent: the Authorization header that the request had; nil for none.
   ///   - isDocument: a manifest was asked for, not a blob.
   ///   - isChallenge: the response says how to authorize.
+  /// - Returns: the next step.
   mutating func handle(
     _ status: Int,
     from source: Source,

@@ -18,6 +18,7 @@ enum DiskShare: ExpressibleByArgument, Equatable {
   /// The amount in bytes.
   ///
   /// - Parameter diskSize: of the disk; nil where it cannot be told, and a share of it is nothing.
+  /// - Returns: 0 for a share of an unknown disk.
   func bytes(of diskSize: Int64?) -> Int64 {
     switch self {
     case .bytes(let count): count

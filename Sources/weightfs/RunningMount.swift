@@ -38,6 +38,7 @@ struct MountArguments: Equatable {
   /// - Parameters:
   ///   - other: what is asked for now.
   ///   - isPart: what it does not name stays as it is.
+  /// - Returns: in order; `the source` first.
   func differences(from other: MountArguments, isPart: Bool) -> [String] {
     let names = Set(other.options.keys).union(isPart ? [] : Array(options.keys))
     var found = names.filter { options[$0] ?? [] != other.options[$0] ?? [] }.sorted()

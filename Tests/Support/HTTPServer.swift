@@ -90,7 +90,9 @@ package final class HTTPServer: Sendable {
   /// How many connections were made.
   package var connectionCount: Int { state.withLock { $0.connections } }
 
-  /// Closes everything; requests under way break off. A second call does nothing.
+  /// Closes everything; requests under way break off.
+  ///
+  /// A second call does nothing.
   package func stop() {
     // Under the lock: a number that was closed may stand for the socket of somebody else.
     let isFirst = state.withLock { state in

@@ -39,6 +39,7 @@ package enum ModelFile {
   /// - Parameters:
   ///   - size: of the file, about.
   ///   - seed: of its content.
+  /// - Returns: its bytes.
   package static func gguf(_ size: Int, seed: UInt64) -> [UInt8] {
     var bytes = gguf(tensors: [("blk.0.weight", size / 32 * 32)])
     let noise = SeededGenerator.bytes(size / 2, seed: seed)

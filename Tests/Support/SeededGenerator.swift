@@ -17,8 +17,9 @@ package struct SeededGenerator: RandomNumberGenerator {
     return value ^ (value >> 31)
   }
 
-  /// Bytes that do not repeat, the same for one seed. They start as a GGUF file does, so that a file of them may have
-  /// the name of one.
+  /// Bytes that do not repeat, the same for one seed.
+  ///
+  /// They start as a GGUF file does, so that a file of them may have the name of one.
   package static func bytes(_ count: Int, seed: UInt64) -> [UInt8] {
     var generator = SeededGenerator(seed: seed)
     return [UInt8](unsafeUninitializedCapacity: count) { buffer, filled in

@@ -1,0 +1,69 @@
+import Foundation
+import TestSupport
+import Testing
+
+/// The Debian package that `make deb` makes of the program under test.
+@Suite(.serialized) struct PackageTests {
+  private let folder: TemporaryFolder
+  private let script: String
+
+  init() throws {
+    folder = try TemporaryFolder()
+    script =
+      URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+      .deletingLastPathComponent().appending(path: "mount-helpers/build-deb").path
+  }
+
+  private func shell(_ text: String) async throws -> String {
+    let result = try await Command.shell("cd '\(folder.path)' && " + text, seconds: 120)
+    try #require(result.status == 0, "\(text): \(result.output)\(result.error)")
+    return result.output
+  }
+
+  @Test func itInstallsUpgradesAndRemovesCleanly() async throws {
+    let package = try await shell("'\(script)' '\(MountProcess.program)' out")
+      .trimmingCharacters(in: .whitespacesAndNewlines)
+    // dpkg's own database in a folder of the test's: the machine stays as it is.
+    let dpkg =
+      "dpkg --root='\(folder.path("root"))' --force-not-root --force-depends --force-script-chrootless --log=/dev/null"
+    _ = try await shell(
+      "mkdir -p root/var/lib/dpkg/updates root/var/lib/dpkg/info && touch root/var/lib/dpkg/status root/var/lib/dpkg/available"
+    )
+    _ = try await shell("\(dpkg) -i '\(package)'")
+    #expect(
+      try await shell(
+        "cmp root/usr/bin/weightfs '\(MountProcess.program)' && root/usr/bin/weightfs --version"
+      ) != ""
+    )
+    #expect(try await shell("zcat root/usr/share/man/man1/weightfs.1.gz | head -40").contains("weightfs"))
+    // The helper finds the program beside it.
+    _ = try await shell("mkdir mnt && root/usr/sbin/mount.fuse.weightfs models \"$PWD/mnt\" -f -o offline")
+    let owners = try await shell("dpkg-deb -c '\(package)' | awk '{print $2}' | sort -u")
+    #expect(owners == "root/root\n")
+    // An upgrade: the same files under a later version.
+    _ = try await shell(
+      "dpkg-deb -R '\(package)' next && sed -i 's/^Version: .*/&+1/' next/DEBIAN/control && dpkg-deb --root-owner-group -b next next.deb"
+    )
+    _ = try await shell("\(dpkg) -i next.deb")
+    #expect(try await shell("\(dpkg) -s weightfs").contains("+1\n"))
+    #expect(try await shell("\(dpkg) --verify weightfs") == "")
+    _ = try await shell("\(dpkg) -P weightfs")
+    #expect(try await shell("find root -not -path 'root/var*' -not -type d") == "")
+  }
+
+  @Test func itDependsOnWhatThisSystemHasAndOnNoSwift() async throws {
+    let package = try await shell("'\(script)' '\(MountProcess.program)' out")
+      .trimmingCharacters(in: .whitespacesAndNewlines)
+    let depends = try await shell("dpkg-deb -f '\(package)' Depends")
+    for library in ["libc6", "libfuse3", "libcurl4", "libarchive13", "libssl3"] {
+      #expect(depends.contains(library), "\(depends)")
+    }
+    let linked = try await shell("ldd '\(MountProcess.program)'")
+    #expect(!linked.contains("swift") && !linked.contains("not found"), "\(linked)")
+    let words = depends.split(separator: ",").compactMap { $0.split(separator: " ").first.map(String.init) }
+    for word in words where word.hasPrefix("lib") {
+      let found = try await Command.shell("dpkg-query -W -f '${Status}' '\(word)'")
+      #expect(found.output.contains("ok installed"), "\(word)")
+    }
+  }
+}
