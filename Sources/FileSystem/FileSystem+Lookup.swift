@@ -19,6 +19,9 @@ extension FileSystem {
   /// - Returns: an entry whose node is 0 where the name is not there, with how long the kernel may remember that.
   package func lookUp(_ name: [UInt8], in parent: UInt64) -> Outcome<Entry> {
     guard let node = node(parent) else { return .now(.failure(FileSystemError(.staleNFSFileHandle))) }
+    guard name.count <= EntryName.maximumLength else {
+      return .now(.failure(FileSystemError(.fileNameTooLong)))
+    }
     guard let name = EntryName(name) else { return .now(.success(absent(Self.longTimeout))) }
     switch node.kind {
     case .file, .link: return .now(.failure(FileSystemError(.notDirectory)))

@@ -56,6 +56,15 @@ package struct Reference: Sendable, Hashable {
       throw DocumentError(reason: "a reference of \(rest.utf8.count) bytes")
     }
     let shown = "'\(text.prefix(200))'"
+    // Docker's grammar refuses the second kind for the same reason.
+    let isDigestAlone =
+      Digest(rest) != nil || rest.utf8.count == 64 && rest.allSatisfy { $0.isASCII && $0.isHexDigit }
+    guard !isDigestAlone else {
+      throw DocumentError(
+        reason:
+          "\(shown) is a digest, and no registry is asked for one alone: say registry/repository@sha256:…"
+      )
+    }
     var digest: Digest?
     if let at = rest.firstIndex(of: "@") {
       guard let parsed = Digest(rest[rest.index(after: at)...]) else {

@@ -210,6 +210,14 @@ import Testing
     )
     #expect(result.output == "5\n 05\n 09\n", "\(result.output)")
     #expect(result.error.contains("Input/output error"))
+    registry.server.forgetRequests()
+    for place in ["", "\(host)/", "\(host)/acme/", "\(host)/acme/fine/t/"] {
+      for length in [256, 1000] {
+        let path = mount.path(place + String(repeating: "n", count: length))
+        #expect(open(path, O_RDONLY) == -1 && errno == ENAMETOOLONG, "\(place) \(length)")
+      }
+    }
+    #expect(registry.server.requests.isEmpty, "a name that is too long is not asked for")
     #expect(mount.messages.contains("nested more than 64 deep"), "\(mount.messages)")
     #expect(!folder.files().contains { $0.hasSuffix("escape") })
   }

@@ -24,6 +24,14 @@ struct ReferenceTests {
     #expect("\(try Reference(parsing: text))" == expected)
   }
 
+  @Test func aDigestAloneIsNoReference() {
+    for text in [Self.digest, "docker://" + Self.digest, String(Self.digest.dropFirst(7))] {
+      #expect(throws: DocumentError.self, "\(text)") { try Reference(parsing: text) }
+    }
+    // Shorter ones may be names.
+    #expect(throws: Never.self) { try Reference(parsing: String(repeating: "a", count: 63)) }
+  }
+
   @Test func aDigestDecidesWhereBothAreGiven() throws {
     let reference = try Reference(parsing: "a.b/c:t@\(Self.digest)")
     #expect(reference.tag == "t")
