@@ -21,6 +21,8 @@ package struct FileSystemOptions: Sendable {
   /// Namespaces that are there though nobody confirms them: `registry/path`.
   package var namespaces: Set<String> = []
   package var isOffline = false
+  /// A tag's last known resolution stands where its registry does not answer, or answers wrongly.
+  package var acceptsStale = true
   /// The most that copies of files inside tars and archives may have, bytes; 0 for none.
   package var materializeLimit: Int64 = 0
 

@@ -138,7 +138,10 @@ package actor ReferenceResolver {
       let same = found?.descriptor.digest == descriptor.digest ? found : nil
       return Resolution(descriptor: descriptor, local: same, expires: expires)
     } catch {
-      guard let found, [.unreachable, .timedOut, .invalid, .corrupt].contains(error.code) else { throw error }
+      // What a digest stands for does not change.
+      guard let found, options.acceptsStale || reference.digest != nil,
+        [.unreachable, .timedOut, .invalid, .corrupt].contains(error.code)
+      else { throw error }
       metrics.staleResolutions.add()
       log.warning(
         "a registry does not answer: the last known resolution stays in force",

@@ -18,6 +18,9 @@ struct Pull: AsyncParsableCommand {
   @Flag(help: "Say what would be fetched, and fetch only manifests.")
   var dryRun = false
 
+  @Flag(help: "Take the last known resolution of a tag where its registry does not answer.")
+  var allowStale = false
+
   @Option(help: "How it is kept: oci-dir or oci-archive. Without it, what is here keeps its format.")
   var format: LayoutFormat?
 
@@ -26,7 +29,9 @@ struct Pull: AsyncParsableCommand {
   func run() async throws {
     try await ExitStatus.run {
       let parsed = try EachReference.parse(references)
-      let assembly = try common.assemble()
+      var settings = common.settings
+      settings.fileSystem.acceptsStale = allowStale
+      let assembly = try common.assemble(settings)
       try await EachReference.run(parsed) { try await pull($0, assembly) }
     }
   }

@@ -40,6 +40,22 @@ import Testing
     return found
   }
 
+  @Test func aTagIsNotPulledFromARegistryThatDoesNotAnswer() async throws {
+    let name = "\(registry.host)/acme/m0:t"
+    let first = try await weightfs("pull \(name)")
+    #expect(first.status == 0, "\(first.error)")
+    let digest = String(first.output.split(separator: "\t")[1])
+    registry.server.stop()
+    let gone = try await weightfs("pull --retry-for 0 \(name)")
+    #expect(gone.status == 5, "\(gone.output)\(gone.error)")
+    // By its digest it is here, whatever the tag stands for now.
+    let stale = try await weightfs("pull --retry-for 0 --allow-stale \(name)")
+    #expect(stale.status == 0 && stale.output.contains(digest), "\(stale.error)")
+    #expect(stale.error.contains("does not answer"), "\(stale.error)")
+    let read = try await weightfs("cat --retry-for 0 \(name) b.gguf | wc -c")
+    #expect(read.output.contains("300000"), "a reader has what is here: \(read.error)")
+  }
+
   @Test func twoProcessesFetchEachBlobOnce() async throws {
     async let first = weightfs("pull \(names)")
     async let second = weightfs("pull \(names)")
