@@ -53,10 +53,6 @@ struct TreeBuilder {
   private static let nameLimit = 128 << 20
   // PATH_MAX allows some 2,000; no packaging comes near this, and it bounds what one link can cost.
   private static let maximumDepth = 512
-  // As many as the kernel follows (MAXSYMLINKS).
-  private static let linkLimit = 40
-  // Components of one path with all the links it leads through: what a path of 128 needs eight times over.
-  private static let stepLimit = 1024
 
   init(defaultTime: Int64) {
     self.defaultTime = defaultTime
@@ -246,59 +242,46 @@ struct TreeBuilder {
 
   /// The directory at a path, through links; nil where there is none.
   private func walk(_ path: ArraySlice<EntryName>) -> Int? {
-    var current = 0
-    var rest = Array(path.reversed())
-    var links = 0
-    var steps = 0
-    while let name = rest.popLast() {
-      // Links are read whole before they are followed, which counts as well.
-      steps += 1
-      guard steps <= Self.stepLimit else { return nil }
-      guard let next = child(name, of: current) else { return nil }
+    var walk = PathWalk(path)
+    while let name = walk.next() {
+      guard let next = child(name, of: walk.directory) else { return nil }
       switch nodes[next].kind {
-      case .directory: current = next
+      case .directory: walk.directory = next
       case .file: return nil
-      case .symbolicLink:
-        links += 1
-        guard links <= Self.linkLimit, let target = target(of: next) else { return nil }
-        current = ancestor(of: current, target.up)
-        steps += target.names.count
-        rest += target.names.reversed()
+      case .symbolicLink: guard follow(next, &walk) else { return nil }
       }
     }
-    return current
+    return walk.isExhausted ? nil : walk.directory
   }
 
   /// The directory at a path, made where it does not exist; a file in the way is replaced.
   private mutating func directory(_ path: ArraySlice<EntryName>, layer: Int) -> Int? {
-    var current = 0
-    var rest = Array(path.reversed())
-    var links = 0
-    var steps = 0
-    while let name = rest.popLast() {
-      steps += 1
-      guard steps <= Self.stepLimit else { return nil }
-      let next = child(name, of: current)
-      switch next.map({ nodes[$0].kind }) {
-      case .directory?:
-        current = next ?? 0
-        // It holds something of this layer, so a whiteout of a lower one does not take it.
-        nodes[current].layer = Int32(layer)
-      case .symbolicLink?:
-        links += 1
-        guard links <= Self.linkLimit, let target = next.flatMap({ target(of: $0) }) else { return nil }
-        current = ancestor(of: current, target.up)
-        steps += target.names.count
-        rest += target.names.reversed()
-      // The file of a raw layer is nobody else's to replace.
-      case .file? where layer == 0: return nil
-      case .file?, nil:
+    var walk = PathWalk(path)
+    while let name = walk.next() {
+      let next = child(name, of: walk.directory)
+      switch next.map({ (number: $0, kind: nodes[$0].kind) }) {
+      case (let number, .directory)?:
+        walk.directory = number
+        // The directory holds a node of this layer, so a whiteout of a lower layer does not remove it.
+        nodes[number].layer = Int32(layer)
+      case (let number, .symbolicLink)?: guard follow(number, &walk) else { return nil }
+      // A tar layer must not replace the file of a raw layer.
+      case (_, .file)? where layer == 0: return nil
+      case (_, .file)?, nil:
         let attributes = Attributes(mode: 0o555, modificationTime: defaultTime)
-        guard let made = put(name, in: current, .directory, attributes, layer) else { return nil }
-        current = made
+        guard let made = put(name, in: walk.directory, .directory, attributes, layer) else { return nil }
+        walk.directory = made
       }
     }
-    return current
+    return walk.isExhausted ? nil : walk.directory
+  }
+
+  /// Continues a walk at the target of a symbolic link; false where the path has too many links.
+  private func follow(_ link: Int, _ walk: inout PathWalk) -> Bool {
+    guard walk.countLink(), let target = target(of: link) else { return false }
+    walk.directory = ancestor(of: walk.directory, target.up)
+    walk.enter(target.names)
+    return true
   }
 
   /// Where a link leads from its directory: up so many directories, then along names.
@@ -458,5 +441,42 @@ struct TreeBuilder {
   private func bytes(of node: Int) -> ArraySlice<UInt8> {
     let stored = nodes[node]
     return names[Int(stored.nameStart)..<Int(stored.nameStart) + Int(stored.nameCount)]
+  }
+}
+
+/// The components of a path that are still to be resolved, within the limits of one path.
+private struct PathWalk {
+  /// The node that the next component is a name in.
+  var directory = 0
+  private var rest: [EntryName]
+  private var links = 0
+  private var steps = 0
+  /// The path has more components than one path may have.
+  private(set) var isExhausted = false
+
+  // As many as the kernel follows (MAXSYMLINKS).
+  private static let linkLimit = 40
+  // Components of one path with all the links it leads through: what a path of 128 needs eight times over.
+  private static let stepLimit = 1024
+
+  init(_ path: ArraySlice<EntryName>) { rest = path.reversed() }
+
+  mutating func next() -> EntryName? {
+    guard let name = rest.popLast() else { return nil }
+    steps += 1
+    isExhausted = steps > Self.stepLimit
+    return isExhausted ? nil : name
+  }
+
+  /// Counts a symbolic link; false where it is one too many.
+  mutating func countLink() -> Bool {
+    links += 1
+    return links <= Self.linkLimit
+  }
+
+  /// Adds the target of a link, which was read as a whole: its names count twice.
+  mutating func enter(_ names: [EntryName]) {
+    steps += names.count
+    rest += names.reversed()
   }
 }

@@ -82,24 +82,13 @@ package final class PartialBlob: Sendable {
     let options: FileDescriptor.OpenOptions = [.create, .exclusiveCreate, .closeOnExec]
     let file = try Disk.open(path, .readWrite, options: options, permissions: permissions)
     do throws(Errno) {
-      guard ftruncate(file.rawValue, off_t(descriptor.size)) == 0 else { throw Errno(rawValue: errno) }
       let mapFile = try Disk.open(mapPath, .readWrite, options: options, permissions: permissions)
-      let map = PartialMapFile(descriptor: mapFile, size: descriptor.size)
       do throws(Errno) {
-        try map.reset(bootIdentifier: bootIdentifier)
-        try RangeLock.share(mapFile, presence)
+        return try empty(descriptor, file, mapFile, path, bootIdentifier, isInMemory: false)
       } catch {
         try? mapFile.close()
         throw error
       }
-      let blocks = BlockMap(size: descriptor.size)
-      return PartialBlob(
-        descriptor: descriptor,
-        file: file,
-        map: map,
-        blocks: blocks,
-        path: path
-      )
     } catch {
       try? file.close()
       throw error
@@ -124,24 +113,35 @@ package final class PartialBlob: Sendable {
     let mapFile = FileDescriptor(rawValue: numbers.1)
     do throws(Errno) {
       guard numbers.0 >= 0, numbers.1 >= 0 else { throw Errno(rawValue: -min(numbers.0, numbers.1)) }
-      guard ftruncate(file.rawValue, off_t(descriptor.size)) == 0 else { throw Errno(rawValue: errno) }
-      let map = PartialMapFile(descriptor: mapFile, size: descriptor.size)
-      try map.reset(bootIdentifier: bootIdentifier)
-      try RangeLock.share(mapFile, presence)
-      let blocks = BlockMap(size: descriptor.size)
-      return PartialBlob(
-        descriptor: descriptor,
-        file: file,
-        map: map,
-        blocks: blocks,
-        path: path,
-        isInMemory: true
-      )
+      return try empty(descriptor, file, mapFile, path, bootIdentifier, isInMemory: true)
     } catch {
       if numbers.0 >= 0 { try? file.close() }
       if numbers.1 >= 0 { try? mapFile.close() }
       throw error
     }
+  }
+
+  /// A blob of two new files, with no block present.
+  private static func empty(
+    _ descriptor: Descriptor,
+    _ file: FileDescriptor,
+    _ mapFile: FileDescriptor,
+    _ path: FilePath,
+    _ bootIdentifier: [UInt8],
+    isInMemory: Bool
+  ) throws(Errno) -> PartialBlob {
+    guard ftruncate(file.rawValue, off_t(descriptor.size)) == 0 else { throw Errno(rawValue: errno) }
+    let map = PartialMapFile(descriptor: mapFile, size: descriptor.size)
+    try map.reset(bootIdentifier: bootIdentifier)
+    try RangeLock.share(mapFile, presence)
+    return PartialBlob(
+      descriptor: descriptor,
+      file: file,
+      map: map,
+      blocks: BlockMap(size: descriptor.size),
+      path: path,
+      isInMemory: isInMemory
+    )
   }
 
   /// The partial blob of an earlier process; nil where there is none that can be gone on with.

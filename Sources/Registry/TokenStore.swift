@@ -34,9 +34,6 @@ actor TokenStore {
     return authorization
   }
 
-  /// The authorization that was made last, expired or not.
-  func known(_ key: String) -> Authorization? { known[key] }
-
   /// Makes a new authorization, unless somebody else made one since.
   ///
   /// - Parameters:

@@ -26,21 +26,6 @@ struct ExtractionTests {
     var testDescription: String { name }
   }
 
-  private struct Layers: LayerBytes {
-    var tars: [Digest: [UInt8]] = [:]
-
-    func read(
-      _ layer: Descriptor,
-      into buffer: UnsafeMutableRawBufferPointer,
-      at offset: Int64
-    ) throws(ContentError) -> Int {
-      let bytes = tars[layer.digest] ?? []
-      let count = max(0, min(buffer.count, bytes.count - Int(offset)))
-      if count > 0 { buffer.copyBytes(from: bytes[Int(offset)..<Int(offset) + count]) }
-      return count
-    }
-  }
-
   private func tar(_ entries: Substring) -> [UInt8] {
     var maker = TarMaker()
     for entry in entries.split(separator: ", ") {
@@ -59,20 +44,20 @@ struct ExtractionTests {
     return maker.finished
   }
 
-  private func content(_ tree: FileTree, _ path: some StringProtocol, _ layers: Layers) -> String? {
+  private func content(_ tree: FileTree, _ path: some StringProtocol, _ layers: MemoryLayers) -> String? {
     guard let node = tree.resolve(String(path)), case .file(let content) = tree.nodes[node].kind,
-      let bytes = layers.tars[content.blob.digest], let extent = content.extents.first
+      let bytes = layers.contents[content.blob.digest], let extent = content.extents.first
     else { return nil }
     return String(decoding: bytes[Int(extent.blobOffset)...].prefix(Int(content.size)), as: UTF8.self)
   }
 
   @Test(arguments: rows)
   func layersAreExtractedAsOthersDo(_ row: Row) async throws {
-    var bytes = Layers()
+    var bytes = MemoryLayers()
     let layers = row.layers.split(separator: " ++ ").map { entries in
       let tar = tar(entries)
       let digest = Verification.digest(of: tar)
-      bytes.tars[digest] = tar
+      bytes.contents[digest] = tar
       return Descriptor(
         mediaType: MediaType(rawValue: "application/vnd.oci.image.layer.v1.tar"),
         digest: digest,
@@ -347,7 +332,7 @@ struct ExtractionTests {
     let loader = TreeLoader(indexes: TarIndexCache(executor: BlockingExecutor(label: "test", threads: 1)))
     let tree = try await loader.load(
       Manifest(config: config, layers: [layer]),
-      bytes: Layers(tars: [layer.digest: bytes])
+      bytes: MemoryLayers(contents: [layer.digest: bytes])
     )
     #expect(tree.problems.contains { $0.contains("too deep") })
     #expect(ContinuousClock.now - start < .seconds(20))

@@ -5,22 +5,6 @@ import OCI
 import TestSupport
 import Testing
 
-/// Layers whose indexes are known already.
-private struct NoBytes: LayerBytes {
-  let tars: [Digest: [UInt8]]
-
-  func read(
-    _ layer: Descriptor,
-    into buffer: UnsafeMutableRawBufferPointer,
-    at offset: Int64
-  ) throws(ContentError) -> Int {
-    let bytes = tars[layer.digest] ?? []
-    let count = max(0, min(buffer.count, bytes.count - Int(offset)))
-    if count > 0 { buffer.copyBytes(from: bytes[Int(offset)..<Int(offset) + count]) }
-    return count
-  }
-}
-
 struct TreePropertyTests {
   /// Random layers of files, folders and whiteouts against a dictionary of paths.
   @Test(arguments: 1...40 as ClosedRange<UInt64>)
@@ -75,7 +59,10 @@ struct TreePropertyTests {
     }
     let config = Descriptor(mediaType: .imageConfig, digest: Verification.digest(of: []), size: 0)
     let loader = TreeLoader(indexes: TarIndexCache(executor: BlockingExecutor(label: "test", threads: 1)))
-    let tree = try await loader.load(Manifest(config: config, layers: layers), bytes: NoBytes(tars: tars))
+    let tree = try await loader.load(
+      Manifest(config: config, layers: layers),
+      bytes: MemoryLayers(contents: tars)
+    )
     var found: [String: Int] = [:]
     for file in tree.files { found[tree.path(of: file.node)] = Int(tree.nodes[file.node].modificationTime) }
     #expect(found == model, "seed \(seed): \(tree.problems)")

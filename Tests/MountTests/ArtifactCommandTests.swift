@@ -76,16 +76,7 @@ import Testing
       "mkdir -p in/models && (printf GGUF; head -c 200000 /dev/urandom) >in/models/w.gguf && tar -C in -cf l.tar models"
     )
     let layer = try folder.read("l.tar")
-    let config =
-      #"{"architecture":"amd64","os":"linux","config":{},"rootfs":{"type":"layers","diff_ids":["\#(Verification.digest(of: layer))"]}}"#
-    try LayoutMaker.write(
-      folder,
-      "image",
-      layers: [LayoutMaker.tar(layer)],
-      config: (Array(config.utf8), .imageConfig),
-      artifactType: nil,
-      reference: "v1"
-    )
+    try LayoutMaker.writeImage(folder, "image", layer: layer, reference: "v1")
     try await shell(
       """
       skopeo copy -q --preserve-digests oci:image:v1 oci-archive:a.tar:v1 && skopeo copy -q oci:image:v1 docker-archive:d.tar:quay.io/acme/car:v2 &&
@@ -113,16 +104,7 @@ import Testing
       "mkdir -p in/models && head -c 2000 /dev/urandom >in/models/w && tar -C in -cf l.tar models"
     )
     let layer = try folder.read("l.tar")
-    let config =
-      #"{"architecture":"amd64","os":"linux","config":{},"rootfs":{"type":"layers","diff_ids":["\#(Verification.digest(of: layer))"]}}"#
-    try LayoutMaker.write(
-      folder,
-      "image",
-      layers: [LayoutMaker.tar(layer)],
-      config: (Array(config.utf8), .imageConfig),
-      artifactType: nil,
-      reference: "v1"
-    )
+    try LayoutMaker.writeImage(folder, "image", layer: layer, reference: "v1")
     // A docker-archive has no digests but those of its config.
     try await shell(
       """

@@ -114,16 +114,7 @@ import Testing
     )
     try #require(layer.status == 0)
     let tar = try folder.read("l.tar")
-    let config =
-      #"{"architecture":"amd64","os":"linux","config":{},"rootfs":{"type":"layers","diff_ids":["\#(Verification.digest(of: tar))"]}}"#
-    let written = try LayoutMaker.write(
-      folder,
-      "image",
-      layers: [LayoutMaker.tar(tar)],
-      config: (Array(config.utf8), .imageConfig),
-      artifactType: nil,
-      reference: "localhost/acme/car:1"
-    )
+    let written = try LayoutMaker.writeImage(folder, "image", layer: tar, reference: "localhost/acme/car:1")
     _ = try await weightfs("load image")
     _ = try await weightfs("save localhost/acme/car:1 a.tar")
     _ = try await weightfs("save localhost/acme/car:1 --format oci-dir d")

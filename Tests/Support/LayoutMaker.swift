@@ -47,6 +47,28 @@ package enum LayoutMaker {
     (bytes, "application/vnd.oci.image.layer.v1.tar", [:])
   }
 
+  /// Writes an image of one layer, whose config lists the layer.
+  ///
+  /// - Returns: the manifest's descriptor.
+  @discardableResult
+  package static func writeImage(
+    _ folder: TemporaryFolder,
+    _ name: String,
+    layer: [UInt8],
+    reference: String
+  ) throws -> Descriptor {
+    let config =
+      #"{"architecture":"amd64","os":"linux","config":{},"rootfs":{"type":"layers","diff_ids":["\#(Verification.digest(of: layer))"]}}"#
+    return try write(
+      folder,
+      name,
+      layers: [tar(layer)],
+      config: (Array(config.utf8), .imageConfig),
+      artifactType: nil,
+      reference: reference
+    )
+  }
+
   /// The config of an image.
   package static let imageConfig: (bytes: [UInt8], type: MediaType) = (
     Array(#"{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":[]}}"#.utf8),
