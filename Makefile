@@ -72,7 +72,8 @@ test-asan:
 lint:
 	$(SWIFT) format lint --strict -r -p Sources Tests Package.swift
 
-check: setup lint build test
+# The sanitized subset comes first, so that the summary of all tests stands last.
+check: setup lint build test-asan test
 
 demo:
 	$(call install_packages,$(BUILD_PACKAGES) $(RUN_PACKAGES) $(DEMO_PACKAGES))

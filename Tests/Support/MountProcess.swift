@@ -64,6 +64,13 @@ package final class MountProcess: Sendable {
   /// A path below the mount point.
   package func path(_ name: String) -> String { "\(mountPoint)/\(name)" }
 
+  /// Unmounts and waits until the daemon has ended; false where it does not end.
+  package func unmount() async -> Bool {
+    umount2(mountPoint, Int32(MNT_DETACH))
+    let process = process
+    return await eventually { kill(process, 0) != 0 }
+  }
+
   /// Kills the daemon as a crash does, and takes its dead mount away.
   package func crash() async throws {
     kill(process, SIGKILL)
