@@ -8,6 +8,8 @@ package enum EntryPoint {
     case path(String)
     /// More than one file would do; none is better than the others.
     case ambiguous([String])
+    /// The model, or a part of it, is a layer that cannot be opened as what its name promises.
+    case withheld(WithheldName)
     case none
   }
 
@@ -16,7 +18,29 @@ package enum EntryPoint {
   /// - Parameter tree: of the artifact.
   /// - Returns: what was asked for.
   package static func model(in tree: FileTree) -> Result {
-    let paths = tree.files.map { tree.path(of: $0.node) }
+    let raw = Set(tree.withheld.map(\.shownAs))
+    let shown = tree.files.map { tree.path(of: $0.node) }.filter { !raw.contains($0) }
+    // What would be chosen if every layer were shown under its own name.
+    let found = model(among: shown + tree.withheld.map { $0.path.isEmpty ? $0.shownAs : $0.path })
+    let missing = tree.withheld.first { name in
+      let path = name.path.isEmpty ? name.shownAs : name.path
+      switch found {
+      case .path(let chosen): return path == chosen || isPart(path, of: chosen)
+      case .ambiguous(let paths): return paths.contains(path)
+      case .withheld, .none: return false
+      }
+    }
+    return missing.map { .withheld($0) } ?? found
+  }
+
+  /// Whether a path is a further part of a chosen model: below a chosen folder, or another shard.
+  private static func isPart(_ path: String, of chosen: String) -> Bool {
+    if chosen.isEmpty || path.hasPrefix("\(chosen)/") { return true }
+    guard let (_, count) = shard(chosen), let part = shard(path), part.count == count else { return false }
+    return path.split(separator: "-").dropLast(3) == chosen.split(separator: "-").dropLast(3)
+  }
+
+  private static func model(among paths: [String]) -> Result {
     let gguf = paths.filter { $0.lowercased().hasSuffix(".gguf") && !isProjector($0) }
     if !gguf.isEmpty {
       let first = gguf.filter { shard($0)?.number ?? 1 == 1 }

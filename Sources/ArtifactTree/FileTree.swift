@@ -99,6 +99,8 @@ package struct FileTree: Sendable {
   let blobs: [Descriptor]
   /// What was left out or renamed, and why; one line each.
   package let problems: [String]
+  /// Layers that are not shown under their own names; the first hundred.
+  package let withheld: [WithheldName]
 
   /// What the tree takes, bytes.
   package var memory: Int {

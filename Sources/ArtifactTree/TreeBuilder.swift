@@ -42,6 +42,7 @@ struct TreeBuilder {
   private var opaque: Set<Int> = []
   private var opaqueLayer = -1
   private(set) var problems: [String] = []
+  private var withheld: [WithheldName] = []
   /// More nodes were to be added than a tree may have.
   private(set) var isOverfull = false
   /// Of directories that no packaging mentions.
@@ -71,6 +72,12 @@ struct TreeBuilder {
 
   mutating func note(_ problem: String) {
     if problems.count < Self.problemLimit { problems.append(problem) }
+  }
+
+  /// Notes a layer that is not shown under its own name.
+  mutating func withhold(_ name: WithheldName) {
+    note(name.path.isEmpty ? "\(name.shownAs) is shown as it is: \(name.reason)" : name.text)
+    if withheld.count < Self.problemLimit { withheld.append(name) }
   }
 
   func exists(_ path: [EntryName]) -> Bool { find(path) != nil }
@@ -434,7 +441,8 @@ struct TreeBuilder {
       names: builtNames,
       children: builtChildren,
       blobs: blobs,
-      problems: problems
+      problems: problems,
+      withheld: withheld
     )
   }
 

@@ -5,15 +5,21 @@ package import OCI
 /// Makes the tree of an artifact from its manifest.
 package struct TreeLoader: Sendable {
   private let indexes: TarIndexCache
+  private let firstBytes: FirstBytes
 
   /// Makes a loader.
   ///
-  /// - Parameter indexes: of tar layers.
-  package init(indexes: TarIndexCache) { self.indexes = indexes }
+  /// - Parameters:
+  ///   - indexes: of tar layers.
+  ///   - firstBytes: of layers whose types leave open what they are.
+  package init(indexes: TarIndexCache, firstBytes: FirstBytes) {
+    self.indexes = indexes
+    self.firstBytes = firstBytes
+  }
 
   /// Makes the tree.
   ///
-  /// Only the headers of tar layers are read.
+  /// Only the headers of tar layers are read, and the first bytes of those that may be tars by their type.
   ///
   /// A layer that cannot be shown under its name is shown under its digest; the rest of the tree does not suffer.
   ///
@@ -26,6 +32,7 @@ package struct TreeLoader: Sendable {
     let created = manifest.annotations["org.opencontainers.image.created"].flatMap(Timestamp.seconds) ?? 0
     var steps: [Step] = []
     var members = 0
+    let doubts = await doubts(manifest, bytes)
     for (number, layer) in manifest.layers.enumerated() where layer.mediaType != .empty {
       // By type alone a tar is known only in an image: ORAS gives files the type of a tar by default.
       if manifest.isImage, layer.mediaType.isPlainImageTar {
@@ -41,8 +48,10 @@ package struct TreeLoader: Sendable {
         }
         steps.append(.tar(TarLayer(layer: layer, number: number), index))
       } else {
-        let isPacked = manifest.isImage && layer.mediaType.isCompressedImageTar
-        steps.append(.raw(RawLayer(layer: layer, number: number, created: created), isPacked: isPacked))
+        let isPacked = LayerForm(of: layer, isImage: manifest.isImage) == .packed
+        let doubt =
+          isPacked ? "its content is packed (\(layer.mediaType)), and is not unpacked" : doubts[number]
+        steps.append(.raw(RawLayer(layer: layer, created: created, doubt: doubt)))
       }
     }
     let all = steps
@@ -50,9 +59,23 @@ package struct TreeLoader: Sendable {
     return try await indexes.executor.run { () throws(ContentError) in try Self.build(all, created: created) }
   }
 
+  /// Why layers, by their number, cannot be what their names promise, as far as first bytes must tell.
+  private func doubts(_ manifest: Manifest, _ bytes: any LayerBytes) async -> [Int: String] {
+    var questions: [Int: FirstBytes.Question] = [:]
+    for (number, layer) in manifest.layers.enumerated()
+    where LayerForm(of: layer, isImage: manifest.isImage) == .undecided {
+      let name = LayerName.name(of: layer, metadata: LayerName.metadata(of: layer))
+      guard let magic = name.flatMap({ ModelMagic(name: $0) }) else { continue }
+      questions[number] = FirstBytes.Question(layer: layer, magic: magic)
+    }
+    guard !questions.isEmpty else { return [:] }
+    let doubts = await firstBytes.doubts(Array(Set(questions.values)), bytes: bytes)
+    return questions.compactMapValues { doubts[$0] }
+  }
+
   /// What a layer does to the tree.
   private enum Step: Sendable {
-    case raw(RawLayer, isPacked: Bool)
+    case raw(RawLayer)
     case tar(TarLayer, TarIndex)
   }
 
@@ -64,11 +87,8 @@ package struct TreeLoader: Sendable {
       case .tar(let tar, let index):
         layer = tar.layer
         tar.apply(index, to: &builder)
-      case .raw(let raw, let isPacked):
+      case .raw(let raw):
         layer = raw.layer
-        if isPacked {
-          builder.note("layer \(layer.digest) is a compressed tar: it is shown as it is, not unpacked")
-        }
         raw.apply(to: &builder)
       }
       guard !builder.isOverfull else {
@@ -86,8 +106,9 @@ package struct TreeLoader: Sendable {
 /// A layer that is a file.
 struct RawLayer {
   let layer: Descriptor
-  let number: Int
   let created: Int64
+  /// Why it cannot be opened as what its name promises; nil where nothing speaks against that.
+  let doubt: String?
 
   func apply(to builder: inout TreeBuilder) {
     let metadata = LayerName.metadata(of: layer)
@@ -96,7 +117,12 @@ struct RawLayer {
       modificationTime: metadata?.mtime.flatMap(Timestamp.seconds) ?? created
     )
     let content = FileContent(whole: layer)
-    if let name = LayerName.name(of: layer, metadata: metadata) {
+    let shown = LayerName.fallback(layer)
+    if let doubt {
+      let name = LayerName.name(of: layer, metadata: metadata).map { String($0.prefix(1024)) } ?? ""
+      let path = (try? TreePath.parse(annotation: name))?.map(\.description).joined(separator: "/")
+      builder.withhold(WithheldName(path: path ?? name, shownAs: shown, reason: doubt))
+    } else if let name = LayerName.name(of: layer, metadata: metadata) {
       do throws(PathProblem) {
         let path = try TreePath.parse(annotation: name)
         // One file that two layers name: the same bytes need no second mention.
@@ -107,12 +133,12 @@ struct RawLayer {
         builder.note("the name \(error): layer \(layer.digest) is shown under its digest")
       }
     }
-    for name in LayerName.names(byTypeOf: layer) {
+    for name in doubt == nil ? LayerName.names(byTypeOf: layer) : [] {
       guard let path = try? TreePath.parse(annotation: name) else { continue }
       if builder.digest(at: path) == layer.digest { return }
       if !builder.exists(path), builder.addFile(content, at: path, attributes, layer: 0) { return }
     }
-    guard let fallback = EntryName(LayerName.fallback(layer).utf8) else { return }
+    guard let fallback = EntryName(shown.utf8) else { return }
     if builder.exists([fallback]) { return }
     _ = builder.addFile(content, at: [fallback], attributes, layer: 0)
   }

@@ -1,3 +1,5 @@
+package import Content
+
 /// What is known of the files in a blob: where they lie, and where their headers and tensors do.
 ///
 /// Pure.

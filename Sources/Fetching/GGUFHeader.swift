@@ -1,9 +1,11 @@
+import Content
+
 /// The header of a GGUF file, versions 2 and 3, little endian (github.com/ggml-org/ggml, docs/gguf.md).
 ///
 /// The format does not say how long its header is: it is read to its end, and where the bytes run out a guess is made by
 /// what was being read.
 struct GGUFHeader {
-  static let magic = Array("GGUF".utf8)
+  static let magic = ModelMagic.ggufMagic
 
   private enum Stop: Error {
     case damaged

@@ -17,6 +17,7 @@ package actor ArtifactLoader {
   private let store: BlobStore
   private let trees: TreeLoader
   private let indexes: TarIndexCache
+  private let firstBytes = FirstBytes()
   private let isOffline: Bool
   private let log: Logger
   private var known: [Key: LoadedArtifact] = [:]
@@ -57,7 +58,7 @@ package actor ArtifactLoader {
     self.log = log
     // A parser waits for bytes, and those for the disk's threads: it has threads of its own.
     indexes = TarIndexCache(executor: BlockingExecutor(label: "weightfs.parse", threads: 4))
-    trees = TreeLoader(indexes: indexes)
+    trees = TreeLoader(indexes: indexes, firstBytes: firstBytes)
   }
 
   /// Loads an artifact.
@@ -115,6 +116,7 @@ package actor ArtifactLoader {
     generation += 1
     pending = [:]
     await indexes.remove(digest)
+    await firstBytes.remove(digest)
     let affected = known.filter { $0.value.manifest.layers.contains { $0.digest == digest } }.map(\.key)
     for key in affected { drop(key) }
     order.removeAll { affected.contains($0) }

@@ -35,7 +35,7 @@ struct Cat: AsyncParsableCommand {
         throw ContentError(
           .notFound,
           "\(artifact.label): \(ForeignText.visible(file))",
-          "the artifact has no such file"
+          artifact.tree.withheld.first { $0.path == file }?.text ?? "the artifact has no such file"
         )
       }
       let blob = try await assembly.store.open(

@@ -2,6 +2,7 @@ import ArgumentParser
 import ArtifactTree
 import Content
 import FileSystem
+import Glibc
 import LocalRegistry
 import MountDaemon
 import OCI
@@ -44,6 +45,13 @@ struct Path: AsyncParsableCommand {
           "\(reference)",
           mmproj ? "the artifact has no projector" : "the artifact has no model file"
         )
+      case .withheld(let name):
+        throw ContentError(
+          .notFound,
+          "\(reference)",
+          name.path.isEmpty ? "\(name.shownAs) is not a model: \(name.reason)" : name.text,
+          advice: "Pack the model again, one file a layer without an archive"
+        )
       case .ambiguous(let paths):
         throw ContentError(
           .notFound,
@@ -56,7 +64,14 @@ struct Path: AsyncParsableCommand {
         let mounted = MountPoints.all().last { $0.isTree(of: registry) }?.path
         let root = mountpoint.map(MountPoints.absolute) ?? mounted ?? "/mnt/models"
         let folder = "\(root)/\(spelling(reference))"
-        Terminal.print(file.isEmpty ? folder : "\(folder)/\(file)")
+        let path = file.isEmpty ? folder : "\(folder)/\(file)"
+        // The mount may be another one, or none: an engine must be able to open what is printed.
+        guard await assembly.local.executor.ask({ Glibc.access(path, F_OK) == 0 }) else {
+          let advice =
+            "Mount the tree with 'weightfs mount \(root)', or name its mount point with --mountpoint"
+          throw ContentError(.notFound, path, "the path does not exist", advice: advice)
+        }
+        Terminal.print(path)
       }
     }
   }

@@ -29,7 +29,10 @@ struct TreeLoaderTests {
       annotations: annotations
     )
     let executor = BlockingExecutor(label: "test", threads: 2)
-    return try await TreeLoader(indexes: TarIndexCache(executor: executor)).load(manifest, bytes: bytes)
+    return try await TreeLoader(indexes: TarIndexCache(executor: executor), firstBytes: FirstBytes()).load(
+      manifest,
+      bytes: bytes
+    )
   }
 
   private func paths(_ tree: FileTree) -> [String] { tree.files.map { tree.path(of: $0.node) } }
@@ -114,7 +117,11 @@ struct TreeLoaderTests {
 
   @Test func aTarTypeInAnArtifactIsAFile() async throws {
     var bytes = MemoryLayers()
-    let layer = bytes.add([1, 2], "application/vnd.oci.image.layer.v1.tar", [Self.title: "model.gguf"])
+    let layer = bytes.add(
+      Array("GGUF".utf8),
+      "application/vnd.oci.image.layer.v1.tar",
+      [Self.title: "model.gguf"]
+    )
     #expect(paths(try await load([layer], bytes)) == ["model.gguf"])
   }
 
@@ -214,7 +221,10 @@ struct EntryPointTests {
     }
     let manifest = Manifest(artifactType: MediaType(rawValue: "a/b"), config: nil, layers: layers)
     let executor = BlockingExecutor(label: "test", threads: 1)
-    return try await TreeLoader(indexes: TarIndexCache(executor: executor)).load(manifest, bytes: bytes)
+    return try await TreeLoader(indexes: TarIndexCache(executor: executor), firstBytes: FirstBytes()).load(
+      manifest,
+      bytes: bytes
+    )
   }
 
   @Test(arguments: [

@@ -113,15 +113,15 @@ import Testing
     #expect(report.files.map(\.path) == ["config.json", "mmproj.gguf", "model.gguf"])
     #expect(report.files.last?.blob == "\(Verification.digest(of: model))")
     #expect(try await weightfs("inspect \(name)").output.contains("digest         \(report.digest)"))
-    #expect(try await weightfs("path --mountpoint /mnt/x \(name)").output == "/mnt/x/\(name)/model.gguf\n")
+    let mount = try await MountProcess(folder)
+    let at = mount.mountPoint
+    #expect(try await weightfs("path --mountpoint \(at) \(name)").output == "\(at)/\(name)/model.gguf\n")
     #expect(
-      try await weightfs("path --mmproj --mountpoint /mnt/x/ \(name)").output
-        == "/mnt/x/\(name)/mmproj.gguf\n"
+      try await weightfs("path --mmproj --mountpoint \(at)/ \(name)").output == "\(at)/\(name)/mmproj.gguf\n"
     )
     let plain = name.replacingOccurrences(of: ":", with: "__")
     #expect(
-      try await weightfs("path --no-colon --mountpoint /mnt/x \(name)").output
-        == "/mnt/x/\(plain)/model.gguf\n"
+      try await weightfs("path --no-colon --mountpoint \(at) \(name)").output == "\(at)/\(plain)/model.gguf\n"
     )
   }
 

@@ -128,9 +128,25 @@ package final class FaultyRegistry: Sendable {
     annotations: [String: String] = [:]
   ) throws -> Descriptor {
     let layers = files.sorted { $0.key < $1.key }.map { name, bytes in
+      (
+        bytes, "application/octet-stream",
+        annotations.merging(["org.opencontainers.image.title": name]) { $1 }
+      )
+    }
+    return try add(layers: layers, repository: repository, tag: tag)
+  }
+
+  /// Adds an artifact of layers of any types.
+  @discardableResult
+  package func add(
+    layers: [(bytes: [UInt8], type: String, annotations: [String: String])],
+    repository: String,
+    tag: String
+  ) throws -> Descriptor {
+    let descriptors = layers.map { bytes, type, annotations in
       var layer = add(blob: bytes)
+      layer.mediaType = MediaType(rawValue: type)
       layer.annotations = annotations
-      layer.annotations["org.opencontainers.image.title"] = name
       return layer
     }
     var config = add(blob: Array("{}".utf8))
@@ -138,7 +154,7 @@ package final class FaultyRegistry: Sendable {
     let manifest = Manifest(
       artifactType: MediaType(rawValue: "application/vnd.test.model"),
       config: config,
-      layers: layers
+      layers: descriptors
     )
     return add(document: try JSONDocument.encode(manifest), repository: repository, tags: [tag])
   }

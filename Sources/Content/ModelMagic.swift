@@ -1,10 +1,12 @@
 /// What the name of a model file promises of its first bytes.
 ///
 /// Pure. Only GGUF and safetensors are judged: other names are used for more than one format (`.nemo` is a tar).
-package enum ModelMagic: Sendable, Equatable {
+package enum ModelMagic: Sendable, Hashable, CaseIterable {
   case gguf
   case safetensors
 
+  /// The first bytes of every GGUF file.
+  package static let ggufMagic = Array("GGUF".utf8)
   /// How many first bytes are enough to judge a file.
   package static let length = 9
 
@@ -32,7 +34,7 @@ package enum ModelMagic: Sendable, Equatable {
     let first = Array(bytes.prefix(Self.length))
     switch self {
     case .gguf:
-      let magic = GGUFHeader.magic
+      let magic = Self.ggufMagic
       guard first.elementsEqual(magic.prefix(first.count)) || first.starts(with: magic), size >= 4 else {
         return "a GGUF file starts with 'GGUF', this one with \(Self.shown(first.prefix(4)))"
       }

@@ -1,0 +1,174 @@
+import ArtifactTree
+import Content
+import OCI
+import Synchronization
+import TestSupport
+import Testing
+
+/// Archives never stand under the names of models.
+struct WithheldNameTests {
+  private static let title = "org.opencontainers.image.title"
+  private static let filepath = "org.cncf.model.filepath"
+  private static let unpack = "io.deis.oras.content.unpack"
+  private static let oras = "application/vnd.oci.image.layer.v1.tar"
+
+  private static let tar: [UInt8] = {
+    var tar = TarMaker()
+    tar.add("model.safetensors", content: [1, 2, 3])
+    return tar.finished
+  }()
+  private static let model = ModelFile.safetensors([("a", 64)])
+
+  private func load(
+    _ layers: [Descriptor],
+    _ bytes: any LayerBytes,
+    _ first: FirstBytes = FirstBytes()
+  )
+    async throws -> FileTree
+  {
+    let manifest = Manifest(artifactType: MediaType(rawValue: "a/b"), config: nil, layers: layers)
+    let indexes = TarIndexCache(executor: BlockingExecutor(label: "test", threads: 1))
+    return try await TreeLoader(indexes: indexes, firstBytes: first).load(manifest, bytes: bytes)
+  }
+
+  private func paths(_ tree: FileTree) -> [String] { tree.files.map { tree.path(of: $0.node) } }
+
+  @Test(arguments: [
+    ("application/vnd.cncf.model.weight.v1.tar", [filepath: "model.safetensors"]),
+    ("application/vnd.cncf.model.weight.v1.tar+gzip", [filepath: "weights"]),
+    ("application/vnd.cncf.model.weight.v1.tar+zstd", [filepath: "weights.bin"]),
+    ("application/vnd.cnai.model.weight.v1.tar", [filepath: "model.gguf"]),
+    ("application/vnd.kitops.modelkit.model.v1.tar+gzip", [title: "model"]),
+    ("application/vnd.kitops.modelkit.model.v1.raw+gzip", [title: "model.gguf"]),
+    ("application/vnd.docker.ai.dir.tar", [filepath: "dir.tar"]),
+    ("application/vnd.oci.image.layer.v1.tar+gzip", [title: "dir", unpack: "true"]),
+    ("application/octet-stream", [title: "dir", unpack: "true"]),
+  ])
+  func layersThatAreArchivesByTheirDescriptor(_ type: String, _ annotations: [String: String]) async throws {
+    // No bytes: none are needed to know.
+    let layer = Descriptor(
+      mediaType: MediaType(rawValue: type),
+      digest: Verification.digest(of: Self.tar),
+      size: Int64(Self.tar.count),
+      annotations: annotations
+    )
+    let tree = try await load([layer], MemoryLayers())
+    let shown = "sha256-\(Verification.digest(of: Self.tar).hex)"
+    #expect(paths(tree) == [shown])
+    let name = try #require(annotations[Self.filepath] ?? annotations[Self.title])
+    #expect(tree.withheld.map(\.path) == [name])
+    #expect(tree.withheld.map(\.shownAs) == [shown])
+    #expect(tree.problems.count == 1)
+    for part in [name, shown, type] { #expect(tree.problems[0].contains(part), "\(tree.problems)") }
+    #expect(EntryPoint.model(in: tree) == .withheld(tree.withheld[0]))
+  }
+
+  @Test func typesThatFilesAndTarsShareAreToldByTheFirstBytes() async throws {
+    var bytes = MemoryLayers()
+    let layers = [
+      bytes.add(Self.model, Self.oras, [Self.title: "good.safetensors"]),
+      bytes.add(Self.tar, Self.oras, [Self.title: "bad.safetensors"]),
+      bytes.add([0x1f, 0x8b] + Self.tar, Self.oras + "+gzip", [Self.title: "bad.gguf"]),
+      bytes.add(Array("GGUF".utf8) + Self.tar, "application/x-tar", [Self.title: "good.gguf"]),
+      bytes.add(Array("neither".utf8), Self.oras, [Self.title: "text.gguf"]),
+      // Names that promise nothing are not judged.
+      bytes.add([7] + Self.tar, Self.oras, [Self.title: "model.nemo"]),
+    ]
+    let tree = try await load(layers, bytes)
+    let raw = [1, 2, 4].map { "sha256-\(layers[$0].digest.hex)" }.sorted()
+    #expect(paths(tree) == ["good.gguf", "good.safetensors", "model.nemo"] + raw)
+    #expect(tree.withheld.map(\.path) == ["bad.safetensors", "bad.gguf", "text.gguf"])
+    #expect(tree.withheld[0].reason.contains("is a tar"))
+    #expect(tree.withheld[1].reason.contains("is a gzip"))
+    #expect(tree.withheld[2].reason.contains("'GGUF'"))
+  }
+
+  /// Counts what is read, and how much at once.
+  private final class CountingLayers: LayerBytes {
+    let layers: MemoryLayers
+    let counts = Mutex((reads: 0, open: 0, most: 0, bytes: 0))
+    let fails: Bool
+
+    init(_ layers: MemoryLayers, fails: Bool = false) {
+      self.layers = layers
+      self.fails = fails
+    }
+
+    func read(
+      _ layer: Descriptor,
+      into buffer: UnsafeMutableRawBufferPointer,
+      at offset: Int64
+    ) throws(ContentError) -> Int {
+      counts.withLock { counts in
+        counts.reads += 1
+        counts.open += 1
+        counts.most = max(counts.most, counts.open)
+        counts.bytes += buffer.count
+      }
+      defer { counts.withLock { $0.open -= 1 } }
+      guard !fails else { throw ContentError(.unreachable, "host", "down") }
+      return try layers.read(layer, into: buffer, at: offset)
+    }
+  }
+
+  @Test func aTreeReadsAsLittleAsItCan() async throws {
+    var memory = MemoryLayers()
+    var layers: [Descriptor] = []
+    for number in 0..<50 {
+      let file = ModelFile.safetensors([("t\(number)", 4096)])
+      layers.append(memory.add(file, Self.oras, [Self.title: "m-\(number).safetensors"]))
+      layers.append(
+        memory.add(file + [1], "application/octet-stream", [Self.title: "o-\(number).safetensors"])
+      )
+      layers.append(memory.add(file + [2], Self.oras, [Self.title: "o-\(number).bin"]))
+    }
+    let bytes = CountingLayers(memory)
+    let first = FirstBytes()
+    #expect(try await load(layers, bytes, first).withheld.isEmpty)
+    let counts = bytes.counts.withLock { $0 }
+    #expect(counts.reads == 50)
+    #expect(counts.bytes <= 50 * 512)
+    #expect(counts.most <= FirstBytes.parallelism)
+    // Kept by digest: another artifact of the same layers asks for nothing.
+    _ = try await load(layers.reversed(), bytes, first)
+    #expect(bytes.counts.withLock { $0.reads } == 50)
+    await first.remove(layers[0].digest)
+    _ = try await load(layers, bytes, first)
+    #expect(bytes.counts.withLock { $0.reads } == 51)
+  }
+
+  @Test func bytesThatCannotBeHadSayNothingAndAreAskedForAgain() async throws {
+    var memory = MemoryLayers()
+    let layer = memory.add(Self.tar, Self.oras, [Self.title: "bad.safetensors"])
+    let first = FirstBytes()
+    #expect(paths(try await load([layer], CountingLayers(memory, fails: true), first)) == ["bad.safetensors"])
+    #expect(
+      try await load([layer], CountingLayers(memory), first).withheld.map(\.path) == ["bad.safetensors"]
+    )
+  }
+
+  @Test func theModelIsNotChosenAmongWhatIsLeft() async throws {
+    var bytes = MemoryLayers()
+    func file(_ name: String, _ content: [UInt8], _ type: String = "a/b") -> Descriptor {
+      bytes.add(content, type, [Self.title: name])
+    }
+    let packed = "application/vnd.cncf.model.weight.v1.tar"
+    let config = file("config.json", [1])
+    let shard = file("model-00001-of-00002.safetensors", Self.model)
+    let other = file("model-00002-of-00002.safetensors", Self.tar, packed)
+    #expect(EntryPoint.model(in: try await load([config, shard, other], bytes)).isWithheld)
+    let gguf = file("m-00001-of-00002.gguf", [2])
+    let second = file("m-00002-of-00002.gguf", Self.tar + [1], packed)
+    #expect(EntryPoint.model(in: try await load([gguf, second], bytes)).isWithheld)
+    // A folder's weights may be in the archive, so the configuration alone is no model.
+    let folder = file("weights", Self.tar + [2], packed)
+    #expect(EntryPoint.model(in: try await load([config, folder], bytes)).isWithheld)
+    // What does not belong to the model does not hinder it.
+    let docs = file("docs", Self.tar + [3], "application/vnd.cncf.model.doc.v1.tar")
+    #expect(EntryPoint.model(in: try await load([file("m.gguf", [3]), docs], bytes)) == .path("m.gguf"))
+  }
+}
+
+extension EntryPoint.Result {
+  fileprivate var isWithheld: Bool { if case .withheld = self { true } else { false } }
+}

@@ -1,0 +1,106 @@
+import Content
+import Foundation
+import OCI
+import TestSupport
+import Testing
+
+/// A name tells the truth: of a file's content, and of a path that is printed.
+@Suite(.serialized) struct NameTruthTests {
+  private let folder: TemporaryFolder
+  private let registry: FaultyRegistry
+  private static let title = "org.opencontainers.image.title"
+  private static let oras = "application/vnd.oci.image.layer.v1.tar"
+  private static let model = ModelFile.gguf(300_000, seed: 3)
+  private static let tar: [UInt8] = {
+    var tar = TarMaker()
+    tar.add("model.safetensors", content: SeededGenerator.bytes(2_000_000, seed: 4))
+    return tar.finished
+  }()
+
+  init() throws {
+    folder = try TemporaryFolder()
+    registry = try FaultyRegistry()
+  }
+
+  private func add(_ tag: String, _ layers: [(bytes: [UInt8], type: String, name: String)]) throws {
+    _ = try registry.add(
+      layers: layers.map { ($0.bytes, $0.type, [Self.title: $0.name]) },
+      repository: "acme/m",
+      tag: tag
+    )
+  }
+
+  private func digest(_ bytes: [UInt8]) -> Digest { Verification.digest(of: bytes) }
+
+  @Test func anArchiveIsShownUnderItsDigestAndToldOf() async throws {
+    try add("t", [(Self.tar, Self.oras, "model.safetensors"), (Self.model, Self.oras, "a.gguf")])
+    let mount = try await MountProcess(folder, ["--fill", "demand"])
+    let path = mount.path("\(registry.host)/acme/m/t")
+    let raw = "sha256-\(digest(Self.tar).hex)"
+    #expect(try FileManager.default.contentsOfDirectory(atPath: path).sorted() == ["a.gguf", raw])
+    // Of each of the two layers no more than the first block was asked for.
+    let asked = registry.blobRequests.compactMap { $0.range(size: 300_000)?.count }
+    #expect(asked.count <= 2)
+    #expect(FileManager.default.contents(atPath: "\(path)/\(raw)") == Data(Self.tar))
+    #expect(!FileManager.default.fileExists(atPath: "\(path)/model.safetensors"))
+    #expect(mount.messages.contains("model.safetensors"))
+    #expect(mount.messages.contains(raw))
+    let inspect = try await WeightfsCommand.run("inspect --json \(registry.host)/acme/m:t", in: folder)
+    #expect(inspect.output.contains("'model.safetensors' is shown as \(raw)"), "\(inspect.output)")
+    let cat = try await WeightfsCommand.run("cat \(registry.host)/acme/m:t model.safetensors", in: folder)
+    #expect(cat.status == 3)
+    #expect(cat.error.contains(raw))
+  }
+
+  @Test func theListingReadsNoBytesOfOtherTypes() async throws {
+    try add(
+      "t",
+      [(Self.tar, "application/octet-stream", "model.safetensors"), (Self.model, Self.oras, "model.bin")]
+    )
+    let mount = try await MountProcess(folder)
+    let path = mount.path("\(registry.host)/acme/m/t")
+    #expect(
+      try FileManager.default.contentsOfDirectory(atPath: path).sorted() == [
+        "model.bin", "model.safetensors",
+      ]
+    )
+    #expect(registry.blobRequests.filter { !$0.path.hasSuffix(digest(Array("{}".utf8)).hex) }.isEmpty)
+    // Its first bytes are held against its name before anybody sees them.
+    let read = try await Command.shell("head -c 100 '\(path)/model.safetensors'")
+    #expect(read.status != 0)
+    #expect(read.error.contains("Input/output error"))
+  }
+
+  @Test func pathFailsForWhatCannotBeOpened() async throws {
+    try add("t", [(Self.tar, "application/vnd.cncf.model.weight.v1.tar", "model.safetensors")])
+    let mount = try await MountProcess(folder)
+    let result = try await WeightfsCommand.run(
+      "path --mountpoint \(mount.mountPoint) \(registry.host)/acme/m:t",
+      in: folder
+    )
+    #expect(result.status == 3)
+    #expect(result.output.isEmpty)
+    for part in ["model.safetensors", "sha256-\(digest(Self.tar).hex)", "vnd.cncf.model.weight.v1.tar"] {
+      #expect(result.error.contains(part), "\(result.error)")
+    }
+  }
+
+  @Test func pathPrintsOnlyWhatExists() async throws {
+    try add("t", [(Self.model, "application/octet-stream", "model.gguf")])
+    let name = "\(registry.host)/acme/m:t"
+    let unmounted = try await WeightfsCommand.run(
+      "path --mountpoint \(folder.path("none")) \(name)",
+      in: folder
+    )
+    #expect(unmounted.status == 3)
+    #expect(unmounted.output.isEmpty)
+    #expect(unmounted.error.contains("weightfs mount"))
+    let mount = try await MountProcess(folder)
+    for words in ["path \(name)", "path --no-colon \(name)"] {
+      let mounted = try await WeightfsCommand.run(words, in: folder)
+      let printed = mounted.output.split(separator: "\n").first.map(String.init) ?? ""
+      #expect(printed.hasPrefix(mount.mountPoint), "\(mounted.error)")
+      #expect(FileManager.default.contents(atPath: printed) == Data(Self.model))
+    }
+  }
+}
