@@ -59,6 +59,18 @@ package struct TreeLoader: Sendable {
     return try await indexes.executor.run { () throws(ContentError) in try Self.build(all, created: created) }
   }
 
+  /// The layers of whose bytes a tree reads some.
+  ///
+  /// - Parameter manifest: of the artifact.
+  /// - Returns: none for an artifact whose layers are files by their types.
+  package static func layersRead(of manifest: Manifest) -> [Descriptor] {
+    manifest.layers.filter { layer in
+      layer.mediaType != .empty
+        && (manifest.isImage
+          ? layer.mediaType.isPlainImageTar : LayerForm(of: layer, isImage: false) == .undecided)
+    }
+  }
+
   /// Why layers, by their number, cannot be what their names promise, as far as first bytes must tell.
   private func doubts(_ manifest: Manifest, _ bytes: any LayerBytes) async -> [Int: String] {
     var questions: [Int: FirstBytes.Question] = [:]

@@ -17,6 +17,9 @@ package struct FUSERequest: ~Copyable, @unchecked Sendable {
   /// The thread that asked; 0 where it cannot be seen from here.
   package var caller: Int32 { fuse_req_ctx(pointer)?.pointee.pid ?? 0 }
 
+  /// The user who asks, as the kernel tells it.
+  package var user: UInt32 { fuse_req_ctx(pointer)?.pointee.uid ?? UInt32.max }
+
   /// Answers with an error.
   ///
   /// - Parameter errno: positive; 0 for success without data.

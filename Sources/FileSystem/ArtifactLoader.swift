@@ -109,6 +109,24 @@ package actor ArtifactLoader {
     return artifact
   }
 
+  /// Whether an artifact can be read without a request: its manifest is on this machine, and the layers that its tree
+  /// is read from are.
+  ///
+  /// - Parameter resolution: what its reference stands for.
+  /// - Returns: false also where what is here cannot be read.
+  func isHere(_ resolution: ReferenceResolver.Resolution) async -> Bool {
+    let layout = resolution.local?.repository
+    do throws(ContentError) {
+      let (_, manifest) = try await documents(resolution.descriptor, layout, nil)
+      for layer in TreeLoader.layersRead(of: manifest) {
+        guard await store.status(layer, layout: layout).presence == .complete else { return false }
+      }
+      return true
+    } catch {
+      return false
+    }
+  }
+
   /// Forgets what was read of a blob that turned out wrong.
   ///
   /// - Parameter digest: of the blob.

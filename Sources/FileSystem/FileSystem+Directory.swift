@@ -13,9 +13,12 @@ extension FileSystem {
 
   /// Opens a folder: its names are taken now, and stay as they are until it is closed.
   ///
-  /// - Parameter identifier: of a folder.
+  /// - Parameters:
+  ///   - identifier: of a folder.
+  ///   - user: who asks; nil for weightfs itself.
   /// - Returns: a handle.
-  package func openDirectory(_ identifier: UInt64) -> Outcome<UInt64> {
+  package func openDirectory(_ identifier: UInt64, user: UInt32? = nil) -> Outcome<UInt64> {
+    let service = names(for: user)
     guard let node = node(identifier) else { return .now(.failure(FileSystemError(.staleNFSFileHandle))) }
     switch node.kind {
     case .file, .link: return .now(.failure(FileSystemError(.notDirectory)))
@@ -24,7 +27,7 @@ extension FileSystem {
       if let artifact = slot.bound { return .now(.success(open(list(node, artifact, 0)))) }
       return .later {
         do throws(ContentError) {
-          return .success(self.open(self.list(node, try await self.bind(node, slot), 0)))
+          return .success(self.open(self.list(node, try await self.bind(node, slot, service), 0)))
         } catch {
           return self.failed(error)
         }
@@ -35,15 +38,19 @@ extension FileSystem {
         return .success(self.open(self.list(node, names)))
       }
     case .registry(let registry):
-      return listLater(node, Prefix(registry: registry, components: [], isKnownRepository: false))
-    case .prefix(let prefix): return listLater(node, prefix)
+      return listLater(
+        node,
+        Prefix(registry: registry, components: [], isKnownRepository: false),
+        service.mayAsk
+      )
+    case .prefix(let prefix): return listLater(node, prefix, service.mayAsk)
     }
   }
 
-  private func listLater(_ node: Node, _ prefix: Prefix) -> Outcome<UInt64> {
+  private func listLater(_ node: Node, _ prefix: Prefix, _ mayAsk: Bool) -> Outcome<UInt64> {
     .later {
       do throws(ContentError) {
-        return .success(self.open(self.list(node, try await self.names(prefix))))
+        return .success(self.open(self.list(node, try await self.names(prefix, mayAsk))))
       } catch {
         return self.failed(error)
       }
@@ -94,11 +101,13 @@ extension FileSystem {
   }
 
   /// The names below a registry or a prefix: local ones, and by the options what the registry tells.
-  private func names(_ prefix: Prefix) async throws(ContentError) -> [String] {
+  private func names(_ prefix: Prefix, _ mayAsk: Bool) async throws(ContentError) -> [String] {
     let known = await local.children(registry: prefix.registry, components: prefix.components)
     var tags = Set(known.targets.map(\.description))
     var components = known.components
-    guard options.listing != .local, !options.isOffline else { return tags.union(components).sorted() }
+    guard options.listing != .local, !options.isOffline, mayAsk else {
+      return tags.union(components).sorted()
+    }
     async let listed = remoteTags(prefix)
     async let cataloged = remoteComponents(prefix)
     let (tagResult, componentResult) = await (listed, cataloged)

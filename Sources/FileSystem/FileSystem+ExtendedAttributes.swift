@@ -36,8 +36,9 @@ extension FileSystem {
   /// - Parameters:
   ///   - name: as the kernel gives it.
   ///   - identifier: of a node.
+  ///   - user: who asks; nil for weightfs itself.
   /// - Returns: ENODATA for every name that is not one of ours, without asking anybody.
-  package func attribute(_ name: String, of identifier: UInt64) -> Outcome<[UInt8]> {
+  package func attribute(_ name: String, of identifier: UInt64, user: UInt32? = nil) -> Outcome<[UInt8]> {
     let none: Outcome<[UInt8]> = .now(.failure(FileSystemError(.noData)))
     guard name.hasPrefix(Self.prefix), let node = node(identifier) else { return none }
     let key = String(name.dropFirst(Self.prefix.count))
@@ -68,9 +69,11 @@ extension FileSystem {
     case .artifact(let slot):
       guard Self.artifactNames.contains(key) else { return none }
       if let artifact = slot.bound { return .now(.success(Self.value(key, artifact))) }
+      // What a look-up found out is told without a request.
+      if let value = Self.value(key, slot) { return .now(.success(value)) }
       return .later {
         do throws(ContentError) {
-          return .success(Self.value(key, try await self.bind(node, slot)))
+          return .success(Self.value(key, try await self.bind(node, slot, self.names(for: user))))
         } catch {
           return self.failed(error)
         }
@@ -87,6 +90,21 @@ extension FileSystem {
     guard let number = passthrough.register(candidate) else { return false }
     passthrough.remove(number)
     return true
+  }
+
+  /// Nil where only the manifest or the registry knows.
+  private static func value(_ key: String, _ slot: ArtifactSlot) -> [UInt8]? {
+    guard let reference = slot.reference else { return nil }
+    if key == "reference" { return Array("\(reference)".utf8) }
+    guard let resolution = slot.resolution else { return nil }
+    switch key {
+    case "digest": return Array("\(resolution.descriptor.digest)".utf8)
+    case "media_type": return Array(resolution.descriptor.mediaType.rawValue.utf8)
+    default:
+      // As an artifact tells it once it was read.
+      let isFetched = resolution.local?.wasFetched ?? true
+      return isFetched ? Array("\(reference.repository)".utf8) : nil
+    }
   }
 
   private static func value(_ key: String, _ artifact: LoadedArtifact) -> [UInt8] {

@@ -16,8 +16,10 @@ extension FileSystem {
   /// - Parameters:
   ///   - name: bytes.
   ///   - parent: the number of a folder.
+  ///   - user: who asks; nil for weightfs itself.
   /// - Returns: an entry whose node is 0 where the name is not there, with how long the kernel may remember that.
-  package func lookUp(_ name: [UInt8], in parent: UInt64) -> Outcome<Entry> {
+  package func lookUp(_ name: [UInt8], in parent: UInt64, user: UInt32? = nil) -> Outcome<Entry> {
+    let names = names(for: user)
     guard let node = node(parent) else { return .now(.failure(FileSystemError(.staleNFSFileHandle))) }
     guard name.count <= EntryName.maximumLength else {
       return .now(.failure(FileSystemError(.fileNameTooLong)))
@@ -30,7 +32,7 @@ extension FileSystem {
       if let artifact = slot.bound { return .now(.success(find(name, in: node, artifact, 0))) }
       return .later {
         do throws(ContentError) {
-          let artifact = try await self.bind(node, slot)
+          let artifact = try await self.bind(node, slot, names)
           return .success(self.find(name, in: node, artifact, 0))
         } catch {
           return self.failed(error)
@@ -43,14 +45,19 @@ extension FileSystem {
       return .now(.success(enter(name, in: node, .registry(RepositoryName.normalisedRegistry(registry)))))
     case .registry(let registry):
       let prefix = Prefix(registry: registry, components: [], isKnownRepository: false)
-      return lookUp(name, in: node, prefix)
-    case .prefix(let prefix): return lookUp(name, in: node, prefix)
+      return lookUp(name, in: node, prefix, names)
+    case .prefix(let prefix): return lookUp(name, in: node, prefix, names)
     }
   }
 
   private static func text(_ name: EntryName) -> String? { String(validating: name.bytes, as: UTF8.self) }
 
-  private func lookUp(_ name: EntryName, in node: Node, _ prefix: Prefix) -> Outcome<Entry> {
+  private func lookUp(
+    _ name: EntryName,
+    in node: Node,
+    _ prefix: Prefix,
+    _ names: NameService
+  ) -> Outcome<Entry> {
     let isBelowRegistry = prefix.components.isEmpty
     guard let text = Self.text(name) else { return .now(.success(absent(Self.longTimeout))) }
     let parsed = NameRules.parse(text, isBelowRegistry: isBelowRegistry)
@@ -58,19 +65,24 @@ extension FileSystem {
     if parsed == .impossible, decodings.isEmpty { return .now(.success(absent(Self.longTimeout))) }
     return .later {
       do throws(ContentError) {
-        let found = try await self.lookUp(parsed, name, in: node, prefix)
+        let found = try await self.lookUp(parsed, name, in: node, prefix, names)
         if let found, !found.isUnconfirmed { return .success(found.entry) }
         // The on-disk spelling of a real artifact goes before a namespace that nobody confirms.
         for decoding in decodings {
           // It is only one way to read the name: a refusal is no answer to another.
-          if let other = try await self.attempt(decoding, name, in: node, prefix) {
+          if let other = try await self.attempt(decoding, name, in: node, prefix, names) {
             if let found { self.forget(found.entry.node, 1) }
             return .success(other.entry)
           }
         }
-        return .success(found?.entry ?? self.absent(self.absenceTimeout))
+        if let found { return .success(found.entry) }
+        // For others it would have been asked for.
+        guard names.mayAsk else {
+          throw NameService.refusal(self.path(name, in: node), owner: self.options.userIdentifier)
+        }
+        return .success(self.absent(self.absenceTimeout))
       } catch {
-        return self.failed(error)
+        return self.failed(self.explained(error, self.path(name, in: node), names))
       }
     }
   }
@@ -79,12 +91,13 @@ extension FileSystem {
     _ decoding: NameRules.Name,
     _ name: EntryName,
     in node: Node,
-    _ prefix: Prefix
+    _ prefix: Prefix,
+    _ names: NameService
   ) async throws(ContentError) -> Found? {
     do throws(ContentError) {
-      return try await lookUp(decoding, name, in: node, prefix)
+      return try await lookUp(decoding, name, in: node, prefix, names)
     } catch {
-      if error.code == .unauthorized || error.code == .invalid { return nil }
+      if error.code == .unauthorized { return nil }
       throw error
     }
   }
@@ -93,22 +106,22 @@ extension FileSystem {
     _ parsed: NameRules.Name,
     _ name: EntryName,
     in node: Node,
-    _ prefix: Prefix
+    _ prefix: Prefix,
+    _ names: NameService
   ) async throws(ContentError) -> Found? {
     switch parsed {
     case .impossible: return nil
     case .reference(let component, let target):
       let path = (prefix.components + [component]).joined(separator: "/")
       guard let repository = RepositoryName(registry: prefix.registry, path: path) else { return nil }
-      return try await certain(Reference(repository: repository, target: target), name, in: node).map {
-        Found($0)
-      }
+      return try await certain(Reference(repository: repository, target: target), name, in: node, names)
+        .map { Found($0) }
     case .digest(let digest):
       guard let repository = prefix.repository else { return nil }
-      return try await certain(Reference(repository: repository, target: .digest(digest)), name, in: node)
-        .map { Found($0) }
+      let reference = Reference(repository: repository, target: .digest(digest))
+      return try await certain(reference, name, in: node, names).map { Found($0) }
     case .plain(let text, let mayBeComponent, let mayBeTag):
-      let answer = try await classifier.classify(
+      let answer = try await names.classifier.classify(
         text,
         in: prefix,
         mayBeComponent: mayBeComponent,
@@ -145,10 +158,11 @@ extension FileSystem {
   private func certain(
     _ reference: Reference,
     _ name: EntryName,
-    in node: Node
+    in node: Node,
+    _ names: NameService
   ) async throws(ContentError) -> Entry? {
     do throws(ContentError) {
-      let resolution = try await resolver.resolve(reference)
+      let resolution = try await names.resolver.resolve(reference)
       return enter(reference, resolution, name, in: node)
     } catch {
       if error.code == .notFound { return nil }
@@ -240,12 +254,17 @@ extension FileSystem {
         )
       }
     }
-    let isPinned = reference.digest != nil
-    return entry(node, isPinned ? Self.longTimeout : options.timeToLive)
+    if reference.digest != nil { return entry(node, Self.longTimeout) }
+    // What was only listed is known as long as the list is.
+    return entry(node, resolution.map { max(.zero, $0.expires - .now) } ?? options.timeToLive)
   }
 
   /// Resolves and reads an artifact's manifest when somebody first looks into its folder.
-  func bind(_ node: Node, _ slot: ArtifactSlot) async throws(ContentError) -> LoadedArtifact {
+  func bind(
+    _ node: Node,
+    _ slot: ArtifactSlot,
+    _ names: NameService
+  ) async throws(ContentError) -> LoadedArtifact {
     if let artifact = slot.bound { return artifact }
     guard let reference = slot.reference else {
       throw ContentError(.stale, node.path, "the artifact is gone")
@@ -254,9 +273,16 @@ extension FileSystem {
     if let known = slot.resolution {
       resolution = known
     } else {
-      resolution = try await resolver.resolve(reference)
+      do throws(ContentError) {
+        resolution = try await names.resolver.resolve(reference)
+      } catch {
+        throw explained(error, node.path, names)
+      }
     }
-    let artifact = slot.bind(try await loader.load(reference, resolution))
+    if !names.mayAsk, await !loader.isHere(resolution) {
+      throw NameService.refusal(node.path, owner: options.userIdentifier)
+    }
+    let artifact = slot.bind(try await load(reference, resolution, isRecorded: names.mayAsk))
     if let name = EntryName(node.path.split(separator: "/").last.map { Array($0.utf8) } ?? []) {
       state.withLock { state in
         state.nodes.alias(node, .artifact(parent: node.parent, name: name, digest: artifact.root.digest))
@@ -265,6 +291,26 @@ extension FileSystem {
       }
     }
     return artifact
+  }
+
+  /// Reads an artifact's manifest; where a tag leads to none that can be read, the registry is asked again.
+  private func load(
+    _ reference: Reference,
+    _ resolution: ReferenceResolver.Resolution,
+    isRecorded: Bool
+  ) async throws(ContentError) -> LoadedArtifact {
+    do throws(ContentError) {
+      return try await loader.load(reference, resolution, isRecorded: isRecorded)
+    } catch {
+      let digest = resolution.descriptor.digest
+      guard isRecorded, reference.digest == nil, [.notFound, .corrupt, .invalid].contains(error.code) else {
+        throw error
+      }
+      await resolver.distrust(reference, digest)
+      let other = try await resolver.resolve(reference)
+      guard other.descriptor.digest != digest else { throw error }
+      return try await loader.load(reference, other)
+    }
   }
 
   /// A name within an artifact.

@@ -21,9 +21,11 @@ package struct OpenedFile: Sendable {
 extension FileSystem {
   /// Opens a file for reading.
   ///
-  /// - Parameter identifier: of a node.
+  /// - Parameters:
+  ///   - identifier: of a node.
+  ///   - user: who asks; nil for weightfs itself.
   /// - Returns: a handle; ESTALE where the node is bad or its blob gone, on which the kernel looks the name up again.
-  package func open(_ identifier: UInt64) -> Outcome<OpenedFile> {
+  package func open(_ identifier: UInt64, user: UInt32? = nil) -> Outcome<OpenedFile> {
     guard let node = node(identifier) else { return .now(.failure(FileSystemError(.staleNFSFileHandle))) }
     guard case .file(let file) = node.kind else { return .now(.failure(FileSystemError(.isDirectory))) }
     guard !file.isBad else { return .now(.failure(FileSystemError(.staleNFSFileHandle))) }
@@ -31,6 +33,9 @@ extension FileSystem {
       do throws(ContentError) {
         if let broken = file.brokenPromise { throw broken }
         let blob = try await self.openBlob(file)
+        if blob.completeFile == nil, !self.names(for: user).mayAsk {
+          throw NameService.refusal(node.path, owner: self.options.userIdentifier)
+        }
         if blob.completeFile != nil {
           file.wasComplete = true
         } else if file.wasComplete {

@@ -46,6 +46,8 @@ package final class FileSystem: Sendable {
   package let resolver: ReferenceResolver
   package let loader: ArtifactLoader
   let classifier: PathClassifier
+  /// Answers users for whom no request is sent; nil where requests are sent for all.
+  let guests: NameService?
   let passthrough: Passthrough
   /// Copies files out of tars and archives.
   let copying = BlockingExecutor(label: "weightfs.copy", threads: 1)
@@ -94,6 +96,7 @@ package final class FileSystem: Sendable {
     self.log = log
     passthrough = Passthrough(metrics: metrics, log: log)
     classifier = PathClassifier(local: local, remote: remote, resolver: resolver, options: options)
+    guests = options.fetchFor == .all ? nil : Self.guests(local, remote, options, metrics, log)
     let kind: Node.Kind =
       switch root {
       case .tree: .root
@@ -108,6 +111,28 @@ package final class FileSystem: Sendable {
     )
     state = Mutex(State(nodes: NodeTable(root: node)))
     store.delegate = self
+  }
+
+  private static func guests(
+    _ local: LocalRegistry,
+    _ remote: any RepositoryProvider,
+    _ options: FileSystemOptions,
+    _ metrics: Metrics,
+    _ log: Logger
+  ) -> NameService {
+    var options = options
+    options.isOffline = true
+    // The kernel shares names between users: what a guest was told must not hide from the owner what is new.
+    options.timeToLive = .zero
+    let resolver = ReferenceResolver(
+      local: local,
+      remote: remote,
+      options: options,
+      metrics: metrics,
+      log: log
+    )
+    let classifier = PathClassifier(local: local, remote: remote, resolver: resolver, options: options)
+    return NameService(resolver: resolver, classifier: classifier, mayAsk: false)
   }
 
   /// Sets what takes pages of nodes out of the kernel's cache.

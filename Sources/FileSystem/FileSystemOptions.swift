@@ -7,6 +7,13 @@ package struct FileSystemOptions: Sendable {
     case catalog
   }
 
+  /// Whose requests are sent to registries.
+  package enum FetchFor: String, Sendable, CaseIterable {
+    case all
+    /// The owner of the files, and root.
+    case owner
+  }
+
   package var userIdentifier: UInt32 = 0
   package var groupIdentifier: UInt32 = 0
   /// Permission bits that no entry has.
@@ -21,8 +28,11 @@ package struct FileSystemOptions: Sendable {
   /// Namespaces that are there though nobody confirms them: `registry/path`.
   package var namespaces: Set<String> = []
   package var isOffline = false
+  package var fetchFor = FetchFor.all
   /// A tag's last known resolution stands where its registry does not answer, or answers wrongly.
   package var acceptsStale = true
+  /// How long the registry of a tag that is known may take to answer before the last known answer is given.
+  package var staleWait: Duration = .seconds(1)
   /// The most that copies of files inside tars and archives may have, bytes; 0 for none.
   package var materializeLimit: Int64 = 0
 

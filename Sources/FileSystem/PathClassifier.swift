@@ -174,10 +174,10 @@ package actor PathClassifier {
       return .success(.artifact(reference, try await resolver.resolve(reference, found: found)))
     } catch {
       switch error.code {
-      // While a name is being classified these all mean "not known here": registries answer 401 and 403 for what
-      // does not exist.
-      case .invalid where isKnown: return .failure(error)
-      case .notFound, .unauthorized, .offline, .invalid: return .success(nil)
+      // Registries answer 401 and 403 for what does not exist. A manifest that is there and cannot be read is another
+      // matter: saying that there is no such name would hide it.
+      case .notFound, .unauthorized, .offline: return .success(nil)
+      case .invalid, .corrupt: return .failure(error)
       default: return isKnown ? .success(.artifact(reference, nil)) : .failure(error)
       }
     }
@@ -204,7 +204,7 @@ package actor PathClassifier {
       return .success(.repository)
     } catch {
       switch error.code {
-      case .notFound, .unauthorized, .invalid: return .success(isKnown ? .namespace(isConfirmed: true) : nil)
+      case .notFound, .unauthorized: return .success(isKnown ? .namespace(isConfirmed: true) : nil)
       default: return isKnown ? .success(.namespace(isConfirmed: true)) : .failure(error)
       }
     }

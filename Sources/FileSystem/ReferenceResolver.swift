@@ -17,7 +17,14 @@ package actor ReferenceResolver {
 
   private struct Memory {
     let result: Result<Resolution, ContentError>
+    let since = ContinuousClock.now
     let expires: ContinuousClock.Instant
+  }
+
+  /// A registry is being asked, once for all who want to know.
+  private struct Question {
+    let task: Task<Result<Resolution, ContentError>, Never>
+    let begun = ContinuousClock.now
   }
 
   private let local: LocalRegistry
@@ -26,7 +33,7 @@ package actor ReferenceResolver {
   private let metrics: Metrics
   private let log: Logger
   private var memory: [Reference: Memory] = [:]
-  private var pending: [Reference: Task<Result<Resolution, ContentError>, Never>] = [:]
+  private var questions: [Reference: Question] = [:]
 
   // Beyond this many references the memory starts anew; each costs some hundred bytes.
   private static let limit = 50_000
@@ -55,11 +62,13 @@ package actor ReferenceResolver {
 
   /// Resolves a reference.
   ///
+  /// The last known answer of a tag whose registry takes longer than `staleWait` is given, and refreshed behind.
+  ///
   /// - Parameters:
   ///   - reference: with a tag or a digest.
   ///   - isFresh: asks the registry although an answer is remembered, or the local one is final (`pull`).
   ///   - found: what the local registry has, where that was just looked up.
-  /// - Returns: what was asked for.
+  /// - Returns: the descriptor of the manifest, or of the index it is chosen from.
   /// - Throws: `ContentError`.
   package func resolve(
     _ reference: Reference,
@@ -69,23 +78,90 @@ package actor ReferenceResolver {
     if !isFresh, let known = memory[reference], known.expires > ContinuousClock.now {
       return try known.result.get()
     }
-    let task: Task<Result<Resolution, ContentError>, Never>
-    if let running = pending[reference], !isFresh {
-      task = running
-    } else {
-      task = Task {
-        do throws(ContentError) {
-          return .success(try await self.ask(reference, isFresh: isFresh, found))
-        } catch {
-          return .failure(error)
-        }
+    var local = found
+    if local == nil {
+      local = try await self.local.artifact(reference)
+      // The answer to another who asked may have come meanwhile.
+      if !isFresh, let known = memory[reference], known.expires > ContinuousClock.now {
+        return try known.result.get()
       }
-      pending[reference] = task
     }
-    let result = await task.value
-    if pending[reference] == task { pending[reference] = nil }
+    if let local, isFinal(local, reference, isFresh: isFresh) {
+      let resolution = Resolution(
+        descriptor: local.descriptor,
+        local: local,
+        expires: .now + options.timeToLive
+      )
+      remember(reference, .success(resolution))
+      return resolution
+    }
+    guard !options.isOffline else {
+      throw ContentError(
+        .offline,
+        "\(reference)",
+        "is not in the local registry, and weightfs is offline",
+        advice: "Pull it while there is a network"
+      )
+    }
+    let question = ask(reference, isFresh: isFresh, local)
+    guard !isFresh, options.acceptsStale, let known = lastKnown(reference, local) else {
+      return try await question.task.value.get()
+    }
+    let patience = options.staleWait - (ContinuousClock.now - question.begun)
+    if let answer = await question.task.value(within: patience) { return try answer.get() }
+    metrics.staleResolutions.add()
+    return known
+  }
+
+  /// Whether the local registry's answer needs no other.
+  private func isFinal(_ found: LocalArtifact, _ reference: Reference, isFresh: Bool) -> Bool {
+    found.isAdditional || (!isFresh && (!found.wasFetched || reference.digest != nil)) || options.isOffline
+  }
+
+  /// What a tag stood for when it was last known; its time to live is over.
+  private func lastKnown(_ reference: Reference, _ local: LocalArtifact?) -> Resolution? {
+    // What the registry said last is newer than what was recorded when a folder was last looked into.
+    if case .success(let known)? = memory[reference]?.result {
+      let same = local?.descriptor.digest == known.descriptor.digest ? local : nil
+      return Resolution(descriptor: known.descriptor, local: same, expires: .now)
+    }
+    return local.map { Resolution(descriptor: $0.descriptor, local: $0, expires: .now) }
+  }
+
+  /// Asks the registry, together with all who ask at the same time.
+  private func ask(_ reference: Reference, isFresh: Bool, _ local: LocalArtifact?) -> Question {
+    if !isFresh, let running = questions[reference] { return running }
+    let question = Question(
+      task: Task {
+        let result: Result<Resolution, ContentError>
+        do throws(ContentError) {
+          result = .success(try await self.askRegistry(reference, local))
+        } catch {
+          result = .failure(error)
+        }
+        self.finish(reference, result)
+        return result
+      }
+    )
+    questions[reference] = question
+    return question
+  }
+
+  private func finish(_ reference: Reference, _ result: Result<Resolution, ContentError>) {
+    questions[reference] = nil
     remember(reference, result)
-    return try result.get()
+  }
+
+  /// Forgets an answer that led to no readable manifest, unless it is as good as new: the registry is asked again.
+  ///
+  /// - Parameters:
+  ///   - reference: what was resolved.
+  ///   - digest: what it was said to stand for.
+  package func distrust(_ reference: Reference, _ digest: Digest) {
+    guard let known = memory[reference], case .success(let resolution) = known.result,
+      resolution.descriptor.digest == digest, ContinuousClock.now - known.since > .seconds(1)
+    else { return }
+    memory[reference] = nil
   }
 
   /// The answer that is remembered, if it is good.
@@ -111,32 +187,14 @@ package actor ReferenceResolver {
     }
   }
 
-  private func ask(
+  private func askRegistry(
     _ reference: Reference,
-    isFresh: Bool,
-    _ known: LocalArtifact?
+    _ found: LocalArtifact?
   ) async throws(ContentError) -> Resolution {
-    var found = known
-    if found == nil { found = try await local.artifact(reference) }
-    let expires = ContinuousClock.now + options.timeToLive
-    if let found {
-      let isPinned = reference.digest != nil
-      if found.isAdditional || (!isFresh && (!found.wasFetched || isPinned)) || options.isOffline {
-        return Resolution(descriptor: found.descriptor, local: found, expires: expires)
-      }
-    }
-    guard !options.isOffline else {
-      throw ContentError(
-        .offline,
-        "\(reference)",
-        "is not in the local registry, and weightfs is offline",
-        advice: "Pull it while there is a network"
-      )
-    }
     do throws(ContentError) {
       let descriptor = try await remote.repository(reference.repository).resolve(reference.target)
       let same = found?.descriptor.digest == descriptor.digest ? found : nil
-      return Resolution(descriptor: descriptor, local: same, expires: expires)
+      return Resolution(descriptor: descriptor, local: same, expires: .now + options.timeToLive)
     } catch {
       // What a digest stands for does not change.
       guard let found, options.acceptsStale || reference.digest != nil,

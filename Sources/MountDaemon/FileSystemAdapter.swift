@@ -38,9 +38,10 @@ final class FileSystemAdapter: FUSEOperations {
   func started(hasPassthrough: Bool) { onReady(hasPassthrough) }
 
   func lookUp(_ name: [UInt8], in parent: UInt64, _ request: consuming FUSERequest) {
+    let user = request.user
     answer(
       request,
-      fileSystem.lookUp(name, in: parent),
+      fileSystem.lookUp(name, in: parent, user: user),
       undo: { [fileSystem] in if $0.node != 0 { fileSystem.forget($0.node, 1) } }
     ) { [self] request, result in
       switch result {
@@ -74,9 +75,10 @@ final class FileSystemAdapter: FUSEOperations {
       request.error(EROFS)
       return
     }
+    let user = request.user
     answer(
       request,
-      fileSystem.open(node),
+      fileSystem.open(node, user: user),
       undo: { [fileSystem] in fileSystem.close($0.handle) }
     ) { [self] request, result in
       switch result {
@@ -101,9 +103,10 @@ final class FileSystemAdapter: FUSEOperations {
   }
 
   func openDirectory(_ node: UInt64, _ request: consuming FUSERequest) {
+    let user = request.user
     answer(
       request,
-      fileSystem.openDirectory(node),
+      fileSystem.openDirectory(node, user: user),
       undo: { [fileSystem] in fileSystem.closeDirectory($0) }
     ) { [self] request, result in
       switch result {
@@ -146,7 +149,9 @@ final class FileSystemAdapter: FUSEOperations {
   }
 
   func attribute(_ name: String, of node: UInt64, size: Int, _ request: consuming FUSERequest) {
-    answer(request, fileSystem.attribute(name, of: node), undo: { _ in }) { [self] request, result in
+    let user = request.user
+    answer(request, fileSystem.attribute(name, of: node, user: user), undo: { _ in }) {
+      [self] request, result in
       switch result {
       case .success(let value): request.attribute(value, size: size)
       case .failure(let error): request.error(code(error, "getxattr \(name)", fileSystem.path(of: node)))
@@ -189,7 +194,15 @@ final class FileSystemAdapter: FUSEOperations {
     case .now(let result): reply(request, result)
     case .later(let body):
       let box = RequestBox(request)
-      waiting.start(box) {
+      let late = FileSystemError(
+        ContentError(
+          .timedOut,
+          "",
+          "no answer within \(waiting.deadline.components.seconds) s",
+          advice: "The log says what was waited for with --log-level debug"
+        )
+      )
+      waiting.start(box, late: { reply($0, .failure(late)) }) {
         let result = await body()
         if let request = box.take() {
           reply(request, result)

@@ -17,20 +17,31 @@ final class WaitingRequests: Sendable {
   private struct Waiting {
     let box: RequestBox
     let since: ContinuousClock.Instant
+    let late: @Sendable (consuming FUSERequest) -> Void
     var task: Task<Void, Never>?
   }
 
   private let state = Mutex(State())
-  private let deadline: Duration
+  let deadline: Duration
   private static let interval: Duration = .milliseconds(200)
 
-  /// - Parameter deadline: after which a request is answered with ETIMEDOUT, whatever it waits for.
+  /// - Parameter deadline: after which a request is answered, whatever it waits for.
   init(deadline: Duration) { self.deadline = deadline }
 
-  func start(_ box: RequestBox, _ body: @escaping @Sendable () async -> Void) {
+  /// Starts the work that a request waits for.
+  ///
+  /// - Parameters:
+  ///   - box: the request, taken by the one who answers it.
+  ///   - late: answers it once the deadline has passed.
+  ///   - body: the work, which answers it otherwise.
+  func start(
+    _ box: RequestBox,
+    late: @escaping @Sendable (consuming FUSERequest) -> Void,
+    _ body: @escaping @Sendable () async -> Void
+  ) {
     let (identifier, isFirst) = state.withLock { state in
       state.next += 1
-      state.tasks[state.next] = Waiting(box: box, since: .now)
+      state.tasks[state.next] = Waiting(box: box, since: .now, late: late)
       defer { state.isWatched = true }
       return (state.next, !state.isWatched)
     }
@@ -58,7 +69,7 @@ final class WaitingRequests: Sendable {
           guard isLate || (request.box.caller > 0 && CallerState.isBeingKilled(request.box.caller)) else {
             continue
           }
-          request.box.take()?.error(isLate ? ETIMEDOUT : EINTR)
+          if let open = request.box.take() { isLate ? request.late(open) : open.error(EINTR) }
           request.task?.cancel()
         }
       }

@@ -12,6 +12,7 @@ import SystemPackage
 extension FetchPolicy.Verify: ExpressibleByArgument {}
 extension FetchPolicy.Fill: ExpressibleByArgument {}
 extension FileSystemOptions.Listing: ExpressibleByArgument {}
+extension FileSystemOptions.FetchFor: ExpressibleByArgument {}
 
 extension LayoutFormat: ExpressibleByArgument {}
 extension RegistryRoot.Share: ExpressibleByArgument {}

@@ -42,6 +42,14 @@ struct Mount: AsyncParsableCommand {
   @Option(help: ArgumentHelp("Seconds until a tag is resolved again.", valueName: "seconds"))
   var ttl: Int = 60
 
+  @Option(
+    help: ArgumentHelp(
+      "Seconds that a registry may take to resolve a known tag again before the last answer is used; 0 for none.",
+      valueName: "seconds"
+    )
+  )
+  var staleWait: Int = 1
+
   @Option(help: "How deep namespaces that no registry confirms may be.")
   var namespaceDepth: Int = 3
 
@@ -60,6 +68,12 @@ struct Mount: AsyncParsableCommand {
 
   @Flag(help: "Let other users than the one who mounts look in.")
   var allowOther = false
+
+  @Option(
+    help:
+      "For whom requests are sent: all, or owner (the owner of the files, and root): others get what is here."
+  )
+  var fetchFor: FileSystemOptions.FetchFor = .all
 
   @Option(help: "The owner of all files (default: who mounts).")
   var uid: UInt32?
@@ -108,6 +122,9 @@ struct Mount: AsyncParsableCommand {
     guard (1...2).contains(arguments.count) else { throw ValidationError("mount takes [SOURCE] MOUNTPOINT") }
     guard umaskBits != nil else { throw ValidationError("--umask takes three octal digits") }
     guard (0...86_400).contains(ttl) else { throw ValidationError("--ttl takes 0 to 86400 seconds") }
+    guard (0...3600).contains(staleWait) else {
+      throw ValidationError("--stale-wait takes 0 to 3600 seconds")
+    }
     guard (0...32).contains(namespaceDepth) else { throw ValidationError("--namespace-depth takes 0 to 32") }
     if arguments.count == 2 {
       do throws(DocumentError) {
@@ -126,6 +143,8 @@ struct Mount: AsyncParsableCommand {
     settings.fetching.appliesProfiles = true
     settings.fileSystem.listing = list
     settings.fileSystem.timeToLive = .seconds(ttl)
+    settings.fileSystem.staleWait = .seconds(staleWait)
+    settings.fileSystem.fetchFor = fetchFor
     settings.fileSystem.namespaceDepth = namespaceDepth
     settings.fileSystem.namespaces = Set(namespace)
     settings.fileSystem.userIdentifier = uid ?? geteuid()
@@ -250,7 +269,8 @@ struct Mount: AsyncParsableCommand {
       metrics: assembly.metrics,
       log: assembly.log,
       // Strict look-ups of tars wait for whole layers; what they wait for has a deadline on progress of its own.
-      deadline: verify == .strict ? .seconds(3600) : settings.fetching.deadline * 4,
+      deadline: verify == .strict
+        ? .seconds(3600) : settings.fetching.deadline * 4 + settings.fetching.retryFor / 4,
       label: label,
       onReady: {
         do throws(ContentError) {

@@ -11,189 +11,31 @@ import Telemetry
 import TestSupport
 import Testing
 
-/// Registries in memory that count what they are asked.
-private final class MemoryRegistries: RepositoryProvider {
-  struct State {
-    var documents: [Digest: (bytes: [UInt8], type: MediaType)] = [:]
-    var blobs: [Digest: [UInt8]] = [:]
-    var tags: [RepositoryName: [String: Descriptor]] = [:]
-    var requests: [String] = []
-    /// What unknown names are answered with.
-    var unknown = ContentError.Code.notFound
-    /// Every request fails with this.
-    var failure: ContentError.Code?
-  }
-
-  let state = Mutex(State())
-
-  var requests: [String] { state.withLock { $0.requests } }
-  func forget() { state.withLock { $0.requests = [] } }
-
-  func add(_ reference: String, files: [String: [UInt8]]) throws {
-    let reference = try Reference(parsing: reference)
-    let layers = files.sorted { $0.key < $1.key }.map { name, bytes in
-      let digest = Verification.digest(of: bytes)
-      state.withLock { $0.blobs[digest] = bytes }
-      return Descriptor(
-        mediaType: MediaType(rawValue: "a/b"),
-        digest: digest,
-        size: Int64(bytes.count),
-        annotations: ["org.opencontainers.image.title": name]
-      )
-    }
-    let bytes = try JSONDocument.encode(
-      Manifest(artifactType: MediaType(rawValue: "a/b"), config: nil, layers: layers)
-    )
-    let digest = Verification.digest(of: bytes)
-    let descriptor = Descriptor(mediaType: .imageManifest, digest: digest, size: Int64(bytes.count))
-    state.withLock { state in
-      state.documents[digest] = (bytes, .imageManifest)
-      state.tags[reference.repository, default: [:]][reference.tag ?? ""] = descriptor
-    }
-  }
-
-  func repository(_ name: RepositoryName) -> any Repository { MemoryRepository(registries: self, name: name) }
-
-  func catalog(of registry: String, limit: Int) async throws(ContentError) -> [String] {
-    try ask("catalog \(registry)")
-    return state.withLock { $0.tags.keys.filter { $0.registry == registry }.map(\.path).sorted() }
-  }
-
-  func ask(_ request: String) throws(ContentError) {
-    let failure = state.withLock { state in
-      state.requests.append(request)
-      return state.failure
-    }
-    if let failure { throw ContentError(failure, request, "told to") }
-  }
-}
-
-private struct MemoryRepository: Repository {
-  let registries: MemoryRegistries
-  let name: RepositoryName
-  var origin: String { name.registry }
-
-  func resolve(_ target: Reference.Target) async throws(ContentError) -> Descriptor {
-    try registries.ask("HEAD \(name) \(target)")
-    let found: Descriptor? = registries.state.withLock { state in
-      switch target {
-      case .tag(let tag): return state.tags[name]?[tag]
-      case .digest(let digest): return state.tags[name]?.values.first { $0.digest == digest }
-      }
-    }
-    guard let found else {
-      throw ContentError(registries.state.withLock { $0.unknown }, "\(name)", "unknown")
-    }
-    return found
-  }
-
-  func fetch(
-    _ descriptor: Descriptor,
-    range: Range<Int64>,
-    into sink: any BlobSink
-  ) async throws(ContentError) {
-    try registries.ask("GET \(name) \(descriptor.digest)")
-    let bytes = registries.state.withLock {
-      $0.documents[descriptor.digest]?.bytes ?? $0.blobs[descriptor.digest]
-    }
-    guard let bytes else { throw ContentError(.notFound, "\(descriptor.digest)", "none") }
-    _ = bytes.withUnsafeBytes { buffer in
-      sink.receive(
-        UnsafeRawBufferPointer(rebasing: buffer[Int(range.lowerBound)..<Int(range.upperBound)]),
-        at: range.lowerBound
-      )
-    }
-  }
-
-  func tags(limit: Int) async throws(ContentError) -> [String] {
-    try registries.ask("TAGS \(name)")
-    let found = registries.state.withLock { $0.tags[name]?.keys.sorted() }
-    guard let found else {
-      throw ContentError(registries.state.withLock { $0.unknown }, "\(name)", "unknown")
-    }
-    return Array(found.prefix(limit))
-  }
-}
-
 struct NamespaceTests {
-  private let folder: TemporaryFolder
-  private let remote = MemoryRegistries()
-  private let metrics = Metrics()
+  private let fixture: FileSystemFixture
+  private var folder: TemporaryFolder { fixture.folder }
+  private var remote: MemoryRegistries { fixture.remote }
+  private var metrics: Metrics { fixture.metrics }
 
-  init() throws { folder = try TemporaryFolder() }
+  init() throws { fixture = try FileSystemFixture() }
 
   private func make(
     _ configure: (inout FileSystemOptions) -> Void = { _ in },
     stores: [String] = []
   ) throws -> FileSystem {
-    var options = FileSystemOptions()
-    configure(&options)
-    let log = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
-    let local = try LocalRegistry(
-      root: RegistryRoot(path: FilePath(folder.path("root"))),
-      additionalStores: stores.map { FilePath(folder.path($0)) },
-      metrics: metrics,
-      log: log
-    )
-    let store = BlobStore(
-      local: local,
-      policy: FetchPolicy(),
-      isOffline: options.isOffline,
-      metrics: metrics,
-      log: log
-    )
-    let resolver = ReferenceResolver(
-      local: local,
-      remote: remote,
-      options: options,
-      metrics: metrics,
-      log: log
-    )
-    let loader = ArtifactLoader(
-      local: local,
-      remote: remote,
-      store: store,
-      isOffline: options.isOffline,
-      log: log
-    )
-    return FileSystem(
-      root: .tree,
-      local: local,
-      remote: remote,
-      store: store,
-      resolver: resolver,
-      loader: loader,
-      options: options,
-      metrics: metrics,
-      log: log
-    )
+    try fixture.make(configure, stores: stores)
   }
 
-  /// Walks a path as the kernel does.
   private func walk(_ fileSystem: FileSystem, _ path: String) async -> Result<Entry, FileSystemError> {
-    var node = FileSystem.rootIdentifier
-    var last: Entry?
-    for name in path.split(separator: "/") {
-      switch await fileSystem.lookUp(Array(name.utf8), in: node).value {
-      case .failure(let error): return .failure(error)
-      case .success(let entry):
-        guard entry.node != 0 else { return .failure(FileSystemError(.noSuchFileOrDirectory)) }
-        node = entry.node
-        last = entry
-      }
-    }
-    return last.map { .success($0) } ?? .failure(FileSystemError(.invalidArgument))
+    await fixture.walk(fileSystem, path)
   }
 
   private func errno(_ fileSystem: FileSystem, _ path: String) async -> Errno? {
-    if case .failure(let error) = await walk(fileSystem, path) { error.errno } else { nil }
+    await fixture.errno(fileSystem, path)
   }
 
   private func list(_ fileSystem: FileSystem, _ path: String) async throws -> [String] {
-    let node = path.isEmpty ? FileSystem.rootIdentifier : try await walk(fileSystem, path).get().node
-    let handle = try await fileSystem.openDirectory(node).value.get()
-    defer { fileSystem.closeDirectory(handle) }
-    return fileSystem.entries(handle, from: 2).map { String(decoding: $0.name, as: UTF8.self) }
+    try await fixture.list(fileSystem, path)
   }
 
   @Test func everySpellingLeadsToTheSameFile() async throws {

@@ -46,6 +46,36 @@ import Testing
     #expect(told.first?.contains("rate=") ?? false)
   }
 
+  @Test func aListingThatItsDeadlineEndsIsToldOf() async throws {
+    let registry = registry
+    var tar = TarMaker()
+    for number in 0..<40 { tar.add("member-\(number)", content: [UInt8](repeating: 7, count: 2 << 20)) }
+    var layer = registry.add(blob: tar.finished)
+    layer.mediaType = MediaType(rawValue: "application/vnd.oci.image.layer.v1.tar")
+    var config = registry.add(blob: Array("{}".utf8))
+    config.mediaType = .imageConfig
+    let manifest = Manifest(artifactType: nil, config: config, layers: [layer])
+    registry.add(document: try JSONDocument.encode(manifest), repository: "acme/image", tags: ["t"])
+    let digest = "\(layer.digest)"
+    registry.setFault { request, _ in
+      guard request.path.hasSuffix(digest), request.method == "GET" else { return nil }
+      // Every request is alive, but there are too many of them.
+      var answer = registry.truth(request)
+      answer.rate = 30_000
+      return answer
+    }
+    let mount = try await MountProcess(folder, ["--timeout", "2", "--retry-for", "0", "--fill", "demand"])
+    let start = ContinuousClock.now
+    let listed = try await Command.shell("ls '\(mount.path("\(registry.host)/acme/image:t"))'")
+    #expect(listed.error.contains("timed out"), "\(listed.error)")
+    #expect(ContinuousClock.now - start < .seconds(30))
+    let told = mount.messages.split(separator: "\n").filter { $0.contains("an operation failed") }
+    #expect(
+      told.contains { $0.contains("acme/image:t") && $0.contains("no answer within 8 s") },
+      "\(mount.messages)"
+    )
+  }
+
   @Test func aRegistryWithoutRangesIsAskedOnceForAllReaders() async throws {
     let model = model
     let digest = Verification.digest(of: model)
