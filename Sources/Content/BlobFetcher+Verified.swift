@@ -19,11 +19,7 @@ extension BlobFetcher {
         "has \(descriptor.size) bytes, more than the \(limit) that are read into memory"
       )
     }
-    if let data = descriptor.data, Int64(data.count) == descriptor.size,
-      HashStream.digest(of: data, descriptor.digest.algorithm) == descriptor.digest
-    {
-      return data
-    }
+    if let data = descriptor.verifiedData { return data }
     let sink = MemorySink(limit: Int(descriptor.size))
     if descriptor.size > 0 { try await fetch(descriptor, range: 0..<descriptor.size, into: sink) }
     let bytes = sink.take()

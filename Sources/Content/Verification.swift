@@ -13,3 +13,15 @@ package enum Verification {
     HashStream.digest(of: bytes, algorithm)
   }
 }
+
+extension Descriptor {
+  /// The content that the descriptor carries itself, where it is what size and digest say (image-spec descriptor.md,
+  /// "Embedded Content").
+  package var verifiedData: [UInt8]? {
+    guard let data, Int64(data.count) == size, Verification.digest(of: data, digest.algorithm) == digest
+    else {
+      return nil
+    }
+    return data
+  }
+}

@@ -259,6 +259,10 @@ package final class BlobStore: Sendable {
     _ layout: (any LocalRepository)?,
     canFetch: Bool
   ) throws(ContentError) -> LazyBlob.Phase {
+    if let data = descriptor.verifiedData {
+      let file = try BlobFile.holding(data, path: FilePath("\(descriptor.digest)"))
+      return .complete(file, isVerified: true)
+    }
     switch try local.pool.complete(descriptor) {
     case .file(let file, let isVerified):
       if isVerified || !isKnownBad(file, descriptor.digest) { return .complete(file, isVerified: isVerified) }
@@ -343,6 +347,9 @@ package final class BlobStore: Sendable {
       return whole.count == Int(descriptor.size) ? blob.status : blob.status(of: whole)
     }
     let count = Int64(whole.count)
+    if descriptor.verifiedData != nil {
+      return BlobStatus(presence: .complete, cachedBytes: count, verified: .blob)
+    }
     let status: BlobStatus? = try? await local.executor.run { () throws(ContentError) in
       if self.local.pool.hasComplete(descriptor) {
         return BlobStatus(presence: .complete, cachedBytes: count, verified: .blob)

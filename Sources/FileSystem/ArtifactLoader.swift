@@ -213,38 +213,23 @@ package actor ArtifactLoader {
   ///
   /// - Parameters:
   ///   - layout: an oci-dir or an oci-archive.
-  ///   - target: which entry; nil for the only one.
+  ///   - entry: of its index.
   ///   - label: what the user calls it.
   /// - Returns: what was asked for.
   /// - Throws: `ContentError`.
   package func load(
     _ layout: any LocalRepository,
-    target: Reference.Target?,
+    entry: LayoutEntry,
     label: String
   ) async throws(ContentError) -> LoadedArtifact {
-    let root: Descriptor
-    let index = try layout.index()
-    for problem in index.problems {
+    let problems = try await layout.executor.run { () throws(ContentError) in try layout.index().problems }
+    for problem in problems {
       log.warning(
         "part of a layout cannot be read",
         metadata: ["layout": "\(layout.origin)", "reason": "\(problem)"]
       )
     }
-    if let target {
-      root = try await layout.resolve(target)
-    } else {
-      let entries = index.manifests.filter(\.isManifestOrIndex)
-      guard entries.count == 1, let only = entries.first else {
-        let names = entries.compactMap { $0.annotations["org.opencontainers.image.ref.name"] }
-        throw ContentError(
-          .unsupported,
-          layout.origin,
-          "the layout has \(entries.count) entries",
-          advice: entries.isEmpty ? nil : "Name one of them: \(names.prefix(5).joined(separator: ", "))"
-        )
-      }
-      root = only
-    }
+    let root = try await layout.executor.run { () throws(ContentError) in try entry.descriptor(in: layout) }
     let (documents, manifest) = try await documents(root, layout, nil)
     return try await artifact(
       label: label,

@@ -114,7 +114,9 @@ extension FileSystem {
   /// The file that the kernel could read in place of the daemon: whole, verified, of its own, of a kind that it takes.
   func backingFile(_ file: FileNode, _ blob: LazyBlob) -> BlobFile? {
     // What was not looked at yet is served by the daemon, which looks.
-    guard !blob.isRecording, file.isPromiseKept, let complete = blob.verifiedFile else { return nil }
+    guard !blob.isRecording, file.isPromiseKept, let complete = blob.verifiedFile, !complete.isInMemory else {
+      return nil
+    }
     let isOwn =
       complete.offset == 0 && complete.identity.size == file.content.size && file.content.isWholeBlob
     guard let backing = isOwn ? complete : file.copy, passthrough.mayTake(backing.identity) else {

@@ -41,7 +41,7 @@ package struct ArchiveWriter {
     for (blob, file) in contents.blobs {
       if let file {
         members.append((Self.path(blob.digest), blob.digest, .file(file)))
-      } else if let data = blob.data, HashStream.digest(of: data, blob.digest.algorithm) == blob.digest {
+      } else if let data = blob.verifiedData {
         members.append((Self.path(blob.digest), blob.digest, .bytes(data)))
       } else {
         throw ContentError(.notFound, "\(blob.digest)", "is not here, and an archive holds all blobs")

@@ -103,7 +103,7 @@ extension LocalRegistry {
       if let placed, pooled.map({ !$0.identity.isSameFile(as: placed.identity) }) ?? true {
         present.append((descriptor, placed))
       }
-      if pooled == nil, placed == nil, descriptor.data == nil { missing.append(descriptor) }
+      if pooled == nil, placed == nil, descriptor.verifiedData == nil { missing.append(descriptor) }
     }
     return (present, missing)
   }

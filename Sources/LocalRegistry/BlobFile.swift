@@ -1,5 +1,5 @@
 import CLinux
-import Content
+package import Content
 import Glibc
 import Hashing
 package import OCI
@@ -15,6 +15,8 @@ package final class BlobFile: Sendable {
   package let size: Int64
   package let path: FilePath
   package let identity: FileIdentity
+  /// It is a copy in memory, which no path leads to.
+  package let isInMemory: Bool
 
   /// Takes an open file over.
   ///
@@ -24,7 +26,16 @@ package final class BlobFile: Sendable {
   ///   - size: of the blob.
   ///   - path: for messages.
   ///   - identity: of the file.
-  init(descriptor: FileDescriptor, offset: Int64, size: Int64, path: FilePath, identity: FileIdentity) {
+  ///   - isInMemory: no path leads to it.
+  init(
+    descriptor: FileDescriptor,
+    offset: Int64,
+    size: Int64,
+    path: FilePath,
+    identity: FileIdentity,
+    isInMemory: Bool = false
+  ) {
+    self.isInMemory = isInMemory
     self.descriptor = descriptor
     self.offset = offset
     self.size = size
@@ -111,7 +122,7 @@ package final class BlobFile: Sendable {
   ///   - path: what it was made from, for messages.
   /// - Returns: a file in memory.
   /// - Throws: `ContentError`.
-  static func holding(_ bytes: [UInt8], path: FilePath) throws(ContentError) -> BlobFile {
+  package static func holding(_ bytes: [UInt8], path: FilePath) throws(ContentError) -> BlobFile {
     do throws(Errno) {
       let number = clinux_memory_file("weightfs")
       guard number >= 0 else { throw Errno(rawValue: -number) }
@@ -123,7 +134,8 @@ package final class BlobFile: Sendable {
           offset: 0,
           size: Int64(bytes.count),
           path: path,
-          identity: try FileIdentity(of: descriptor)
+          identity: try FileIdentity(of: descriptor),
+          isInMemory: true
         )
       } catch {
         try? descriptor.close()
@@ -135,7 +147,7 @@ package final class BlobFile: Sendable {
   }
 
   /// Whether the path still leads to this file, as it was when it was opened.
-  package var isInPlace: Bool { (try? FileIdentity(at: path)) == identity }
+  package var isInPlace: Bool { isInMemory || (try? FileIdentity(at: path)) == identity }
 
   /// Opens a file that is a blob, for a layout.
   ///

@@ -83,6 +83,14 @@ package final class DockerArchive: LocalRepository {
       return descriptor
     }
     for image in images {
+      guard !image.Layers.isEmpty else {
+        throw ContentError(
+          .invalid,
+          "\(archive.path)",
+          "manifest.json lists an image without layers: \(image.RepoTags?.first ?? image.Config)",
+          advice: "Save the image again"
+        )
+      }
       var manifest = Manifest(
         artifactType: nil,
         config: try blob(image.Config, .dockerImageConfig),

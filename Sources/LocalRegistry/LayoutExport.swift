@@ -86,7 +86,7 @@ package struct LayoutExport {
         if let file {
           try copy(file, to: target)
           progress(file.size)
-        } else if let data = blob.data {
+        } else if let data = blob.verifiedData {
           try write(data, to: target)
         }
       }

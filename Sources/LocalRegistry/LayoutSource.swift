@@ -93,7 +93,7 @@ package struct LayoutSource: Sendable {
   /// - Throws: `ContentError`.
   package func contents(of entry: Entry) throws(ContentError) -> ArtifactContents {
     let contents = try ArtifactContents(entry.descriptor.asManifest, in: [repository])
-    if let blob = contents.missing.first(where: { $0.data == nil }) {
+    if let blob = contents.missing.first(where: { $0.verifiedData == nil }) {
       throw ContentError(
         .notFound,
         "\(path)",

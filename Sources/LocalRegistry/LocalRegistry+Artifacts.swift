@@ -101,7 +101,7 @@ extension LocalRegistry {
     expected: LocalArtifact? = nil,
     progress: (Int64) -> Void = { _ in }
   ) throws(ContentError) {
-    if let blob = contents.missing.first(where: { $0.data == nil }) {
+    if let blob = contents.missing.first(where: { $0.verifiedData == nil }) {
       throw ContentError(
         .notFound,
         "\(reference)",
@@ -268,7 +268,7 @@ extension LocalRegistry {
           space.settle(promised: file.size, kept: 0)
           throw error
         }
-      } else if let data = blob.data {
+      } else if let data = blob.verifiedData {
         try pool.store(data, digest: blob.digest)
       }
     }

@@ -17,7 +17,7 @@ extension LocalRegistry {
       do throws(ContentError) {
         guard let artifact = try findOwn(reference), artifact.wasFetched,
           !(artifact.repository is OCIArchive),
-          try contents(of: artifact).missing.allSatisfy({ $0.data != nil })
+          try contents(of: artifact).missing.allSatisfy({ $0.verifiedData != nil })
         else { continue }
         try convert(reference, to: .archive)
       } catch {

@@ -1,11 +1,12 @@
+package import LocalRegistry
 package import OCI
 package import SystemPackage
 
-/// What a user names on the command line: a reference, `oci:DIR[:TAG]` or `oci-archive:FILE[:TAG]`.
+/// What a user names on the command line: a reference, `oci:DIR[:TAG|:@N|@DIGEST]`, or `oci-archive:FILE` with the same.
 package enum ArtifactSource: Sendable, Hashable {
   case reference(Reference)
-  case directory(FilePath, Reference.Target?)
-  case archive(FilePath, Reference.Target?)
+  case directory(FilePath, LayoutEntry)
+  case archive(FilePath, LayoutEntry)
 
   /// Reads what a user wrote.
   ///
@@ -26,15 +27,25 @@ package enum ArtifactSource: Sendable, Hashable {
   private static func split(
     _ rest: Substring,
     _ text: String
-  ) throws(DocumentError) -> (FilePath, Reference.Target?) {
+  ) throws(DocumentError) -> (FilePath, LayoutEntry) {
+    // oras and skopeo write a digest after an at sign; a path may have one, too.
+    if let at = rest.lastIndex(of: "@"), let digest = Digest(String(rest[rest.index(after: at)...])) {
+      // A tag before it, empty as skopeo writes it or not, says nothing that the digest does not.
+      let path = rest[..<at].prefix { $0 != ":" }
+      guard !path.isEmpty else { throw DocumentError(reason: "'\(text.prefix(200))' names no path") }
+      return (FilePath(String(path)), .named(.digest(digest)))
+    }
     let colon = rest.firstIndex(of: ":")
     let path = colon.map { rest[..<$0] } ?? rest
     guard !path.isEmpty else { throw DocumentError(reason: "'\(text.prefix(200))' names no path") }
-    guard let colon else { return (FilePath(String(path)), nil) }
+    guard let colon else { return (FilePath(String(path)), .only) }
     let name = String(rest[rest.index(after: colon)...])
-    if let digest = Digest(name) { return (FilePath(String(path)), .digest(digest)) }
+    if let digest = Digest(name) { return (FilePath(String(path)), .named(.digest(digest))) }
     // A name in an index may be a full reference; the entry is found by its tag or by the whole name.
     guard !name.isEmpty else { throw DocumentError(reason: "'\(text.prefix(200))' ends with a colon") }
-    return (FilePath(String(path)), .tag(name))
+    if name.first == "@", let number = Int(name.dropFirst()), number >= 0 {
+      return (FilePath(String(path)), .number(number))
+    }
+    return (FilePath(String(path)), .named(.tag(name)))
   }
 }

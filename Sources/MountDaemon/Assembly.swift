@@ -95,22 +95,21 @@ package struct Assembly: Sendable {
         isRecorded: isRecorded,
         replacesFinal: isFresh
       )
-    case .directory(let path, let target):
+    case .directory(let path, let entry):
       guard OCIDirectory.exists(at: path) else {
         throw ContentError(.notFound, "\(path)", "is not an oci-dir: it has no oci-layout and index.json")
       }
       return try await loader.load(
         OCIDirectory(path: path, executor: local.executor),
-        target: target,
-        label: target.map { "oci:\(path):\($0)" } ?? "oci:\(path)"
+        entry: entry,
+        label: "oci:\(path)\(entry)"
       )
-    case .archive(let path, let target):
+    case .archive(let path, let entry):
       let executor = local.executor
       let archive = try await executor.run { () throws(ContentError) in
         try OCIArchive(path: path, executor: executor)
       }
-      let label = target.map { "oci-archive:\(path):\($0)" } ?? "oci-archive:\(path)"
-      return try await loader.load(archive, target: target, label: label)
+      return try await loader.load(archive, entry: entry, label: "oci-archive:\(path)\(entry)")
     }
   }
 

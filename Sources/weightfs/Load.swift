@@ -76,7 +76,8 @@ struct Load: AsyncParsableCommand {
       )
     }
     guard !entries.isEmpty else { throw ContentError(.notFound, label, "it lists no artifact") }
-    for entry in entries {
+    // All of them are looked at before one is taken: half an archive is worse than an error.
+    let references = try entries.map { (entry) throws(ContentError) in
       guard let reference = name ?? entry.reference else {
         throw ContentError(
           .unsupported,
@@ -85,6 +86,10 @@ struct Load: AsyncParsableCommand {
           advice: "Say what it is called with --as, such as --as localhost/team/model:1"
         )
       }
+      _ = try source.contents(of: entry)
+      return reference
+    }
+    for (entry, reference) in zip(entries, references) {
       let contents = try source.contents(of: entry)
       try local.put(contents, as: reference, format: format)
       Terminal.print("\(reference)\t\(entry.descriptor.digest)\t\(contents.size) bytes")
