@@ -138,7 +138,7 @@ package struct TarIndex: Sendable {
       guard members.count < Self.maximumMembers else {
         throw ArchiveError(reason: "more than \(Self.maximumMembers) members")
       }
-      let member = Self.member(entry, dataOffset: archive_filter_bytes(archive, 0))
+      let member = try Self.member(entry, dataOffset: archive_filter_bytes(archive, 0), cursor)
       if member.kind == .file, !member.isSparse {
         let (end, overflow) = member.dataOffset.addingReportingOverflow(member.size)
         guard member.size >= 0, !overflow, end <= source.size else {
@@ -157,7 +157,11 @@ package struct TarIndex: Sendable {
     self.members = withExtendedLifetime(cursor) { members }
   }
 
-  private static func member(_ entry: OpaquePointer, dataOffset: Int64) -> TarMember {
+  private static func member(
+    _ entry: OpaquePointer,
+    dataOffset: Int64,
+    _ cursor: TarCursor
+  ) throws(ArchiveError) -> TarMember {
     let kind: TarMember.Kind =
       if let target = archive_entry_hardlink(entry) {
         .hardLink(target: bytes(target))
@@ -169,14 +173,22 @@ package struct TarIndex: Sendable {
         default: .other
         }
       }
+    let isSparse = archive_entry_sparse_reset(entry) > 0
+    let header = try cursor.block(before: dataOffset)
+    var size = archive_entry_size(entry)
+    // Some writers leave garbage in GNU's field for the expanded size; only a sparse member has one.
+    if let header, header.hasExpandedSize, !header.isSparse, !isSparse, let own = header.size { size = own }
+    var permissions = UInt32(archive_entry_perm(entry))
+    // Of an access list libarchive takes the group's own entry for the group's bits, which are those of the mask.
+    if !isSparse, archive_entry_acl_types(entry) != 0, let own = header?.permissions { permissions = own }
     return TarMember(
       name: archive_entry_pathname(entry).map(bytes) ?? [],
       kind: kind,
-      size: archive_entry_size(entry),
+      size: size,
       dataOffset: dataOffset,
-      mode: archive_entry_perm(entry),
+      mode: permissions,
       modificationTime: Int64(archive_entry_mtime(entry)),
-      isSparse: archive_entry_sparse_reset(entry) > 0
+      isSparse: isSparse
     )
   }
 
@@ -200,7 +212,27 @@ private final class TarCursor {
   let source: any ByteSource
   let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: blockSize, alignment: 16)
   var position: Int64 = 0
+  /// How much of the buffer was read last, up to `position`.
+  var filled = 0
   var error: ArchiveError?
+
+  /// The header block that ends where a member's data starts, mostly out of the buffer.
+  ///
+  /// - Parameter offset: of the data.
+  /// - Returns: nil where no block fits before it.
+  func block(before offset: Int64) throws(ArchiveError) -> TarHeaderBlock? {
+    let start = offset - Int64(TarHeaderBlock.length)
+    guard start >= 0, offset <= source.size else { return nil }
+    let first = position - Int64(filled)
+    if start >= first, offset <= position {
+      let slice = buffer[Int(start - first)..<Int(offset - first)]
+      return TarHeaderBlock(Array(slice))
+    }
+    let part = UnsafeMutableRawBufferPointer.allocate(byteCount: TarHeaderBlock.length, alignment: 16)
+    defer { part.deallocate() }
+    let count = try source.read(into: part, at: start)
+    return TarHeaderBlock(Array(part[..<count]))
+  }
 
   init(source: any ByteSource) { self.source = source }
 
@@ -221,6 +253,7 @@ private func readBlock(
   do throws(ArchiveError) {
     let count = try cursor.source.read(into: cursor.buffer, at: cursor.position)
     cursor.position += Int64(count)
+    cursor.filled = count
     block?.pointee = UnsafeRawPointer(cursor.buffer.baseAddress)
     return count
   } catch {
@@ -237,6 +270,7 @@ private func skipForward(
   guard let cursor = cursor(user), count > 0 else { return 0 }
   let step = min(count, max(0, cursor.source.size - cursor.position))
   cursor.position += step
+  cursor.filled = 0
   return step
 }
 
@@ -254,5 +288,6 @@ private func seekTo(
     default: 0
     }
   cursor.position = min(max(0, base + offset), cursor.source.size)
+  cursor.filled = 0
   return cursor.position
 }

@@ -64,6 +64,23 @@ struct TarIndexTests {
     #expect(byName["./file"]?.mode == 0o750)
   }
 
+  @Test func garbageInTheExpandedSizeOfAMemberThatIsNotSparse() throws {
+    var tar = TarMaker()
+    tar.add("log", content: Array("fourteen bytes".utf8), expandedSize: 2176)
+    tar.add("next", content: [1])
+    let members = try TarIndex(reading: MemorySource(tar.finished)).members
+    #expect(members.map(\.size) == [14, 1])
+  }
+
+  @Test func anAccessListLeavesTheModeOfTheHeader() throws {
+    var tar = TarMaker()
+    // The group's bits are the mask's; the owning group's own entry has fewer.
+    tar.addPAX([("SCHILY.acl.access", "user::rwx,user:joe:rwx,group::r--,mask::rwx,other::--x")])
+    tar.add("file", content: [1], mode: 0o771)
+    let members = try TarIndex(reading: MemorySource(tar.finished)).members
+    #expect(members.map(\.mode) == [0o771])
+  }
+
   @Test func aTruncatedTarIsAnError() async throws {
     let folder = try TemporaryFolder()
     try folder.write(SeededGenerator.bytes(50_000, seed: 2), to: "in/file")

@@ -15,6 +15,7 @@ package struct TarMaker: Sendable {
   ///   - mode: permission bits.
   ///   - time: seconds since 1970.
   ///   - size: that the header claims; nil for the truth.
+  ///   - expandedSize: as GNU writes it for sparse members, into any member.
   package mutating func add(
     _ name: String,
     type: Character = "0",
@@ -22,7 +23,8 @@ package struct TarMaker: Sendable {
     content: [UInt8] = [],
     mode: Int = 0o644,
     time: Int = 0,
-    size: Int? = nil
+    size: Int? = nil,
+    expandedSize: Int? = nil
   ) {
     if name.utf8.count > 100 { addLong(name, type: "L") }
     if target.utf8.count > 100 { addLong(target, type: "K") }
@@ -32,7 +34,8 @@ package struct TarMaker: Sendable {
       target: target,
       size: size ?? content.count,
       mode: mode,
-      time: time
+      time: time,
+      expandedSize: expandedSize
     )
     append(content)
   }
@@ -72,7 +75,8 @@ package struct TarMaker: Sendable {
     target: String,
     size: Int,
     mode: Int,
-    time: Int
+    time: Int,
+    expandedSize: Int? = nil
   ) {
     var block = [UInt8](repeating: 0, count: 512)
     func put(_ text: some Collection<UInt8>, at offset: Int) {
@@ -90,7 +94,8 @@ package struct TarMaker: Sendable {
     put(octal(time, 11), at: 136)
     put("\(type)".utf8, at: 156)
     put(target.utf8.prefix(100), at: 157)
-    put("ustar\u{0}00".utf8, at: 257)
+    put((expandedSize == nil ? "ustar\u{0}00" : "ustar  \u{0}").utf8, at: 257)
+    if let expandedSize { put(octal(expandedSize, 11), at: 483) }
     put("        ".utf8, at: 148)
     let sum = block.reduce(0) { $0 + Int($1) }
     put(octal(sum, 6) + [0, 0x20], at: 148)
