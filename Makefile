@@ -62,7 +62,7 @@ test: release
 	echo "$$summary"
 
 # Tests of faults and of hostile artifacts against a release build that checks each access to memory.
-SANITIZED_TESTS = FaultTests|HostileLayoutTests
+SANITIZED_TESTS = FaultTests|HostileLayoutTests|HostileArtifactTests
 test-asan:
 	$(SWIFT) build $(ASAN_FLAGS)
 	$(SWIFT) build --build-tests $(BUILD_FLAGS)
@@ -100,7 +100,9 @@ bench-scale:
 	@cat docs/benchmarks-scale.md
 
 # The slow proofs: more kills and more steps than the tests make. Takes an hour.
+SOAK_SEED ?= $(shell date +%s)
 soak: release
+	WEIGHTFS_ARTIFACTS=2000 WEIGHTFS_FAULTS=150 WEIGHTFS_SEED=$(SOAK_SEED) $(SWIFT) test --disable-xctest --filter HostileArtifactTests
 	WEIGHTFS_KILLS=200 $(SWIFT) test --disable-xctest --filter CrashTests
 	WEIGHTFS_KILLS=50 $(SWIFT) test --disable-xctest --filter PullTests
 	WEIGHTFS_STEPS=10000 $(SWIFT) test --disable-xctest --filter CacheModelTests

@@ -97,6 +97,11 @@ package final class FaultyRegistry: Sendable {
     )
   }
 
+  /// Adds bytes as the blob of a digest, whether they are or not.
+  package func add(blob bytes: [UInt8], as digest: Digest) {
+    box.state.withLock { $0.blobs["\(digest)"] = bytes }
+  }
+
   /// Adds a document under its digest and tags.
   @discardableResult
   package func add(
