@@ -11,6 +11,7 @@ BUILD_FLAGS = --explicit-target-dependency-import-check error
 # none compiles again what another one has.
 RELEASE_FLAGS = -c release --static-swift-stdlib -Xlinker -s --product weightfs --scratch-path .build-release
 ASAN_FLAGS = -c release --sanitize=address --product weightfs --scratch-path .build-asan
+TSAN_FLAGS = -c release --sanitize=thread --traits PthreadMutex --product weightfs --scratch-path .build-tsan
 
 # What building needs, what running needs, and what the tests run beside weightfs.
 BUILD_PACKAGES = libfuse3-dev libarchive-dev libcurl4-openssl-dev libssl-dev libsqlite3-dev pkg-config
@@ -27,7 +28,7 @@ if [ -n "$$missing" ]; then echo "installing:$$missing"; $(SUDO) apt-get update 
   DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -qq --no-install-recommends $$missing >/dev/null; fi
 endef
 
-.PHONY: setup build release test test-asan deb lint check demo demo-llm bench bench-scale install uninstall clean soak
+.PHONY: setup build release test test-asan test-tsan deb lint check demo demo-llm bench bench-scale install uninstall clean soak
 
 # Programs of PyPI that the tests run beside weightfs: ommx 2 and ommx 3, with what of theirs is used and no more.
 PEERS = .build/peers
@@ -68,6 +69,14 @@ test-asan:
 	$(SWIFT) build --build-tests $(BUILD_FLAGS)
 	WEIGHTFS_PROGRAM=.build-asan/release/weightfs ASAN_OPTIONS=detect_leaks=0:abort_on_error=1 \
 	  $(SWIFT) test --disable-xctest --skip-build --filter '$(SANITIZED_TESTS)'
+
+RACE_TESTS = FaultTests|MountTests.ReadTests|MountTests.FetchTests|MountTests.TreeTests
+# Reads and faults against a release build that watches for data races. Its locks are those of pthreads.
+test-tsan:
+	$(SWIFT) build $(TSAN_FLAGS)
+	$(SWIFT) build --build-tests $(BUILD_FLAGS)
+	WEIGHTFS_PROGRAM=.build-tsan/release/weightfs TSAN_OPTIONS=halt_on_error=1:abort_on_error=1 \
+	  $(SWIFT) test --disable-xctest --skip-build --filter '$(RACE_TESTS)'
 
 lint:
 	$(SWIFT) format lint --strict -r -p Sources Tests Package.swift
@@ -127,4 +136,4 @@ deb: release
 	mount-helpers/build-deb .build-release/release/weightfs .build/deb
 
 clean:
-	rm -rf .build .build-release .build-asan
+	rm -rf .build .build-release .build-asan .build-tsan

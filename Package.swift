@@ -33,6 +33,9 @@ let package = Package(
   products: [
     .executable(name: "weightfs", targets: ["weightfs"])
   ],
+  traits: [
+    .trait(name: "PthreadMutex", description: "Locks that ThreadSanitizer knows, for make test-tsan.")
+  ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
     .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
@@ -46,28 +49,32 @@ let package = Package(
     .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
     .target(name: "CFUSE", cSettings: strictC, linkerSettings: [.linkedLibrary("fuse3")]),
     .target(name: "CLinux", cSettings: strictC),
-    // Layer 1: values.
+    // Layer 1: values, and the locks of all.
+    .target(
+      name: "Locking",
+      swiftSettings: strict + [.define("PTHREAD_MUTEX", .when(traits: ["PthreadMutex"]))]
+    ),
     target("OCI", []),
-    target("Telemetry", []),
+    target("Telemetry", ["Locking"]),
     // Layer 2: one outside mechanism each.
     target("Hashing", ["COpenSSL", "OCI"]),
-    target("HTTP", ["CCurl", "Telemetry"]),
+    target("HTTP", ["CCurl", "Telemetry", "Locking"]),
     target("Archive", ["CArchive"]),
-    target("FUSE", ["CFUSE"]),
+    target("FUSE", ["CFUSE", "Locking"]),
     target("SQLite", ["CSQLite"]),
     // Layer 3: content and where it is.
-    target("Content", ["OCI", "Hashing"]),
-    target("Registry", ["CLinux", "OCI", "Content", "HTTP", "Telemetry", log]),
+    target("Content", ["OCI", "Hashing", "Locking"]),
+    target("Registry", ["CLinux", "OCI", "Content", "HTTP", "Telemetry", "Locking", log]),
     target(
       "LocalRegistry",
-      ["CLinux", "OCI", "Content", "Archive", "Hashing", "SQLite", "Telemetry", system, log]
+      ["CLinux", "OCI", "Content", "Archive", "Hashing", "SQLite", "Telemetry", "Locking", system, log]
     ),
-    target("Fetching", ["OCI", "Content", "LocalRegistry", "Hashing", "Telemetry", system, log]),
+    target("Fetching", ["OCI", "Content", "LocalRegistry", "Hashing", "Telemetry", "Locking", system, log]),
     // Layer 4: what a user sees of it.
     target("ArtifactTree", ["OCI", "Content", "Archive"]),
     target(
       "FileSystem",
-      ["OCI", "Content", "ArtifactTree", "Fetching", "LocalRegistry", "Telemetry", system, log]
+      ["OCI", "Content", "ArtifactTree", "Fetching", "LocalRegistry", "Telemetry", "Locking", system, log]
     ),
     // Layer 5: the program.
     target(
@@ -75,7 +82,7 @@ let package = Package(
       [
         "CLinux", "FileSystem", "FUSE", "Fetching", "LocalRegistry", "ArtifactTree", "Registry", "HTTP",
         "Content", "OCI",
-        "Telemetry", system, log,
+        "Telemetry", "Locking", system, log,
       ]
     ),
     .executableTarget(
@@ -83,7 +90,7 @@ let package = Package(
       dependencies: [
         "MountDaemon", "FileSystem", "Fetching", "LocalRegistry", "ArtifactTree", "Registry", "Content",
         "OCI",
-        "Telemetry", arguments, system, log,
+        "Telemetry", "Locking", arguments, system, log,
       ],
       swiftSettings: strict
     ),

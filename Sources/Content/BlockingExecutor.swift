@@ -1,5 +1,5 @@
 import Dispatch
-import Synchronization
+import Locking
 
 /// Runs work that waits for a disk, or for bytes that a parser pulls, away from the cooperative pool.
 ///

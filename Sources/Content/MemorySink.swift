@@ -1,4 +1,4 @@
-import Synchronization
+import Locking
 
 /// Collects a small blob in memory, in order.
 final class MemorySink: BlobSink {

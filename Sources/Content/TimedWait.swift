@@ -1,4 +1,4 @@
-import Synchronization
+import Locking
 
 extension Task where Failure == Never {
   /// The value of the task, if it comes in time; the task goes on in any case.

@@ -1,6 +1,6 @@
 import CFUSE
 import Glibc
-import Synchronization
+import Locking
 
 /// A mounted file system and the threads that serve it.
 // SAFETY: the pointer is libfuse's, whose session functions used here may be called by any thread.

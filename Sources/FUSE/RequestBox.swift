@@ -1,4 +1,4 @@
-import Synchronization
+import Locking
 
 /// A request that is answered by whoever takes it first.
 package final class RequestBox: Sendable {

@@ -2,7 +2,7 @@ package import Content
 package import LocalRegistry
 package import Logging
 package import OCI
-import Synchronization
+import Locking
 import SystemPackage
 package import Telemetry
 

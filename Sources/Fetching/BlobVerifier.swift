@@ -2,7 +2,7 @@ import Content
 import Hashing
 import LocalRegistry
 import OCI
-import Synchronization
+import Locking
 import SystemPackage
 
 /// Hashes a partial blob as its bytes arrive: the whole digest over the contiguous front, and the chunk digests.

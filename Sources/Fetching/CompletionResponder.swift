@@ -1,5 +1,5 @@
 import Content
-import Synchronization
+import Locking
 
 /// Resumes somebody who waits for a whole blob, or for a range of it.
 final class CompletionResponder: ReadResponder {

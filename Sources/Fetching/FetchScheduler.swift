@@ -1,4 +1,4 @@
-import Synchronization
+import Locking
 
 /// Sends requests when their turn comes.
 final class FetchScheduler: Sendable {

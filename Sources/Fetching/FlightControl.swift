@@ -1,5 +1,5 @@
 import Content
-import Synchronization
+import Locking
 
 /// What one request is to bring, which others may change while it is under way, and what became of it.
 final class FlightControl: Sendable {

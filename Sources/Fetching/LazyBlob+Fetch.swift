@@ -2,7 +2,7 @@ package import Content
 import LocalRegistry
 import Logging
 import OCI
-import Synchronization
+import Locking
 import SystemPackage
 import Telemetry
 

@@ -1,7 +1,7 @@
 import Content
 import LocalRegistry
 import OCI
-import Synchronization
+import Locking
 import SystemPackage
 
 /// Headers that say where tensors lie, so that a jump into one opens a window over that one.

@@ -1,7 +1,7 @@
 package import Content
 import LocalRegistry
 import OCI
-import Synchronization
+import Locking
 import SystemPackage
 
 /// Bytes that are fetched before anybody reads them.

@@ -2,7 +2,7 @@ import Content
 import LocalRegistry
 import Logging
 import OCI
-import Synchronization
+import Locking
 
 /// Access profiles: what an earlier start read is fetched in its order ahead of this one.
 extension LazyBlob {

@@ -2,7 +2,7 @@ import Content
 import LocalRegistry
 import Logging
 import OCI
-import Synchronization
+import Locking
 import Telemetry
 
 /// Readers that wait for a connection that drips, stands still or fails.

@@ -1,6 +1,6 @@
 import LocalRegistry
 import OCI
-import Synchronization
+import Locking
 
 /// Sources that know no ranges: their one stream is kept, and serves everybody whom it passes.
 extension LazyBlob {

@@ -2,7 +2,7 @@ import Content
 import LocalRegistry
 import Logging
 import OCI
-import Synchronization
+import Locking
 
 /// Reads while the disk is full: bytes are served without being kept (design 6).
 extension LazyBlob {

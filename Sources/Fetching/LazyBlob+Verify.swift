@@ -2,7 +2,7 @@ import Content
 import LocalRegistry
 import Logging
 import OCI
-import Synchronization
+import Locking
 import SystemPackage
 import Telemetry
 

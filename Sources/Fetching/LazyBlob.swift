@@ -2,7 +2,7 @@ package import Content
 package import LocalRegistry
 import Logging
 package import OCI
-import Synchronization
+import Locking
 import SystemPackage
 
 /// A blob as readers see it: bytes that are here are served at once, others are fetched, and it becomes complete.

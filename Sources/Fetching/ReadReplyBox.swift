@@ -1,5 +1,5 @@
 import Content
-import Synchronization
+import Locking
 
 /// A reply that can be kept in a table.
 final class ReadReplyBox: Sendable {

@@ -1,7 +1,7 @@
 import Content
 import LocalRegistry
 import OCI
-import Synchronization
+import Locking
 
 /// The recording of a blob's reads: it lasts from the first open until it is switched off, however often the blob is
 /// closed and opened in between.

@@ -1,6 +1,6 @@
 import Content
 import OCI
-import Synchronization
+import Locking
 
 /// Bytes of a blob that the disk has no room for: a few windows in memory, so that a sequential reader fetches each byte
 /// once and not once for each of the kernel's requests.

@@ -5,7 +5,7 @@ import Fetching
 import Glibc
 import LocalRegistry
 import OCI
-import Synchronization
+import Locking
 
 /// Reads layers through their blobs, waiting on the disk's threads until the bytes are there.
 final class BlockingLayerBytes: LayerBytes {

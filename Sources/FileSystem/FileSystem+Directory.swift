@@ -3,7 +3,7 @@ import Content
 import LocalRegistry
 import Logging
 import OCI
-import Synchronization
+import Locking
 import SystemPackage
 
 /// Folders and their names.

@@ -3,7 +3,7 @@ import Content
 import Fetching
 import LocalRegistry
 import OCI
-import Synchronization
+import Locking
 import SystemPackage
 
 /// `user.weightfs.*`: the state of files and where artifacts come from.

@@ -4,7 +4,7 @@ import Fetching
 import LocalRegistry
 import Logging
 import OCI
-import Synchronization
+import Locking
 import SystemPackage
 
 /// An open file.

@@ -4,7 +4,7 @@ package import Fetching
 package import LocalRegistry
 package import Logging
 package import OCI
-import Synchronization
+import Locking
 import SystemPackage
 package import Telemetry
 

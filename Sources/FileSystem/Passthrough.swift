@@ -1,6 +1,6 @@
 import LocalRegistry
 import Logging
-import Synchronization
+import Locking
 package import SystemPackage
 import Telemetry
 

@@ -3,7 +3,7 @@ import Content
 import Fetching
 import LocalRegistry
 import OCI
-import Synchronization
+import Locking
 
 /// Holds the first bytes of a file against what its name promises, before anybody sees them.
 ///

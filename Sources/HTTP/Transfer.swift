@@ -1,5 +1,5 @@
 import CCurl
-import Synchronization
+import Locking
 
 /// One request under way.
 ///

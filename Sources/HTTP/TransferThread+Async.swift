@@ -1,4 +1,4 @@
-import Synchronization
+import Locking
 
 extension TransferThread {
   /// Sends a request and collects a small response.

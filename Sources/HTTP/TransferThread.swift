@@ -1,6 +1,6 @@
 import CCurl
 import Glibc
-import Synchronization
+import Locking
 package import Telemetry
 
 /// One thread that runs every transfer of the process with libcurl's multi interface.

@@ -1,6 +1,6 @@
 import Content
 import OCI
-import Synchronization
+import Locking
 import SystemPackage
 
 /// A read-only store by its path, whose kind is told by what is in it: a podman or CRI-O artifact store

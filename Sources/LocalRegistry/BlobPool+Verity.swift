@@ -1,6 +1,6 @@
 import Glibc
 package import OCI
-import Synchronization
+import Locking
 import SystemPackage
 
 extension BlobPool {

@@ -2,7 +2,7 @@ import CLinux
 package import Content
 import Glibc
 package import OCI
-import Synchronization
+import Locking
 import SystemPackage
 
 /// The blobs of a root: complete ones under their digest, each once, and partial ones.

@@ -2,7 +2,7 @@ package import Content
 import Glibc
 import Logging
 package import OCI
-import Synchronization
+import Locking
 package import SystemPackage
 import Telemetry
 

@@ -1,6 +1,6 @@
 import CLinux
 import Glibc
-import Synchronization
+import Locking
 import SystemPackage
 
 /// Directories below which no symbolic link is followed: the local registries of this process.

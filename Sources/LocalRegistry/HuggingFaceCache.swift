@@ -1,7 +1,7 @@
 import Content
 import Glibc
 import OCI
-import Synchronization
+import Locking
 import SystemPackage
 
 /// A cache of the Hugging Face hub: `models--<org>--<repository>/{refs,blobs,snapshots}`.

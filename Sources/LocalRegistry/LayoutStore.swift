@@ -1,6 +1,6 @@
 import Content
 import OCI
-import Synchronization
+import Locking
 import SystemPackage
 
 /// An OCI layout of many artifacts, named by `org.opencontainers.image.ref.name`: what podman and CRI-O keep, and any

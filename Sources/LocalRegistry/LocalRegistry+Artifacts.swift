@@ -2,7 +2,7 @@ package import Content
 import Glibc
 import Logging
 package import OCI
-import Synchronization
+import Locking
 import SystemPackage
 
 /// How an artifact of the tree is kept.

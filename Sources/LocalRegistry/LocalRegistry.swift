@@ -1,7 +1,7 @@
 package import Content
 package import Logging
 package import OCI
-import Synchronization
+import Locking
 package import SystemPackage
 package import Telemetry
 

@@ -1,7 +1,7 @@
 package import Content
 import Glibc
 package import OCI
-import Synchronization
+import Locking
 import SystemPackage
 
 /// Copies of what lies inside a tar or an archive, as files of their own, so that the kernel can read them itself

@@ -2,7 +2,7 @@ import Content
 import Glibc
 import OCI
 import SQLite
-import Synchronization
+import Locking
 import SystemPackage
 
 /// The local registry of ommx 3: names in `index.sqlite3` (table `refs`), blobs in `blobs/<algorithm>/<hex>`.

@@ -2,7 +2,7 @@ import CLinux
 import Glibc
 import Hashing
 package import OCI
-import Synchronization
+import Locking
 package import SystemPackage
 
 /// A blob that is on its way: a sparse file, and a map of the blocks that are there.

@@ -1,6 +1,6 @@
 import Content
 import Glibc
-import Synchronization
+import Locking
 import SystemPackage
 
 /// How much the blobs of a root take, and how much is promised, over all processes that write there

@@ -1,4 +1,4 @@
-import Synchronization
+import Locking
 import SystemPackage
 
 /// Which folders of a tree have tags in them, remembered until the folder changes: a namespace of thousands of

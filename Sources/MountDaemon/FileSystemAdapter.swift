@@ -5,7 +5,7 @@ import Glibc
 import LocalRegistry
 import Logging
 import OCI
-import Synchronization
+import Locking
 import SystemPackage
 import Telemetry
 

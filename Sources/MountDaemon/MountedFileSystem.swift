@@ -3,7 +3,7 @@ import FUSE
 package import FileSystem
 import Glibc
 package import Logging
-import Synchronization
+import Locking
 import SystemPackage
 package import Telemetry
 

@@ -1,7 +1,7 @@
 import FUSE
 import Fetching
 import Glibc
-import Synchronization
+import Locking
 
 /// Requests whose answer takes a while.
 ///

@@ -1,7 +1,7 @@
 import Content
 import HTTP
 import OCI
-import Synchronization
+import Locking
 
 /// Takes one response to a request for a range, and passes its bytes on with their offsets.
 ///

@@ -2,7 +2,7 @@ import Content
 import HTTP
 import Logging
 import OCI
-import Synchronization
+import Locking
 
 /// Fetches one range of a blob into a sink: through redirects, new tokens, broken connections and hosts without ranges.
 struct BlobTransfer: Sendable {

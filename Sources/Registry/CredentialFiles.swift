@@ -1,7 +1,7 @@
 import Content
 package import Logging
 package import OCI
-import Synchronization
+import Locking
 
 /// Finds credentials where podman and docker users keep them (containers-auth.json(5), config.json of docker).
 ///

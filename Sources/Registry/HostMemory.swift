@@ -1,7 +1,7 @@
 import Content
 import HTTP
 import OCI
-import Synchronization
+import Locking
 
 /// What was learned of endpoints and repositories, so that the next request need not learn it again.
 ///

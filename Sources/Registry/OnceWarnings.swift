@@ -1,4 +1,4 @@
-import Synchronization
+import Locking
 
 /// What was warned of already, so that one cause is one line in the log.
 package final class OnceWarnings: Sendable {

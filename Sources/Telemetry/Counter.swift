@@ -1,4 +1,4 @@
-import Synchronization
+import Locking
 
 /// A number that only grows.
 package final class Counter: Sendable {

@@ -1,4 +1,4 @@
-import Synchronization
+import Locking
 
 /// Lets one message of a kind through in an interval, and counts the others.
 ///

@@ -5,7 +5,7 @@ import Glibc
 import LocalRegistry
 import MountDaemon
 import OCI
-import Synchronization
+import Locking
 
 /// Verifies artifacts one after another, and mends them where that was asked for.
 final class ArtifactCheck: Sendable {

@@ -1,4 +1,4 @@
-import Synchronization
+import Locking
 
 /// Bytes that are done, told by one thread and shown by another.
 final class ByteTally: Sendable {

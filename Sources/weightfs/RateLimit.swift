@@ -1,5 +1,5 @@
 import Glibc
-import Synchronization
+import Locking
 
 /// Keeps a reader below a rate, by letting it sleep.
 final class RateLimit: Sendable {

@@ -1,5 +1,5 @@
 import Glibc
-import Synchronization
+import Locking
 
 /// Tells the process that started this one how the mount went.
 final class ReadySignal: Sendable {
