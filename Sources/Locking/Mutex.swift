@@ -7,7 +7,6 @@
 import Glibc
 
 /// A value behind a mutex of pthreads, used as `Synchronization.Mutex` is.
-// SAFETY: the value is reached with the mutex held alone.
 public struct Mutex<Value: ~Copyable>: ~Copyable, @unchecked Sendable {
   // SAFETY: the value is reached with the mutex held alone.
   private let lock: UnsafeMutablePointer<pthread_mutex_t>
