@@ -18,6 +18,25 @@ struct TarHeaderBlock {
   /// Bytes of data; nil where the field is no octal number.
   var size: Int64? { octal(124..<136) }
 
+  /// What the member is, or what the header says of the next one.
+  var type: UInt8 { bytes[156] }
+
+  /// The block for other content, and the content padded to whole blocks.
+  ///
+  /// - Parameter content: less than 8 GiB.
+  func replacing(content: [UInt8]) -> [UInt8] {
+    var block = bytes
+    let size = String(content.count, radix: 8)
+    let digits = String(repeating: "0", count: max(0, 11 - size.utf8.count)) + size
+    block.replaceSubrange(124..<136, with: Array(digits.utf8) + [0])
+    block.replaceSubrange(148..<156, with: [UInt8](repeating: 0x20, count: 8))
+    let sum = String(block.reduce(0) { $0 + Int($1) }, radix: 8)
+    let checksum = String(repeating: "0", count: max(0, 6 - sum.utf8.count)) + sum
+    block.replaceSubrange(148..<156, with: Array(checksum.utf8) + [0, 0x20])
+    let padding = (Self.length - content.count % Self.length) % Self.length
+    return block + content + [UInt8](repeating: 0, count: padding)
+  }
+
   /// Whether GNU's field for the size of a sparse file, expanded, is used.
   var hasExpandedSize: Bool {
     bytes[257..<265].elementsEqual(Array("ustar  \0".utf8)) && bytes[483] != 0

@@ -100,6 +100,13 @@ package struct TarIndex: Sendable {
       )
     }
 
+    /// The same members at other places.
+    func moved(_ place: (Int64) -> Int64) -> Members {
+      var result = self
+      for index in entries.indices { result.entries[index].dataOffset = place(entries[index].dataOffset) }
+      return result
+    }
+
     /// Whether a file is the last member and ends where the tar does.
     func ends(at size: Int64) -> Bool {
       guard let last = entries.last else { return false }
@@ -112,36 +119,74 @@ package struct TarIndex: Sendable {
   /// - Parameter source: the tar, read in small pieces.
   /// - Throws: `ArchiveError` where it is damaged, or a member reaches past its end.
   package init(reading source: any ByteSource) throws(ArchiveError) {
-    guard let archive = archive_read_new() else { throw ArchiveError(reason: "out of memory") }
-    let cursor = TarCursor(source: source)
-    defer { archive_read_free(archive) }
-    archive_read_support_format_tar(archive)
-    archive_read_support_format_empty(archive)
-    // SAFETY: the cursor outlives the archive: both end with this function.
-    archive_read_set_callback_data(archive, Unmanaged.passUnretained(cursor).toOpaque())
-    archive_read_set_read_callback(archive, readBlock)
-    archive_read_set_skip_callback(archive, skipForward)
-    archive_read_set_seek_callback(archive, seekTo)
-    guard archive_read_open1(archive) == ARCHIVE_OK else { throw Self.error(archive, cursor) }
-    var members = Members()
-    var nameBytes = 0
-    var entry: OpaquePointer?
+    var current = source
+    // In the order in which they were found: each is a tar whose base is the one before.
+    var trimmed: [TrimmedHeader] = []
     while true {
-      let result = archive_read_next_header(archive, &entry)
-      if result == ARCHIVE_EOF { break }
-      // A warning is about the name in the C locale; the raw bytes are right.
-      guard result == ARCHIVE_OK || result == ARCHIVE_WARN, let entry else {
-        // Some writers leave the padding out behind the last member: all that it holds is present.
-        if cursor.error == nil, members.ends(at: source.size) { break }
-        throw Self.error(archive, cursor)
+      var reading = Reading()
+      do throws(ArchiveError) {
+        try reading.read(current)
+        members = reading.members.moved { offset in
+          trimmed.reversed().reduce(offset) { $1.offsetInBase($0) }
+        }
+        return
+      } catch {
+        // A PAX header that libarchive refuses for its length stands behind the last member that it gave.
+        guard trimmed.count < Self.mostTrimmed, let end = reading.end,
+          let header = try TrimmedHeader(current, before: end)
+        else { throw error }
+        trimmed.append(header)
+        current = header
       }
-      guard members.count < Self.maximumMembers else {
-        throw ArchiveError(reason: "more than \(Self.maximumMembers) members")
+    }
+  }
+
+  // Each makes the headers be read again from the start.
+  private static let mostTrimmed = 16
+
+  /// One run of libarchive over a tar.
+  private struct Reading {
+    var members = Members()
+    private var nameBytes = 0
+    /// Where the headers of the member start that was not given; nil where nobody can tell.
+    private(set) var end: Int64? = 0
+
+    mutating func read(_ source: any ByteSource) throws(ArchiveError) {
+      guard let archive = archive_read_new() else { throw ArchiveError(reason: "out of memory") }
+      let cursor = TarCursor(source: source)
+      defer { archive_read_free(archive) }
+      archive_read_support_format_tar(archive)
+      archive_read_support_format_empty(archive)
+      // SAFETY: the cursor outlives the archive: both end with this function.
+      archive_read_set_callback_data(archive, Unmanaged.passUnretained(cursor).toOpaque())
+      archive_read_set_read_callback(archive, readBlock)
+      archive_read_set_skip_callback(archive, skipForward)
+      archive_read_set_seek_callback(archive, seekTo)
+      guard archive_read_open1(archive) == ARCHIVE_OK else { throw TarIndex.error(archive, cursor) }
+      var entry: OpaquePointer?
+      while true {
+        let result = archive_read_next_header(archive, &entry)
+        if result == ARCHIVE_EOF { break }
+        // A warning is about the name in the C locale; the raw bytes are right.
+        guard result == ARCHIVE_OK || result == ARCHIVE_WARN, let entry else {
+          // Some writers leave the padding out behind the last member: all that it holds is present.
+          if cursor.error == nil, members.ends(at: source.size) { break }
+          if cursor.error != nil { end = nil }
+          throw TarIndex.error(archive, cursor)
+        }
+        try add(TarIndex.member(entry, dataOffset: archive_filter_bytes(archive, 0), cursor), source)
       }
-      let member = try Self.member(entry, dataOffset: archive_filter_bytes(archive, 0), cursor)
+      withExtendedLifetime(cursor) {}
+    }
+
+    private mutating func add(_ member: TarMember, _ source: any ByteSource) throws(ArchiveError) {
+      end = nil
+      guard members.count < TarIndex.maximumMembers else {
+        throw ArchiveError(reason: "more than \(TarIndex.maximumMembers) members")
+      }
       if member.kind == .file, !member.isSparse {
-        let (end, overflow) = member.dataOffset.addingReportingOverflow(member.size)
-        guard member.size >= 0, !overflow, end <= source.size else {
+        let (dataEnd, overflow) = member.dataOffset.addingReportingOverflow(member.size)
+        guard member.size >= 0, !overflow, dataEnd <= source.size else {
           throw ArchiveError(
             reason: "'\(String(decoding: member.name, as: UTF8.self))' says it has \(member.size) bytes, "
               + "the archive ends before them"
@@ -149,12 +194,13 @@ package struct TarIndex: Sendable {
         }
       }
       nameBytes += member.nameBytes
-      guard nameBytes <= Self.maximumNameBytes else {
-        throw ArchiveError(reason: "its names have more than \(Self.maximumNameBytes) bytes")
+      guard nameBytes <= TarIndex.maximumNameBytes else {
+        throw ArchiveError(reason: "its names have more than \(TarIndex.maximumNameBytes) bytes")
       }
       members.append(member)
+      let size = member.kind == .file ? member.size : 0
+      if !member.isSparse { end = member.dataOffset + (size + 511) / 512 * 512 }
     }
-    self.members = withExtendedLifetime(cursor) { members }
   }
 
   private static func member(

@@ -81,6 +81,33 @@ struct TarIndexTests {
     #expect(members.map(\.mode) == [0o771])
   }
 
+  @Test(arguments: [1 << 20, 3 << 20, 17 << 20])
+  func aLargeAttributeCostsOnlyItself(_ size: Int) throws {
+    var tar = TarMaker()
+    tar.add("before", content: [1])
+    tar.addPAX([
+      ("SCHILY.xattr.user.large", String(repeating: "x", count: size)), ("path", "a/long name"),
+      ("mtime", "7.5"),
+    ])
+    tar.add("short", content: Array("content".utf8))
+    tar.addPAX([("SCHILY.xattr.user.large", String(repeating: "y", count: size))])
+    tar.add("after", content: [3])
+    let bytes = tar.finished
+    guard size <= 16 << 20 else {
+      // What would take too much memory to read is an error, as any damage is.
+      #expect(throws: ArchiveError.self) { try TarIndex(reading: MemorySource(bytes)) }
+      return
+    }
+    let members = try TarIndex(reading: MemorySource(bytes)).members
+    #expect(members.map { String(decoding: $0.name, as: UTF8.self) } == ["before", "a/long name", "after"])
+    #expect(
+      members.map { Array(bytes[Int($0.dataOffset)...].prefix(Int($0.size))) } == [
+        [1], Array("content".utf8), [3],
+      ]
+    )
+    #expect(members.map(\.modificationTime) == [0, 7, 0])
+  }
+
   @Test func aTruncatedTarIsAnError() async throws {
     let folder = try TemporaryFolder()
     try folder.write(SeededGenerator.bytes(50_000, seed: 2), to: "in/file")
