@@ -35,7 +35,7 @@ extension RegistryClient {
           Grammar.isRepository($0)
         }
       } catch {
-        throw ContentError(.invalid, "the catalog of \(registry)", host: registry, error.reason)
+        throw unreadable(response, body, "the catalog of \(registry)", error)
       }
       guard let end = names.last, end != last else { break }
       found += names

@@ -58,6 +58,22 @@ package final class RegistryClient: Sendable {
 
   // MARK: Messages
 
+  /// The error of a document that cannot be read: which host sent it, what it calls it, and how it starts.
+  func unreadable(
+    _ response: HTTPResponse,
+    _ body: [UInt8],
+    _ subject: String,
+    _ error: DocumentError
+  ) -> ContentError {
+    let type = response.header("content-type").map { ForeignText.excerpt($0.utf8, limit: 100) } ?? "none"
+    return ContentError(
+      .invalid,
+      subject,
+      host: response.url.endpoint,
+      "\(error.reason) (Content-Type: \(type); it starts with '\(ForeignText.excerpt(body))')"
+    )
+  }
+
   /// Tells of a request that was answered or failed, for those who look for a fault.
   func logRequest(
     _ request: HTTPRequest,

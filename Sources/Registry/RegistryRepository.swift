@@ -81,7 +81,7 @@ package struct RegistryRepository: Repository {
       do throws(DocumentError) {
         tags = try NamePage.names("tags", in: body, limit: limit - found.count) { Grammar.isTag($0) }
       } catch {
-        throw ContentError(.invalid, "the tags of \(name)", host: name.registry, error.reason)
+        throw client.unreadable(response, body, "the tags of \(name)", error)
       }
       found += tags
       // A page that adds nothing is the last, whatever it links to; so is the thousandth.
@@ -139,7 +139,7 @@ package struct RegistryRepository: Repository {
     do {
       return try ManifestDocument(bytes: body, digest: digest, declared: type).descriptor
     } catch {
-      throw ContentError(.invalid, describe(target), host: name.registry, error.reason)
+      throw client.unreadable(response, body, describe(target), error)
     }
   }
 

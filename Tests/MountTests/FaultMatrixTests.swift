@@ -1,0 +1,191 @@
+import Content
+import Foundation
+import OCI
+import Synchronization
+import TestSupport
+import Testing
+
+/// The matrix of docs/errors.md, row by row: what a program that reads gets, how a command ends, what the log says, and
+/// whether the request was sent again.
+@Suite(.serialized) struct FaultMatrixTests {
+  private let folder: TemporaryFolder
+  private let registry: FaultyRegistry
+  /// Each fault has a model of its own, as wrong bytes are remembered of a digest.
+  private static func model(_ number: Int) -> [UInt8] { ModelFile.gguf(300_000, seed: 500 + UInt64(number)) }
+  private static let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+    .deletingLastPathComponent()
+
+  init() throws {
+    folder = try TemporaryFolder()
+    registry = try FaultyRegistry()
+  }
+
+  /// A row: the fault as the document calls it, and what it says of it.
+  private struct Row {
+    let fault: String
+    let errno: String
+    let status: Int32
+    let log: String
+    let again: String
+  }
+
+  private func rows() throws -> [Row] {
+    let text = try String(contentsOf: Self.root.appending(path: "docs/errors.md"), encoding: .utf8)
+    let section =
+      text.components(separatedBy: "## The matrix\n").last?.components(separatedBy: "\n## ").first ?? ""
+    return section.split(separator: "\n").filter { $0.hasPrefix("| ") }.dropFirst().compactMap { line in
+      let cells = line.split(separator: "|").map { $0.trimmingCharacters(in: .whitespaces) }
+      guard cells.count == 5, let status = Int32(cells[2]) else { return nil }
+      return Row(
+        fault: cells[0],
+        errno: cells[1],
+        status: status,
+        log: cells[3].trimmingCharacters(in: ["`"]),
+        again: cells[4]
+      )
+    }
+  }
+
+  /// Faults by the document's names; each is answered to every request that it is for.
+  private static let faults:
+    [(name: String, answer: @Sendable (HTTPServer.Request, HTTPServer.Answer) -> HTTPServer.Answer?)] = {
+      func manifest(
+        _ answer: HTTPServer.Answer
+      ) -> @Sendable (HTTPServer.Request, HTTPServer.Answer) -> HTTPServer.Answer? {
+        { request, _ in request.path.contains("/manifests/") ? answer : nil }
+      }
+      func blob(
+        _ change: @escaping @Sendable (HTTPServer.Answer) -> HTTPServer.Answer
+      ) -> @Sendable (HTTPServer.Request, HTTPServer.Answer) -> HTTPServer.Answer? {
+        { request, truth in request.path.contains("/blobs/") ? change(truth) : nil }
+      }
+      let page = HTTPServer.Answer(
+        200,
+        headers: [("Content-Type", "text/html")],
+        body: Array("<html>log in here</html>".utf8)
+      )
+      return [
+        ("manifest: 404", manifest(.init(404))), ("manifest: 401 without a challenge", manifest(.init(401))),
+        ("manifest: 403", manifest(.init(403))), ("manifest: 429", manifest(.init(429))),
+        ("manifest: 500", manifest(.init(500))), ("manifest: a page of HTML", manifest(page)),
+        (
+          "manifest: no JSON",
+          { request, truth in
+            guard request.path.contains("/manifests/"), request.method == "GET" else { return nil }
+            var answer = truth
+            answer.body = Array("{".utf8)
+            return answer
+          }
+        ),
+        ("blob: 404", blob { _ in .init(404) }), ("blob: 403", blob { _ in .init(403) }),
+        ("blob: 503", blob { _ in .init(503) }), ("blob: a page of HTML", blob { _ in page }),
+        (
+          "blob: wrong bytes",
+          blob { truth in
+            var answer = truth
+            answer.body = answer.body.map { $0 ^ 0x5a }
+            return answer
+          }
+        ),
+        (
+          "blob: a body that is cut",
+          blob { truth in
+            var answer = truth
+            answer.cutAfter = 0
+            return answer
+          }
+        ),
+        (
+          "blob: nothing comes",
+          blob { truth in
+            var answer = truth
+            answer.stallAfter = 0
+            return answer
+          }
+        ),
+        (
+          "blob: Content-Encoding",
+          blob { truth in
+            var answer = truth
+            answer.headers.append(("Content-Encoding", "gzip"))
+            return answer
+          }
+        ),
+        (
+          "blob: a wrong Content-Range",
+          blob { truth in
+            var answer = truth
+            answer.status = 206
+            answer.headers = answer.headers.filter { $0.0 != "Content-Range" }
+            answer.headers.append(("Content-Range", "bytes 7-8/9"))
+            return answer
+          }
+        ),
+        (
+          "blob: a redirect to itself",
+          { request, _ in
+            request.path.contains("/blobs/") ? .init(302, headers: [("Location", request.path)]) : nil
+          }
+        ),
+      ]
+    }()
+
+  @Test func everyRowIsTrue() async throws {
+    let rows = try rows()
+    #expect(Set(rows.map(\.fault)) == Set(Self.faults.map(\.name)), "each fault has its row")
+    for number in Self.faults.indices {
+      try registry.add(files: ["model.gguf": Self.model(number)], repository: "fault/f\(number)", tag: "t")
+    }
+    let registry = registry
+    registry.setFault { request, _ in
+      let parts = request.path.split(separator: "/")
+      guard parts.count > 2, parts[1] == "fault", let number = Int(parts[2].dropFirst()) else { return nil }
+      return Self.faults[number].answer(request, registry.truth(request))
+    }
+    let mount = try await MountProcess(folder, ["--fill", "demand", "--timeout", "1", "--retry-for", "8"])
+    try await withThrowingTaskGroup(of: Void.self) { group in
+      for (number, fault) in Self.faults.enumerated() {
+        guard let row = rows.first(where: { $0.fault == fault.name }) else { continue }
+        group.addTask { try await check(row, "\(registry.host)/fault/f\(number):t", mount) }
+      }
+      try await group.waitForAll()
+    }
+  }
+
+  private func check(_ row: Row, _ name: String, _ mount: MountProcess) async throws {
+    let read = try await Command.shell("head -c 10 '\(mount.path(name))/model.gguf'")
+    let texts = [
+      "ENOENT": "No such file", "EACCES": "Permission denied", "EIO": "Input/output error",
+      "ETIMEDOUT": "timed out",
+    ]
+    #expect(read.error.contains(try #require(texts[row.errno])), "\(row.fault): \(read.error)")
+    let path = name.dropLast(2)
+    let lines = mount.messages.split(separator: "\n").filter { $0.contains(path) }
+    if row.log == "-" {
+      #expect(lines.allSatisfy { !$0.contains("an operation failed") }, "\(row.fault): \(lines)")
+    } else {
+      #expect(lines.contains { $0.contains(row.log) }, "\(row.fault): \(lines)")
+    }
+    let repository = String(name.split(separator: "/").dropFirst().joined(separator: "/").dropLast(2))
+    func asked() -> [String: Int] {
+      registry.server.requests.filter { $0.path.contains("/\(repository)/") }
+        .reduce(into: [:]) { $0["\($1.method) \($1.path)", default: 0] += 1 }
+    }
+    let before = asked()
+    let cat = try await WeightfsCommand.run(
+      "cat \(name) model.gguf --timeout 1 --retry-for 8 >out\(repository.split(separator: "/").last ?? "")",
+      in: folder,
+      root: "own/\(repository)"
+    )
+    #expect(cat.status == row.status, "\(row.fault): \(cat.status) \(cat.error)")
+    let again = asked().map { $1 - (before[$0] ?? 0) }.max() ?? 0
+    // Once without credentials, or by another address, is no retry of a fault.
+    switch row.again {
+    case "yes": #expect(again > 2, "\(row.fault): \(again) times")
+    case "no": #expect(again <= 2, "\(row.fault): \(again) times")
+    default:
+      let most = try #require(row.again.split(separator: " ").first.flatMap { Int($0) })
+      #expect(again <= most + 1, "\(row.fault): \(again) times")
+    }
+  }
+}
