@@ -1,43 +1,52 @@
 package import OCI
 
-/// Where a run of a file's bytes lies in a blob.
-package struct Extent: Sendable, Hashable {
-  package let fileOffset: Int64
-  package let blobOffset: Int64
-  package let count: Int64
+/// The descriptor of a layer, shared by all files in it: a node of the kernel's costs a pointer for it.
+package final class Layer: Sendable {
+  package let descriptor: Descriptor
+
+  init(_ descriptor: Descriptor) { self.descriptor = descriptor }
 }
 
-/// The bytes of a file: runs of one blob.
-package struct FileContent: Sendable, Hashable {
-  /// Of the layer that has the bytes.
-  package let blob: Descriptor
-  /// In order, without gaps.
-  package let extents: [Extent]
+/// The bytes of a file: one run of one blob.
+package struct FileContent: Sendable {
+  private let layer: Layer
+  /// Of the file's first byte in the blob.
+  package let offset: Int64
   /// Of the file, bytes.
   package let size: Int64
 
+  /// Of the layer that has the bytes.
+  package var blob: Descriptor { layer.descriptor }
+
+  /// Where the bytes lie in the blob.
+  package var range: Range<Int64> { offset..<offset + size }
+
   /// Whether the file is all of its blob.
-  package var isWholeBlob: Bool { size == blob.size && (extents.first?.blobOffset ?? 0) == 0 }
+  package var isWholeBlob: Bool { size == layer.descriptor.size && offset == 0 }
 
   /// A file that is a whole blob.
   ///
   /// - Parameter blob: of the layer.
   init(whole blob: Descriptor) {
-    self.blob = blob
-    size = blob.size
-    extents = [Extent(fileOffset: 0, blobOffset: 0, count: blob.size)]
+    self.init(layer: Layer(blob), offset: 0, size: blob.size)
   }
 
   /// A file that is a range of a blob.
   ///
   /// - Parameters:
-  ///   - blob: of the layer.
+  ///   - layer: that has the bytes.
   ///   - offset: of its first byte in the blob.
   ///   - size: of the file.
-  init(blob: Descriptor, offset: Int64, size: Int64) {
-    self.blob = blob
+  init(layer: Layer, offset: Int64, size: Int64) {
+    self.layer = layer
+    self.offset = offset
     self.size = size
-    extents = [Extent(fileOffset: 0, blobOffset: offset, count: size)]
+  }
+}
+
+extension FileContent: Equatable {
+  package static func == (left: FileContent, right: FileContent) -> Bool {
+    left.blob == right.blob && left.range == right.range
   }
 }
 
@@ -86,7 +95,7 @@ package struct FileTree: Sendable {
     var count: Int64
     var nameStart: UInt32
     var parent: Int32
-    /// Of a file: its blob in `blobs`.
+    /// Of a file: its blob in `layers`.
     var blob: Int32
     var mode: UInt16
     var nameCount: UInt8
@@ -96,7 +105,7 @@ package struct FileTree: Sendable {
   let stored: [Stored]
   let names: [UInt8]
   let children: [Int32]
-  let blobs: [Descriptor]
+  let layers: [Layer]
   /// What was left out or renamed, and why; one line each.
   package let problems: [String]
   /// Layers that are not shown under their own names; the first hundred.
@@ -104,7 +113,7 @@ package struct FileTree: Sendable {
 
   /// What the tree takes, bytes.
   package var memory: Int {
-    stored.count * MemoryLayout<Stored>.stride + names.count + children.count * 4 + blobs.count * 512
+    stored.count * MemoryLayout<Stored>.stride + names.count + children.count * 4 + layers.count * 512
   }
 
   /// Every node by its number.
@@ -124,7 +133,8 @@ package struct FileTree: Sendable {
         switch node.kind {
         case .directory: .directory(tree.children[first..<first + count].map { Int($0) })
         case .symbolicLink: .symbolicLink(Array(tree.names[first..<first + count]))
-        case .file: .file(FileContent(blob: tree.blobs[Int(node.blob)], offset: node.first, size: node.count))
+        case .file:
+          .file(FileContent(layer: tree.layers[Int(node.blob)], offset: node.first, size: node.count))
         }
       return Node(
         name: tree.name(of: number),

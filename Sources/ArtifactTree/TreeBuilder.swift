@@ -99,7 +99,7 @@ struct TreeBuilder {
   ) -> Bool {
     guard let node = place(path, .file, attributes, layer) else { return false }
     nodes[node].blob = number(of: content.blob)
-    nodes[node].first = content.extents.first?.blobOffset ?? 0
+    nodes[node].first = content.offset
     nodes[node].count = content.size
     return true
   }
@@ -440,7 +440,7 @@ struct TreeBuilder {
       stored: stored,
       names: builtNames,
       children: builtChildren,
-      blobs: blobs,
+      layers: blobs.map { Layer($0) },
       problems: problems,
       withheld: withheld
     )

@@ -159,7 +159,14 @@ struct RawLayer {
 /// A layer that is a tar: its members become files that are ranges of it.
 struct TarLayer {
   let layer: Descriptor
-  let number: Int
+  private let number: Int
+  private let shared: Layer
+
+  init(layer: Descriptor, number: Int) {
+    self.layer = layer
+    self.number = number
+    shared = Layer(layer)
+  }
 
   // Raw layers count as layer 0, so that a tar may replace what they put.
   private var level: Int { number + 1 }
@@ -219,7 +226,7 @@ struct TarLayer {
       isPlaced = builder.addDirectory(at: path, folder, layer: level)
     case .file where member.isSparse: throw PathProblem(path: member.name, reason: "is a sparse member")
     case .file:
-      let content = FileContent(blob: layer, offset: member.dataOffset, size: member.size)
+      let content = FileContent(layer: shared, offset: member.dataOffset, size: member.size)
       isPlaced = builder.addFile(content, at: path, attributes, layer: level)
     case .symbolicLink(let target):
       guard TreePath.linkTarget(target, in: []) != nil else {

@@ -84,6 +84,22 @@ package final class FUSESession: @unchecked Sendable {
   }
 }
 
+extension FUSESession {
+  /// Takes a name out of the kernel's cache, and what lies behind it unless it is in use.
+  ///
+  /// Blocks while the folder is being read: never call it from a request.
+  ///
+  /// - Parameters:
+  ///   - name: bytes without a zero byte.
+  ///   - parent: the number of the folder.
+  package func forgetName(_ name: [UInt8], in parent: UInt64) {
+    name.withUnsafeBytes { bytes in
+      guard let start = bytes.baseAddress?.assumingMemoryBound(to: CChar.self) else { return }
+      fuse_lowlevel_notify_inval_entry(session, parent, start, bytes.count)
+    }
+  }
+}
+
 final class SessionBox: Sendable {
   let operations: any FUSEOperations
 

@@ -31,8 +31,8 @@ package actor ArtifactLoader {
 
   // Open directories hold their artifacts themselves; this many more are kept for look-ups that come later, and no more
   // than so many bytes of them.
-  private static let limit = 512
-  private static let memoryLimit = 32 << 20
+  private static let limit = 4096
+  private let memoryLimit: Int
   // Configs of images have some kilobytes; what is larger comes when it is read.
   private static let configLimit: Int64 = 1 << 20
 
@@ -44,13 +44,16 @@ package actor ArtifactLoader {
   ///   - store: gives the bytes of layers.
   ///   - isOffline: whether no network is to be used.
   ///   - log: for what a user should know.
+  ///   - memoryLimit: of what is kept for later look-ups, bytes.
   package init(
     local: LocalRegistry,
     remote: any RepositoryProvider,
     store: BlobStore,
     isOffline: Bool,
-    log: Logger
+    log: Logger,
+    memoryLimit: Int = 32 << 20
   ) {
+    self.memoryLimit = memoryLimit
     self.local = local
     self.remote = remote
     self.store = store
@@ -105,7 +108,7 @@ package actor ArtifactLoader {
       order.append(key)
     }
     memory += artifact.memory
-    while order.count > 1, order.count > Self.limit || memory > Self.memoryLimit { drop(order.removeFirst()) }
+    while order.count > 1, order.count > Self.limit || memory > memoryLimit { drop(order.removeFirst()) }
     return artifact
   }
 

@@ -51,11 +51,10 @@ extension FileSystem {
         return .later { .success(Array((await self.isPassing(file) ? "passthrough" : "daemon").utf8)) }
       default:
         return .later {
-          let range = file.content.extents.first.map { $0.blobOffset..<$0.blobOffset + $0.count }
           let status = await self.store.status(
             file.content.blob,
             layout: await self.currentLayout(of: file),
-            range: range
+            range: file.content.range
           )
           let text =
             switch key {

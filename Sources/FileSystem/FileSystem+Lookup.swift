@@ -187,7 +187,7 @@ extension FileSystem {
   private func entry(_ node: Node, _ entryTimeout: Duration) -> Entry {
     // The time of an artifact is known once its manifest was read.
     var isKnown = true
-    if case .artifact(let slot) = node.kind, slot.bound == nil { isKnown = false }
+    if case .artifact(let slot) = node.kind, slot.created == nil { isKnown = false }
     return Entry(
       node: node.identifier,
       attributes: attributes(of: node),
@@ -345,6 +345,7 @@ extension FileSystem {
     }
     guard case .file(let file) = node.kind else { return entry(node, Self.longTimeout) }
     file.add(artifact)
+    trimNames()
     // A file that is still coming is looked up at each open, so that the open sees what it has become.
     return entry(node, file.wasComplete ? Self.longTimeout : .zero)
   }
@@ -365,7 +366,7 @@ extension FileSystem {
     FileNode.Key(
       digest: content.blob.digest,
       blobSize: content.blob.size,
-      offset: content.extents.first?.blobOffset ?? 0,
+      offset: content.offset,
       size: content.size,
       mode: node.mode,
       modificationTime: node.modificationTime,

@@ -46,10 +46,7 @@ extension FileSystem {
         }
         guard !file.isBad else { return .failure(FileSystemError(.staleNFSFileHandle)) }
         file.noteOpen(blob)
-        for extent in file.content.extents {
-          let range = extent.blobOffset..<extent.blobOffset + extent.count
-          blob.noteFile(range, name: node.path)
-        }
+        blob.noteFile(file.content.range, name: node.path)
         try await self.checkPromise(of: file, blob, name: node.path)
         await self.findCopy(of: file, blob)
         let backing: Int32?
@@ -79,10 +76,8 @@ extension FileSystem {
 
   /// Looks at the first bytes of a complete file before the kernel may read it by itself.
   private func checkPromise(of file: FileNode, _ blob: LazyBlob, name: String) async throws(ContentError) {
-    guard let magic = file.key.promise, let complete = blob.completeFile,
-      let extent = file.content.extents.first
-    else { return }
-    let first = await local.executor.ask { complete.firstBytes(ModelMagic.length, at: extent.blobOffset) }
+    guard let magic = file.key.promise, let complete = blob.completeFile else { return }
+    let first = await local.executor.ask { complete.firstBytes(ModelMagic.length, at: file.content.offset) }
     guard
       let error = PromiseCheck.error(
         magic,
@@ -128,15 +123,14 @@ extension FileSystem {
   /// Looks for a copy of a file that lies inside a tar or an archive, and has one made behind what else is going on.
   private func findCopy(of file: FileNode, _ blob: LazyBlob) async {
     guard options.materializeLimit > 0, let complete = blob.verifiedFile,
-      let extent = file.content.extents.first,
-      complete.offset > 0 || !file.content.isWholeBlob, extent.count >= Self.smallestCopy,
+      complete.offset > 0 || !file.content.isWholeBlob, file.content.size >= Self.smallestCopy,
       passthrough.mayTake(complete.identity)
     else { return }
     if let known = file.copy, known.isInPlace { return }
     let part = MaterializedFiles.Part(
       blob: file.content.blob.digest,
-      offset: extent.blobOffset,
-      size: extent.count
+      offset: file.content.offset,
+      size: file.content.size
     )
     let (copies, limit, log) = (local.materialized, options.materializeLimit, log)
     file.copy = await local.executor.ask { copies.find(part) }
@@ -203,12 +197,11 @@ extension FileSystem {
       return
     }
     let end = offset < file.content.size ? min(file.content.size, offset + Int64(count)) : offset
-    // Every file is one run of its blob: sparse members are left out of trees.
-    guard offset >= 0, offset < end, let extent = file.content.extents.first else {
+    guard offset >= 0, offset < end else {
       reply.bytes(UnsafeRawBufferPointer(start: nil, count: 0))
       return
     }
-    let range = extent.blobOffset + offset..<extent.blobOffset + end
+    let range = file.content.offset + offset..<file.content.offset + end
     guard offset == 0, let magic = file.file.key.promise else {
       file.blob.read(range, caller: caller, reply: reply)
       return

@@ -37,6 +37,8 @@ package final class FileSystem: Sendable {
     var nextHandle: UInt64 = 1
     /// Takes wrong pages out of the kernel's cache; set by who mounts.
     var invalidate: (@Sendable ([UInt64]) -> Void)?
+    /// Takes names out of the kernel's cache; set by who mounts.
+    var forgetNames: (@Sendable ([KernelName]) -> Void)?
   }
 
   let options: FileSystemOptions
@@ -144,6 +146,39 @@ package final class FileSystem: Sendable {
     state.withLock { $0.invalidate = body }
   }
 
+  /// Sets what takes names out of the kernel's cache.
+  ///
+  /// It may block, and is never called by a request.
+  ///
+  /// - Parameter body: takes names.
+  package func onForgetting(_ body: @escaping @Sendable ([KernelName]) -> Void) {
+    state.withLock { $0.forgetNames = body }
+  }
+
+  /// A name of the kernel's cache.
+  package struct KernelName: Sendable {
+    package let parent: UInt64
+    package let name: [UInt8]
+  }
+
+  /// Has the kernel forget names of files that nobody has open, where it remembers too many.
+  func trimNames() {
+    let (body, nodes) = state.withLock { state -> ((@Sendable ([KernelName]) -> Void)?, [Node]) in
+      guard state.nodes.rememberedFiles > options.rememberedFiles, let body = state.forgetNames else {
+        return (nil, [])
+      }
+      let nodes = state.nodes.takeIdleFiles(options.rememberedFiles / 2)
+      return (body, nodes)
+    }
+    guard let body else { return }
+    body(
+      nodes.map { node in
+        let name = node.path.split(separator: "/").last.map { Array($0.utf8) } ?? []
+        return KernelName(parent: node.parent, name: name)
+      }
+    )
+  }
+
   /// Sets who registers files that the kernel may read itself.
   ///
   /// - Parameter registrar: nil where the kernel offers no passthrough.
@@ -171,7 +206,7 @@ package final class FileSystem: Sendable {
   func attributes(of node: Node) -> FileAttributes {
     switch node.kind {
     case .root, .registry, .prefix: directory(node.inode, 0)
-    case .artifact(let slot): directory(node.inode, slot.bound?.created ?? 0)
+    case .artifact(let slot): directory(node.inode, slot.created ?? 0)
     case .folder(let artifact, let number):
       directory(node.inode, artifact.tree.modificationTime(of: number))
     case .link(let artifact, let number):

@@ -10,7 +10,9 @@ package final class LoadedArtifact: Sendable {
   package let reference: Reference?
   /// What the reference stands for: the manifest, or the index it was chosen from.
   package let root: Descriptor
-  package let document: ManifestDocument
+  /// Of the manifest; its bytes are not kept.
+  package let manifestDigest: Digest
+  private let manifestSize: Int
   package let manifest: Manifest
   package let tree: FileTree
   /// Where blobs may lie on this machine, apart from the pool.
@@ -35,7 +37,8 @@ package final class LoadedArtifact: Sendable {
     self.label = label
     self.reference = reference
     self.root = root
-    self.document = document
+    manifestDigest = document.descriptor.digest
+    manifestSize = document.bytes.count
     self.manifest = manifest
     self.tree = tree
     self.layout = layout
@@ -43,7 +46,7 @@ package final class LoadedArtifact: Sendable {
   }
 
   /// What the artifact takes in memory, bytes: its tree, and what a manifest becomes.
-  var memory: Int { tree.memory + 4 * document.bytes.count + 4096 }
+  var memory: Int { tree.memory + 4 * manifestSize + 4096 }
 
   /// Config and layers: what a complete layout has beside the manifest.
   package var blobs: [Descriptor] { Self.blobs(of: manifest) }

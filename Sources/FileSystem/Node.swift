@@ -40,7 +40,16 @@ final class ArtifactSlot: Sendable {
   let reference: Reference?
   /// What the reference stood for when the folder was looked up; nil where it was only listed.
   let resolution: ReferenceResolver.Resolution?
-  private let artifact: Mutex<LoadedArtifact?>
+  private let state: Mutex<State>
+
+  private struct State {
+    // The loader holds what was used last; what it lets go of is read again when it is asked for. The kernel may
+    // remember more folders than their trees would fit into memory.
+    weak var artifact: LoadedArtifact?
+    /// What could not be read again.
+    var kept: LoadedArtifact?
+    var created: Int64?
+  }
 
   init(
     reference: Reference?,
@@ -49,19 +58,24 @@ final class ArtifactSlot: Sendable {
   ) {
     self.reference = reference
     self.resolution = resolution
-    self.artifact = Mutex(artifact)
+    state = Mutex(State(artifact: artifact, kept: artifact, created: artifact?.created))
   }
 
-  var bound: LoadedArtifact? { artifact.withLock { $0 } }
+  var bound: LoadedArtifact? { state.withLock { $0.artifact } }
+
+  /// When the artifact was made, seconds since 1970; nil until its manifest was read.
+  var created: Int64? { state.withLock { $0.created } }
 
   /// Lets go of a tree that was made from wrong bytes.
-  func unbind() { if reference != nil { artifact.withLock { $0 = nil } } }
+  func unbind() { if reference != nil { state.withLock { ($0.artifact, $0.kept) = (nil, nil) } } }
 
   /// Binds the folder, unless it is bound: what is open keeps its tree.
   func bind(_ loaded: LoadedArtifact) -> LoadedArtifact {
-    artifact.withLock { artifact in
-      if let artifact { return artifact }
-      artifact = loaded
+    state.withLock { state in
+      if let artifact = state.artifact { return artifact }
+      state.artifact = loaded
+      if loaded.layout == nil { state.kept = loaded }
+      state.created = loaded.created
       return loaded
     }
   }

@@ -16,7 +16,12 @@ struct NodeTable {
 
   private struct Slot {
     let node: Node
-    var keys: [Key]
+    /// By which it is found, beside a file's own key.
+    var keys: [Key] = []
+    /// A file is found by its own key, until it is retired.
+    var isFindable = true
+    /// The kernel was asked to forget it.
+    var isAsked = false
     /// Look-ups that the kernel has not forgotten.
     var lookups: UInt64
   }
@@ -27,9 +32,15 @@ struct NodeTable {
   private var identifiers: [Key: UInt64] = [:]
   // Never used twice, so that no node needs a generation.
   private var next: UInt64 = 2
+  /// Files among the nodes.
+  private var fileCount = 0
+  private var askedCount = 0
+
+  /// Files that the kernel remembers and was not asked to forget.
+  var rememberedFiles: Int { fileCount - askedCount }
 
   init(root: Node) {
-    slots[Self.rootIdentifier] = Slot(node: root, keys: [], lookups: 1)
+    slots[Self.rootIdentifier] = Slot(node: root, lookups: 1)
   }
 
   var count: Int { slots.count }
@@ -42,11 +53,20 @@ struct NodeTable {
   mutating func lookUp(_ key: Key, _ make: (UInt64) -> Node) -> Node {
     if let identifier = identifiers[key], var slot = slots[identifier] {
       slot.lookups += 1
+      if slot.isAsked {
+        slot.isAsked = false
+        askedCount -= 1
+      }
       slots[identifier] = slot
       return slot.node
     }
     let node = make(next)
-    slots[next] = Slot(node: node, keys: [key], lookups: 1)
+    if case .file = key {
+      slots[next] = Slot(node: node, lookups: 1)
+      fileCount += 1
+    } else {
+      slots[next] = Slot(node: node, keys: [key], lookups: 1)
+    }
     identifiers[key] = next
     next += 1
     return node
@@ -84,10 +104,10 @@ struct NodeTable {
   ///
   /// The old one lives until it is forgotten.
   mutating func retire(_ node: Node) {
-    for key in slots[node.identifier]?.keys ?? [] where identifiers[key] == node.identifier {
-      identifiers[key] = nil
-    }
+    guard let slot = slots[node.identifier] else { return }
+    removeKeys(of: slot)
     slots[node.identifier]?.keys = []
+    slots[node.identifier]?.isFindable = false
   }
 
   /// Takes look-ups back; a node without any is gone.
@@ -98,8 +118,32 @@ struct NodeTable {
       slots[identifier] = slot
       return
     }
-    for key in slot.keys where identifiers[key] == identifier { identifiers[key] = nil }
+    removeKeys(of: slot)
+    if case .file = slot.node.kind { fileCount -= 1 }
+    if slot.isAsked { askedCount -= 1 }
     slots[identifier] = nil
+  }
+
+  private mutating func removeKeys(of slot: Slot) {
+    let identifier = slot.node.identifier
+    for key in slot.keys where identifiers[key] == identifier { identifiers[key] = nil }
+    guard slot.isFindable, case .file(let file) = slot.node.kind else { return }
+    if identifiers[.file(file.key)] == identifier { identifiers[.file(file.key)] = nil }
+  }
+
+  /// The oldest nodes of files that are not open, which the kernel is about to be asked to forget.
+  ///
+  /// - Parameter count: how many at most.
+  /// - Returns: in the order in which they were made.
+  mutating func takeIdleFiles(_ count: Int) -> [Node] {
+    let files = slots.values.filter { slot in
+      guard !slot.isAsked, case .file(let file) = slot.node.kind else { return false }
+      return !file.withModes { $0.isPassing || $0.servedCount > 0 }
+    }
+    let oldest = Array(files.map(\.node).sorted { $0.identifier < $1.identifier }.prefix(count))
+    for node in oldest { slots[node.identifier]?.isAsked = true }
+    askedCount += oldest.count
+    return oldest
   }
 
   /// The nodes of files that lie in a blob.

@@ -49,8 +49,8 @@ final class PromiseCheck: ReadResponder {
       return nil
     }
     // Bytes that nothing vouches for yet may be a proxy's: the next read fetches them again.
-    if file.doubt(error, isVerified: blob.verifiedFile != nil), let extent = file.content.extents.first {
-      blob.distrust(extent.blobOffset..<extent.blobOffset + Int64(ModelMagic.length))
+    if file.doubt(error, isVerified: blob.verifiedFile != nil) {
+      blob.distrust(file.content.offset..<file.content.offset + Int64(ModelMagic.length))
     }
     return error
   }

@@ -68,6 +68,9 @@ package final class MountedFileSystem: Sendable {
     registrar.use(session)
     // The kernel may block there until reads under way are answered: a thread of its own, which nobody waits for.
     let executor = BlockingExecutor(label: "weightfs.invalidate", threads: 1)
+    fileSystem.onForgetting { names in
+      executor.start { for entry in names { session.forgetName(entry.name, in: entry.parent) } }
+    }
     fileSystem.onInvalidation { nodes in
       executor.start { for node in nodes { session.invalidate(node) } }
     }

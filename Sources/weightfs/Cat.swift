@@ -57,19 +57,17 @@ struct Cat: AsyncParsableCommand {
   private static func copy(_ content: FileContent, from file: BlobFile) throws(ContentError) {
     let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 20, alignment: 4096)
     defer { buffer.deallocate() }
-    for extent in content.extents {
-      var position: Int64 = 0
-      while position < extent.count {
-        let wanted = Int(min(Int64(buffer.count), extent.count - position))
-        let part = UnsafeMutableRawBufferPointer(rebasing: buffer[..<wanted])
-        do throws(Errno) {
-          let count = try file.read(into: part, at: extent.blobOffset + position)
-          guard count > 0 else { throw Errno.ioError }
-          try write(UnsafeRawBufferPointer(rebasing: part[..<count]))
-          position += Int64(count)
-        } catch {
-          throw ContentError(.disk, "\(file.path)", "\(error)")
-        }
+    var position: Int64 = 0
+    while position < content.size {
+      let wanted = Int(min(Int64(buffer.count), content.size - position))
+      let part = UnsafeMutableRawBufferPointer(rebasing: buffer[..<wanted])
+      do throws(Errno) {
+        let count = try file.read(into: part, at: content.offset + position)
+        guard count > 0 else { throw Errno.ioError }
+        try write(UnsafeRawBufferPointer(rebasing: part[..<count]))
+        position += Int64(count)
+      } catch {
+        throw ContentError(.disk, "\(file.path)", "\(error)")
       }
     }
   }

@@ -35,12 +35,11 @@ struct FileSelection: ParsableArguments {
     for (node, content) in artifact.tree.files {
       let path = artifact.tree.path(of: node)
       guard Self.matches(path, include) else { continue }
-      guard let extent = content.extents.first, extent.count > 0 else {
+      guard content.size > 0 else {
         hasEmpty = true
         continue
       }
-      let range = extent.blobOffset..<extent.blobOffset + extent.count
-      files.append(File(path: path, content: content, range: range))
+      files.append(File(path: path, content: content, range: content.range))
     }
     guard !files.isEmpty else {
       let wanted =

@@ -65,7 +65,7 @@ struct Inspect: AsyncParsableCommand {
       let report = Report(
         reference: artifact.label,
         digest: artifact.root.digest,
-        manifest: artifact.document.descriptor.digest,
+        manifest: artifact.manifestDigest,
         mediaType: artifact.root.mediaType,
         artifactType: artifact.manifest.effectiveArtifactType,
         origin: artifact.origin,

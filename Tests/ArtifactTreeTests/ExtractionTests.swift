@@ -46,9 +46,9 @@ struct ExtractionTests {
 
   private func content(_ tree: FileTree, _ path: some StringProtocol, _ layers: MemoryLayers) -> String? {
     guard let node = tree.resolve(String(path)), case .file(let content) = tree.nodes[node].kind,
-      let bytes = layers.contents[content.blob.digest], let extent = content.extents.first
+      let bytes = layers.contents[content.blob.digest]
     else { return nil }
-    return String(decoding: bytes[Int(extent.blobOffset)...].prefix(Int(content.size)), as: UTF8.self)
+    return String(decoding: bytes[Int(content.offset)...].prefix(Int(content.size)), as: UTF8.self)
   }
 
   @Test(arguments: rows)

@@ -149,9 +149,8 @@ struct TreeLoaderTests {
     let tree = try await load([layer], bytes, isImage: true)
     let node = try #require(tree.node(at: "models/a"))
     guard case .file(let content) = tree.nodes[node].kind else { return }
-    let extent = try #require(content.extents.first)
     let all = try #require(bytes.contents[layer.digest])
-    #expect(Array(all[Int(extent.blobOffset)..<Int(extent.blobOffset + extent.count)]) == Array("hello".utf8))
+    #expect(Array(all[Int(content.range.lowerBound)..<Int(content.range.upperBound)]) == Array("hello".utf8))
     let link = try #require(tree.node(at: "models/link"))
     guard case .symbolicLink(let target) = tree.nodes[link].kind else {
       Issue.record("no link")

@@ -18,7 +18,8 @@ struct FileSystemFixture {
 
   func make(
     _ configure: (inout FileSystemOptions) -> Void = { _ in },
-    stores: [String] = []
+    stores: [String] = [],
+    memoryLimit: Int = 32 << 20
   ) throws -> FileSystem {
     var options = FileSystemOptions()
     configure(&options)
@@ -48,7 +49,8 @@ struct FileSystemFixture {
       remote: remote,
       store: store,
       isOffline: options.isOffline,
-      log: log
+      log: log,
+      memoryLimit: memoryLimit
     )
     return FileSystem(
       root: .tree,
