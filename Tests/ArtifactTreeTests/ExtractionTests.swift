@@ -341,6 +341,6 @@ struct ExtractionTests {
       bytes: MemoryLayers(contents: [layer.digest: bytes])
     )
     #expect(tree.problems.contains { $0.contains("too deep") })
-    #expect(ContinuousClock.now - start < .seconds(20))
+    #expect(ContinuousClock.now - start < .seconds(120), "0.4 s on an idle machine")
   }
 }
