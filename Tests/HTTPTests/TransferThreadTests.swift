@@ -159,7 +159,7 @@ struct TransferThreadTests {
     request.stallTimeout = .seconds(1)
     let start = ContinuousClock.now
     #expect(await fail(request)?.code == .timedOut)
-    #expect(ContinuousClock.now - start < .seconds(15))
+    #expect(ContinuousClock.now - start < .seconds(90))
   }
 
   @Test func aLongBodyIsNotReadWhole() async throws {

@@ -20,7 +20,7 @@ import Testing
   private static func number(_ name: String) -> UInt64? {
     ProcessInfo.processInfo.environment[name].flatMap { UInt64($0) }
   }
-  private static let count = Int(number("WEIGHTFS_ARTIFACTS") ?? 60)
+  private static let count = Int(number("WEIGHTFS_ARTIFACTS") ?? 30)
   private static let firstSeed = number("WEIGHTFS_SEED") ?? 20_260_901
 
   init() throws {
@@ -118,7 +118,7 @@ import Testing
   @Test func faultsEndWithAnErrorOrTheRightBytes() async throws {
     let model = ModelFile.gguf(300_000, seed: 9)
     let digest = Verification.digest(of: model).hex
-    let count = Int(Self.number("WEIGHTFS_FAULTS") ?? 60)
+    let count = Int(Self.number("WEIGHTFS_FAULTS") ?? 30)
     let faults = (0..<count).map { RandomFault(seed: Self.firstSeed &+ UInt64($0)) }
     for number in 0..<count {
       try registry.add(files: ["model.gguf": model], repository: "fault/f\(number)", tag: "t")

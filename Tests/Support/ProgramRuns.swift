@@ -71,7 +71,7 @@ package enum ProgramRuns {
     }
     try notes.write(lines.flatMap { Array($0) }, to: "runs.jsonl")
     try notes.write(Array(script.utf8), to: "runs.py")
-    let command = ["python3", notes.path("runs.py"), notes.path, "\(seconds)", "4"]
+    let command = ["python3", notes.path("runs.py"), notes.path, "\(seconds)", "2"]
     let result = try await Command.run(["timeout", "-k", "5", "\(seconds * max(1, runs.count))"] + command)
     guard result.status == 0 else { throw Failure(text: result.error) }
     let found = try notes.read("outcomes.jsonl").split(separator: UInt8(ascii: "\n"))
