@@ -142,7 +142,7 @@ import Testing
       guard parts.count > 2, parts[1] == "fault", let number = Int(parts[2].dropFirst()) else { return nil }
       return Self.faults[number].answer(request, registry.truth(request))
     }
-    let mount = try await MountProcess(folder, ["--fill", "demand", "--timeout", "5", "--retry-for", "8"])
+    let mount = try await MountProcess(folder, ["--fill", "demand", "--timeout", "15", "--retry-for", "8"])
     try await withThrowingTaskGroup(of: Void.self) { group in
       for (number, fault) in Self.faults.enumerated() {
         // Side by side, most of the time being spent between attempts, but not all at once.
@@ -175,7 +175,7 @@ import Testing
     }
     let before = asked()
     let cat = try await WeightfsCommand.run(
-      "cat \(name) model.gguf --timeout 5 --retry-for 8 >out\(repository.split(separator: "/").last ?? "")",
+      "cat \(name) model.gguf --timeout 15 --retry-for 8 >out\(repository.split(separator: "/").last ?? "")",
       in: folder,
       root: "own/\(repository)"
     )
