@@ -148,7 +148,7 @@ package struct TarIndex: Sendable {
   private struct Reading {
     var members = Members()
     private var nameBytes = 0
-    /// Where the headers of the member start that was not given; nil where nobody can tell.
+    /// Where the headers of the member start that was not given; nil where that cannot be told.
     private(set) var end: Int64? = 0
 
     mutating func read(_ source: any ByteSource) throws(ArchiveError) {

@@ -21,9 +21,9 @@ package enum EntryPoint {
     let raw = Set(tree.withheld.map(\.shownAs))
     let shown = tree.files.map { tree.path(of: $0.node) }.filter { !raw.contains($0) }
     // What would be chosen if every layer were shown under its own name.
-    let found = model(among: shown + tree.withheld.map { $0.path.isEmpty ? $0.shownAs : $0.path })
+    let found = model(among: shown + tree.withheld.map(\.properPath))
     let missing = tree.withheld.first { name in
-      let path = name.path.isEmpty ? name.shownAs : name.path
+      let path = name.properPath
       switch found {
       case .path(let chosen): return path == chosen || isPart(path, of: chosen)
       case .ambiguous(let paths): return paths.contains(path)

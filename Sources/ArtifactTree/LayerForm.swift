@@ -7,6 +7,8 @@ import OCI
 enum LayerForm: Equatable {
   /// The layer is the file.
   case file
+  /// A tar of an image, whose members are the files.
+  case tar
   /// The file, or a directory of files, lies packed inside the layer.
   case packed
   /// The type is one that ORAS gives to files and tars alike: the first bytes tell.
@@ -27,7 +29,9 @@ enum LayerForm: Equatable {
   init(of layer: Descriptor, isImage: Bool) {
     let type = layer.mediaType.withoutParameters.rawValue.lowercased()
     let isArchive = Self.isArchive(type)
-    if layer.annotations[Self.unpackKey] == "true" {
+    if isImage, layer.mediaType.isPlainImageTar {
+      self = .tar
+    } else if layer.annotations[Self.unpackKey] == "true" {
       self = .packed
     } else if isImage {
       self = layer.mediaType.isCompressedImageTar ? .packed : .file
@@ -55,6 +59,11 @@ package struct WithheldName: Sendable, Hashable {
   /// Why.
   package let reason: String
 
+  /// The path that it has where it can be opened.
+  var properPath: String { path.isEmpty ? shownAs : path }
+
   /// A sentence for a user.
-  package var text: String { "'\(path)' is shown as \(shownAs): \(reason)" }
+  package var text: String {
+    path.isEmpty ? "\(shownAs) is shown as it is: \(reason)" : "'\(path)' is shown as \(shownAs): \(reason)"
+  }
 }

@@ -76,7 +76,7 @@ struct TreeBuilder {
 
   /// Notes a layer that is not shown under its own name.
   mutating func withhold(_ name: WithheldName) {
-    note(name.path.isEmpty ? "\(name.shownAs) is shown as it is: \(name.reason)" : name.text)
+    note(name.text)
     if withheld.count < Self.problemLimit { withheld.append(name) }
   }
 

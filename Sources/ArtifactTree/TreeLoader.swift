@@ -35,7 +35,8 @@ package struct TreeLoader: Sendable {
     let doubts = await doubts(manifest, bytes)
     for (number, layer) in manifest.layers.enumerated() where layer.mediaType != .empty {
       // By type alone a tar is known only in an image: ORAS gives files the type of a tar by default.
-      if manifest.isImage, layer.mediaType.isPlainImageTar {
+      let form = LayerForm(of: layer, isImage: manifest.isImage)
+      if form == .tar {
         let index = try await indexes.index(of: layer, bytes: bytes)
         // Layers may replace each other's files, but their indexes are in memory all at once.
         members += index.members.count
@@ -48,9 +49,8 @@ package struct TreeLoader: Sendable {
         }
         steps.append(.tar(TarLayer(layer: layer, number: number), index))
       } else {
-        let isPacked = LayerForm(of: layer, isImage: manifest.isImage) == .packed
         let doubt =
-          isPacked ? "its content is packed (\(layer.mediaType)), and is not unpacked" : doubts[number]
+          form == .packed ? "its content is packed (\(layer.mediaType)), and is not unpacked" : doubts[number]
         steps.append(.raw(RawLayer(layer: layer, created: created, doubt: doubt)))
       }
     }
@@ -66,8 +66,7 @@ package struct TreeLoader: Sendable {
   package static func layersRead(of manifest: Manifest) -> [Descriptor] {
     manifest.layers.filter { layer in
       layer.mediaType != .empty
-        && (manifest.isImage
-          ? layer.mediaType.isPlainImageTar : LayerForm(of: layer, isImage: false) == .undecided)
+        && [.tar, .undecided].contains(LayerForm(of: layer, isImage: manifest.isImage))
     }
   }
 

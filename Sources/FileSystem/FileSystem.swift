@@ -161,7 +161,7 @@ package final class FileSystem: Sendable {
     package let name: [UInt8]
   }
 
-  /// Has the kernel forget names of files that nobody has open, where it remembers too many.
+  /// Has the kernel forget names of files that are not open, where it remembers too many.
   func trimNames() {
     let (body, nodes) = state.withLock { state -> ((@Sendable ([KernelName]) -> Void)?, [Node]) in
       guard state.nodes.rememberedFiles > options.rememberedFiles, let body = state.forgetNames else {

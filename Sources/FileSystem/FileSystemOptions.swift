@@ -33,7 +33,7 @@ package struct FileSystemOptions: Sendable {
   package var acceptsStale = true
   /// How long the registry of a tag that is known may take to answer before the last known answer is given.
   package var staleWait: Duration = .seconds(1)
-  /// How many files that nobody has open the kernel may remember: it does so until memory runs short on the machine, and
+  /// How many files that are not open the kernel may remember: it does so until memory runs short on the machine, and
   /// each costs the daemon some 2 KB.
   package var rememberedFiles = 30_000
   /// The most that copies of files inside tars and archives may have, bytes; 0 for none.

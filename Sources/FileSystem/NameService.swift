@@ -10,7 +10,9 @@ struct NameService: Sendable {
 
   /// Refuses what a registry would have to be asked for.
   ///
-  /// - Parameter path: what was asked for, from the root of the mount.
+  /// - Parameters:
+  ///   - path: of the refused name, from the root of the mount.
+  ///   - owner: for whom requests are sent.
   static func refusal(_ path: String, owner: UInt32) -> ContentError {
     ContentError(
       .unauthorized,

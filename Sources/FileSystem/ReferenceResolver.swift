@@ -75,16 +75,12 @@ package actor ReferenceResolver {
     isFresh: Bool = false,
     found: LocalArtifact? = nil
   ) async throws(ContentError) -> Resolution {
-    if !isFresh, let known = memory[reference], known.expires > ContinuousClock.now {
-      return try known.result.get()
-    }
+    if !isFresh, let known = goodAnswer(reference) { return try known.get() }
     var local = found
     if local == nil {
       local = try await self.local.artifact(reference)
       // The answer to another who asked may have come meanwhile.
-      if !isFresh, let known = memory[reference], known.expires > ContinuousClock.now {
-        return try known.result.get()
-      }
+      if !isFresh, let known = goodAnswer(reference) { return try known.get() }
     }
     if let local, isFinal(local, reference, isFresh: isFresh) {
       let resolution = Resolution(
@@ -169,8 +165,14 @@ package actor ReferenceResolver {
   /// - Parameter reference: what may have been resolved.
   /// - Returns: nil where there is none.
   package func remembered(_ reference: Reference) -> Resolution? {
+    guard case .success(let resolution)? = goodAnswer(reference) else { return nil }
+    return resolution
+  }
+
+  /// What is remembered of a reference and not too old, failures among it.
+  private func goodAnswer(_ reference: Reference) -> Result<Resolution, ContentError>? {
     guard let known = memory[reference], known.expires > ContinuousClock.now else { return nil }
-    return try? known.result.get()
+    return known.result
   }
 
   private func remember(_ reference: Reference, _ result: Result<Resolution, ContentError>) {

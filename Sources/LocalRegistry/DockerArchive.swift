@@ -29,7 +29,6 @@ package final class DockerArchive: LocalRepository {
   }
 
   private static let listLimit: Int64 = 16 << 20
-  private static let gzipMagic: [UInt8] = [0x1f, 0x8b]
 
   /// Reads the list of images and hashes what they name.
   ///
@@ -71,7 +70,7 @@ package final class DockerArchive: LocalRepository {
         throw ContentError(.disk, "\(archive.path)", error)
       }
       let layer =
-        front == Self.gzipMagic
+        ArchiveFormat(first: front) == .gzip
         ? "application/vnd.docker.image.rootfs.diff.tar.gzip" : "application/vnd.docker.image.rootfs.diff.tar"
       let descriptor = Descriptor(
         mediaType: type ?? MediaType(rawValue: layer),

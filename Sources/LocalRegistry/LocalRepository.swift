@@ -32,10 +32,7 @@ extension LocalRepository {
   package func resolve(_ target: Reference.Target) async throws(ContentError) -> Descriptor {
     let repository = self
     return try await executor.run { () throws(ContentError) in
-      guard let found = try repository.entry(target) else {
-        throw ContentError(.notFound, "\(target)", host: repository.origin, "the layout has no such entry")
-      }
-      return found
+      try LayoutEntry.named(target).descriptor(in: repository)
     }
   }
 

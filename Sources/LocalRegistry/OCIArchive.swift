@@ -90,8 +90,7 @@ package final class OCIArchive: LocalRepository {
     defer { try? file.close() }
     var front = [UInt8](repeating: 0, count: 4)
     _ = front.withUnsafeMutableBytes { try? Disk.read(file, into: $0, at: 0) }
-    // RFC 1952; RFC 8878.
-    return front.starts(with: [0x1f, 0x8b]) || front == [0x28, 0xb5, 0x2f, 0xfd]
+    return [.gzip, .zstd].contains(ArchiveFormat(first: front))
   }
 
   deinit { try? file.close() }

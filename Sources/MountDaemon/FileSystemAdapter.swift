@@ -17,6 +17,8 @@ final class FileSystemAdapter: FUSEOperations {
   private let metrics: Metrics
   private let log: Logger
   private let waiting: WaitingRequests
+  /// Of a request that the deadline ended.
+  private let late: FileSystemError
   private let responder: FUSEReadResponder
   private let onReady: @Sendable (Bool) -> Void
 
@@ -28,6 +30,14 @@ final class FileSystemAdapter: FUSEOperations {
     onReady: @escaping @Sendable (_ hasPassthrough: Bool) -> Void
   ) {
     waiting = WaitingRequests(deadline: deadline)
+    late = FileSystemError(
+      ContentError(
+        .timedOut,
+        "",
+        "no answer within \(deadline.components.seconds) s",
+        advice: "The log says what was waited for with --log-level debug"
+      )
+    )
     self.onReady = onReady
     self.fileSystem = fileSystem
     self.metrics = metrics
@@ -194,15 +204,7 @@ final class FileSystemAdapter: FUSEOperations {
     case .now(let result): reply(request, result)
     case .later(let body):
       let box = RequestBox(request)
-      let late = FileSystemError(
-        ContentError(
-          .timedOut,
-          "",
-          "no answer within \(waiting.deadline.components.seconds) s",
-          advice: "The log says what was waited for with --log-level debug"
-        )
-      )
-      waiting.start(box, late: { reply($0, .failure(late)) }) {
+      waiting.start(box, late: { [late] in reply($0, .failure(late)) }) {
         let result = await body()
         if let request = box.take() {
           reply(request, result)

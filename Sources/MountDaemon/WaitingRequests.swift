@@ -22,7 +22,7 @@ final class WaitingRequests: Sendable {
   }
 
   private let state = Mutex(State())
-  let deadline: Duration
+  private let deadline: Duration
   private static let interval: Duration = .milliseconds(200)
 
   /// - Parameter deadline: after which a request is answered, whatever it waits for.

@@ -65,10 +65,7 @@ struct ExtractionTests {
       )
     }
     let config = Descriptor(mediaType: .imageConfig, digest: Verification.digest(of: []), size: 0)
-    let loader = TreeLoader(
-      indexes: TarIndexCache(executor: BlockingExecutor(label: "test", threads: 1)),
-      firstBytes: FirstBytes()
-    )
+    let loader = TreeLoader.fresh()
     let tree = try await loader.load(Manifest(config: config, layers: layers), bytes: bytes)
     for expectation in row.expected.split(separator: ", ") {
       if let same = expectation.firstRange(of: "==") {
@@ -332,10 +329,7 @@ struct ExtractionTests {
       size: Int64(bytes.count)
     )
     let config = Descriptor(mediaType: .imageConfig, digest: Verification.digest(of: []), size: 0)
-    let loader = TreeLoader(
-      indexes: TarIndexCache(executor: BlockingExecutor(label: "test", threads: 1)),
-      firstBytes: FirstBytes()
-    )
+    let loader = TreeLoader.fresh()
     let tree = try await loader.load(
       Manifest(config: config, layers: [layer]),
       bytes: MemoryLayers(contents: [layer.digest: bytes])

@@ -32,3 +32,11 @@ struct MemoryLayers: LayerBytes {
     return count
   }
 }
+
+extension TreeLoader {
+  /// A loader that remembers nothing of other tests.
+  static func fresh(_ firstBytes: FirstBytes = FirstBytes()) -> TreeLoader {
+    let indexes = TarIndexCache(executor: BlockingExecutor(label: "test", threads: 2))
+    return TreeLoader(indexes: indexes, firstBytes: firstBytes)
+  }
+}

@@ -28,8 +28,7 @@ struct TreeLoaderTests {
       layers: layers,
       annotations: annotations
     )
-    let executor = BlockingExecutor(label: "test", threads: 2)
-    return try await TreeLoader(indexes: TarIndexCache(executor: executor), firstBytes: FirstBytes()).load(
+    return try await TreeLoader.fresh().load(
       manifest,
       bytes: bytes
     )
@@ -219,8 +218,7 @@ struct EntryPointTests {
       layers.append(bytes.add([UInt8(index), 7], "a/b", ["org.opencontainers.image.title": path]))
     }
     let manifest = Manifest(artifactType: MediaType(rawValue: "a/b"), config: nil, layers: layers)
-    let executor = BlockingExecutor(label: "test", threads: 1)
-    return try await TreeLoader(indexes: TarIndexCache(executor: executor), firstBytes: FirstBytes()).load(
+    return try await TreeLoader.fresh().load(
       manifest,
       bytes: bytes
     )

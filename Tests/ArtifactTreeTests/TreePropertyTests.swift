@@ -58,10 +58,7 @@ struct TreePropertyTests {
       )
     }
     let config = Descriptor(mediaType: .imageConfig, digest: Verification.digest(of: []), size: 0)
-    let loader = TreeLoader(
-      indexes: TarIndexCache(executor: BlockingExecutor(label: "test", threads: 1)),
-      firstBytes: FirstBytes()
-    )
+    let loader = TreeLoader.fresh()
     let tree = try await loader.load(
       Manifest(config: config, layers: layers),
       bytes: MemoryLayers(contents: tars)

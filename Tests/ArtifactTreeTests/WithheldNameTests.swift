@@ -27,8 +27,7 @@ struct WithheldNameTests {
     async throws -> FileTree
   {
     let manifest = Manifest(artifactType: MediaType(rawValue: "a/b"), config: nil, layers: layers)
-    let indexes = TarIndexCache(executor: BlockingExecutor(label: "test", threads: 1))
-    return try await TreeLoader(indexes: indexes, firstBytes: first).load(manifest, bytes: bytes)
+    return try await TreeLoader.fresh(first).load(manifest, bytes: bytes)
   }
 
   private func paths(_ tree: FileTree) -> [String] { tree.files.map { tree.path(of: $0.node) } }
