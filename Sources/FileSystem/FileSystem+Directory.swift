@@ -22,16 +22,8 @@ extension FileSystem {
     guard let node = node(identifier) else { return .now(.failure(FileSystemError(.staleNFSFileHandle))) }
     switch node.kind {
     case .file, .link: return .now(.failure(FileSystemError(.notDirectory)))
-    case .folder(let artifact, let number): return .now(.success(open(list(node, artifact, number))))
-    case .artifact(let slot):
-      if let artifact = slot.bound { return .now(.success(open(list(node, artifact, 0)))) }
-      return .later {
-        do throws(ContentError) {
-          return .success(self.open(self.list(node, try await self.bind(node, slot, service), 0)))
-        } catch {
-          return self.failed(error)
-        }
-      }
+    case .directory, .artifact:
+      return inArtifact(node, service) { self.open(self.list(node, $0, $1)) }
     case .root:
       return .later {
         let names = await self.local.registries()
@@ -199,7 +191,10 @@ extension FileSystem {
   package func lookUpListed(_ entry: DirectoryEntry, in identifier: UInt64) -> Entry? {
     guard let node = node(identifier), let name = EntryName(entry.name) else { return nil }
     switch node.kind {
-    case .folder(let artifact, let number):
+    case .directory(let directory):
+      guard let artifact = directory.slot.bound, let number = directory.number(in: artifact.tree) else {
+        return nil
+      }
       return artifact.tree.child(name, of: number).map { enter($0, of: artifact, name, in: node) }
     case .artifact(let slot):
       guard let artifact = slot.bound else { return nil }

@@ -27,17 +27,8 @@ extension FileSystem {
     guard let name = EntryName(name) else { return .now(.success(absent(Self.longTimeout))) }
     switch node.kind {
     case .file, .link: return .now(.failure(FileSystemError(.notDirectory)))
-    case .folder(let artifact, let number): return .now(.success(find(name, in: node, artifact, number)))
-    case .artifact(let slot):
-      if let artifact = slot.bound { return .now(.success(find(name, in: node, artifact, 0))) }
-      return .later {
-        do throws(ContentError) {
-          let artifact = try await self.bind(node, slot, names)
-          return .success(self.find(name, in: node, artifact, 0))
-        } catch {
-          return self.failed(error)
-        }
-      }
+    case .directory, .artifact:
+      return inArtifact(node, names) { self.find(name, in: node, $0, $1) }
     case .root:
       guard let text = Self.text(name), let registry = NameRules.registry(text) else {
         return .now(.success(absent(Self.longTimeout)))
@@ -47,6 +38,40 @@ extension FileSystem {
       let prefix = Prefix(registry: registry, components: [], isKnownRepository: false)
       return lookUp(name, in: node, prefix, names)
     case .prefix(let prefix): return lookUp(name, in: node, prefix, names)
+    }
+  }
+
+  /// Does something in a directory of an artifact: at once where the tree is in memory, else after it was loaded.
+  ///
+  /// - Parameters:
+  ///   - node: of a directory.
+  ///   - names: resolves the reference of an artifact that was not bound yet.
+  ///   - body: takes the artifact and the number of the directory in its tree.
+  /// - Returns: the value of `body`; ESTALE where the tree has no such directory any more.
+  func inArtifact<Value: Sendable>(
+    _ node: Node,
+    _ names: NameService,
+    _ body: @escaping @Sendable (LoadedArtifact, Int) -> Value
+  ) -> Outcome<Value> {
+    let (slot, directory): (ArtifactSlot, ArtifactDirectory?)
+    switch node.kind {
+    case .artifact(let own): (slot, directory) = (own, nil)
+    case .directory(let entry): (slot, directory) = (entry.slot, entry)
+    case .root, .registry, .prefix, .link, .file: return .now(.failure(FileSystemError(.notDirectory)))
+    }
+    let use: @Sendable (LoadedArtifact) -> Result<Value, FileSystemError> = { artifact in
+      guard let number = directory.map({ $0.number(in: artifact.tree) }) ?? 0 else {
+        return .failure(FileSystemError(.staleNFSFileHandle))
+      }
+      return .success(body(artifact, number))
+    }
+    if let artifact = slot.bound { return .now(use(artifact)) }
+    return .later {
+      do throws(ContentError) {
+        return use(try await self.bind(node, slot, names))
+      } catch {
+        return self.failed(error)
+      }
     }
   }
 
@@ -282,8 +307,9 @@ extension FileSystem {
     if !names.mayAsk, await !loader.isHere(resolution) {
       throw NameService.refusal(node.path, owner: options.userIdentifier)
     }
-    let artifact = slot.bind(try await load(reference, resolution, isRecorded: names.mayAsk))
-    if let name = EntryName(node.path.split(separator: "/").last.map { Array($0.utf8) } ?? []) {
+    let (loaded, used) = try await load(reference, resolution, isRecorded: names.mayAsk)
+    let artifact = slot.bind(loaded, used)
+    if case .artifact = node.kind, let name = EntryName(node.path.split(separator: "/").last.map { Array($0.utf8) } ?? []) {
       state.withLock { state in
         state.nodes.alias(node, .artifact(parent: node.parent, name: name, digest: artifact.root.digest))
         // From now on it is this manifest's: the next listing that does not resolve makes a node of its own.
@@ -298,9 +324,9 @@ extension FileSystem {
     _ reference: Reference,
     _ resolution: ReferenceResolver.Resolution,
     isRecorded: Bool
-  ) async throws(ContentError) -> LoadedArtifact {
+  ) async throws(ContentError) -> (LoadedArtifact, ReferenceResolver.Resolution) {
     do throws(ContentError) {
-      return try await loader.load(reference, resolution, isRecorded: isRecorded)
+      return (try await loader.load(reference, resolution, isRecorded: isRecorded), resolution)
     } catch {
       let digest = resolution.descriptor.digest
       guard isRecorded, reference.digest == nil, [.notFound, .corrupt, .invalid].contains(error.code) else {
@@ -309,7 +335,7 @@ extension FileSystem {
       await resolver.distrust(reference, digest)
       let other = try await resolver.resolve(reference)
       guard other.descriptor.digest != digest else { throw error }
-      return try await loader.load(reference, other)
+      return (try await loader.load(reference, other), other)
     }
   }
 
@@ -328,8 +354,9 @@ extension FileSystem {
     let key: NodeTable.Key
     var inode = inode(name, in: parent)
     switch source.kind {
-    case .directory: (kind, key) = (.folder(artifact, number), .name(parent: parent.identifier, name: name))
-    case .symbolicLink: (kind, key) = (.link(artifact, number), .name(parent: parent.identifier, name: name))
+    case .directory, .symbolicLink:
+      guard let made = Self.kind(of: source, name, in: parent) else { return absent(.zero) }
+      (kind, key) = (made, .name(parent: parent.identifier, name: name))
     case .file(let content):
       let fileKey = Self.fileKey(source, content, ModelMagic(name: "\(name)"))
       inode = Self.inode(fileKey)
@@ -348,6 +375,21 @@ extension FileSystem {
     trimNames()
     // A file that is still coming is looked up at each open, so that the open sees what it has become.
     return entry(node, file.wasComplete ? Self.longTimeout : .zero)
+  }
+
+  /// The kind of node that a directory or a link becomes.
+  private static func kind(of source: FileTree.Node, _ name: EntryName, in parent: Node) -> Node.Kind? {
+    let (slot, above): (ArtifactSlot, ArtifactDirectory?)
+    switch parent.kind {
+    case .artifact(let own): (slot, above) = (own, nil)
+    case .directory(let directory): (slot, above) = (directory.slot, directory)
+    case .root, .registry, .prefix, .link, .file: return nil
+    }
+    let time = source.modificationTime
+    guard case .symbolicLink(let target) = source.kind else {
+      return .directory(ArtifactDirectory(slot: slot, parent: above, name: name, modificationTime: time))
+    }
+    return .link(ArtifactLink(slot: slot, target: target, modificationTime: time))
   }
 
   /// Whether a file is open through the daemon from the time when it was not complete, and could be read by the kernel

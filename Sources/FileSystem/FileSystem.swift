@@ -207,10 +207,18 @@ package final class FileSystem: Sendable {
     switch node.kind {
     case .root, .registry, .prefix: directory(node.inode, 0)
     case .artifact(let slot): directory(node.inode, slot.created ?? 0)
-    case .folder(let artifact, let number):
-      directory(node.inode, artifact.tree.modificationTime(of: number))
-    case .link(let artifact, let number):
-      attributes(of: artifact.tree.nodes[number], inode: node.inode)
+    case .directory(let entry): directory(node.inode, entry.modificationTime)
+    case .link(let link):
+      FileAttributes(
+        kind: .symbolicLink,
+        inode: node.inode,
+        size: Int64(link.target.count),
+        mode: 0o777,
+        linkCount: 1,
+        modificationTime: link.modificationTime,
+        userIdentifier: options.userIdentifier,
+        groupIdentifier: options.groupIdentifier
+      )
     case .file(let file):
       FileAttributes(
         kind: .file,
@@ -223,20 +231,6 @@ package final class FileSystem: Sendable {
         groupIdentifier: options.groupIdentifier
       )
     }
-  }
-
-  private func attributes(of entry: FileTree.Node, inode: UInt64) -> FileAttributes {
-    guard case .symbolicLink(let target) = entry.kind else { return directory(inode, entry.modificationTime) }
-    return FileAttributes(
-      kind: .symbolicLink,
-      inode: inode,
-      size: Int64(target.count),
-      mode: 0o777,
-      linkCount: 1,
-      modificationTime: entry.modificationTime,
-      userIdentifier: options.userIdentifier,
-      groupIdentifier: options.groupIdentifier
-    )
   }
 
   private func directory(_ inode: UInt64, _ modificationTime: Int64) -> FileAttributes {
@@ -257,10 +251,10 @@ package final class FileSystem: Sendable {
   /// - Parameter identifier: of a node.
   /// - Returns: what was asked for.
   package func linkTarget(of identifier: UInt64) -> Result<[UInt8], FileSystemError> {
-    guard let node = node(identifier), case .link(let artifact, let number) = node.kind,
-      case .symbolicLink(let target) = artifact.tree.nodes[number].kind
-    else { return .failure(FileSystemError(.invalidArgument)) }
-    return .success(target)
+    guard let node = node(identifier), case .link(let link) = node.kind else {
+      return .failure(FileSystemError(.invalidArgument))
+    }
+    return .success(link.target)
   }
 
   /// Takes look-ups back.
@@ -289,7 +283,7 @@ extension FileSystem: BlobStoreDelegate {
         state.nodes.retire(node)
       }
       // Trees whose offsets were read from it are made anew.
-      for node in state.nodes.folders(of: digest) {
+      for node in state.nodes.directories(of: digest) {
         if case .artifact(let slot) = node.kind { slot.unbind() }
         state.nodes.retire(node)
       }

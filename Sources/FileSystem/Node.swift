@@ -13,8 +13,8 @@ final class Node: Sendable {
     case registry(String)
     case prefix(Prefix)
     case artifact(ArtifactSlot)
-    case folder(LoadedArtifact, Int)
-    case link(LoadedArtifact, Int)
+    case directory(ArtifactDirectory)
+    case link(ArtifactLink)
     case file(FileNode)
   }
 
@@ -35,17 +35,56 @@ final class Node: Sendable {
   }
 }
 
-/// The folder of an artifact, bound to a manifest when somebody first looks into it.
+/// A directory within an artifact.
+///
+/// It holds the slot of its artifact in place of the tree: the kernel may remember more directories than their trees
+/// would fit into memory. Its number is found by its names, as a tree that is built again may number its nodes
+/// differently.
+final class ArtifactDirectory: Sendable {
+  let slot: ArtifactSlot
+  /// Seconds since 1970.
+  let modificationTime: Int64
+  private let name: EntryName
+  /// Nil for the root of the artifact.
+  private let parent: ArtifactDirectory?
+
+  init(slot: ArtifactSlot, parent: ArtifactDirectory?, name: EntryName, modificationTime: Int64) {
+    self.slot = slot
+    self.parent = parent
+    self.name = name
+    self.modificationTime = modificationTime
+  }
+
+  /// The directory's number in a tree of its artifact; nil where that tree has no such directory.
+  func number(in tree: FileTree) -> Int? {
+    var names: [EntryName] = []
+    var current: ArtifactDirectory? = self
+    while let directory = current {
+      names.append(directory.name)
+      current = directory.parent
+    }
+    return names.reversed().reduce(Int?.some(0)) { number, name in number.flatMap { tree.child(name, of: $0) } }
+  }
+}
+
+/// A symbolic link within an artifact.
+struct ArtifactLink: Sendable {
+  let slot: ArtifactSlot
+  let target: [UInt8]
+  /// Seconds since 1970.
+  let modificationTime: Int64
+}
+
+/// The directory of an artifact, bound to a manifest at the first look-up in it.
 final class ArtifactSlot: Sendable {
   let reference: Reference?
-  /// What the reference stood for when the folder was looked up; nil where it was only listed.
-  let resolution: ReferenceResolver.Resolution?
   private let state: Mutex<State>
 
   private struct State {
     // The loader holds what was used last; what it lets go of is read again when it is asked for. The kernel may
     // remember more folders than their trees would fit into memory.
     weak var artifact: LoadedArtifact?
+    var resolution: ReferenceResolver.Resolution?
     /// What could not be read again.
     var kept: LoadedArtifact?
     var created: Int64?
@@ -57,9 +96,13 @@ final class ArtifactSlot: Sendable {
     artifact: LoadedArtifact? = nil
   ) {
     self.reference = reference
-    self.resolution = resolution
-    state = Mutex(State(artifact: artifact, kept: artifact, created: artifact?.created))
+    state = Mutex(
+      State(artifact: artifact, resolution: resolution, kept: artifact, created: artifact?.created)
+    )
   }
+
+  /// The manifest that the reference named at the look-up of the directory or at its first use; nil before both.
+  var resolution: ReferenceResolver.Resolution? { state.withLock { $0.resolution } }
 
   var bound: LoadedArtifact? { state.withLock { $0.artifact } }
 
@@ -69,10 +112,15 @@ final class ArtifactSlot: Sendable {
   /// Lets go of a tree that was made from wrong bytes.
   func unbind() { if reference != nil { state.withLock { ($0.artifact, $0.kept) = (nil, nil) } } }
 
-  /// Binds the folder, unless it is bound: what is open keeps its tree.
-  func bind(_ loaded: LoadedArtifact) -> LoadedArtifact {
+  /// Binds the directory, unless it is bound: open directories keep their tree.
+  ///
+  /// - Parameters:
+  ///   - loaded: the artifact.
+  ///   - resolution: the manifest that it was loaded from. A tree that was dropped is loaded from the same one again.
+  func bind(_ loaded: LoadedArtifact, _ resolution: ReferenceResolver.Resolution) -> LoadedArtifact {
     state.withLock { state in
       if let artifact = state.artifact { return artifact }
+      state.resolution = resolution
       state.artifact = loaded
       if loaded.layout == nil { state.kept = loaded }
       state.created = loaded.created

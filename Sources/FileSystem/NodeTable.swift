@@ -86,15 +86,19 @@ struct NodeTable {
     slots[node.identifier]?.keys.removeAll { $0 == key }
   }
 
-  /// The nodes of folders and links whose tree was made from a blob.
-  func folders(of digest: Digest) -> [Node] {
-    func isMade(from artifact: LoadedArtifact) -> Bool {
-      artifact.manifest.layers.contains { $0.digest == digest }
+  /// The nodes of directories and links whose tree was made from a blob.
+  ///
+  /// A tree that is not in memory may have been made from it too.
+  func directories(of digest: Digest) -> [Node] {
+    func isMade(from slot: ArtifactSlot) -> Bool {
+      guard let artifact = slot.bound else { return true }
+      return artifact.manifest.layers.contains { $0.digest == digest }
     }
     return slots.values.compactMap { slot in
       switch slot.node.kind {
-      case .folder(let artifact, _), .link(let artifact, _): isMade(from: artifact) ? slot.node : nil
-      case .artifact(let artifactSlot): artifactSlot.bound.map(isMade) ?? false ? slot.node : nil
+      case .directory(let directory): isMade(from: directory.slot) ? slot.node : nil
+      case .link(let link): isMade(from: link.slot) ? slot.node : nil
+      case .artifact(let artifact): artifact.bound != nil && isMade(from: artifact) ? slot.node : nil
       case .root, .registry, .prefix, .file: nil
       }
     }
