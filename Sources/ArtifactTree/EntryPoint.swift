@@ -13,11 +13,18 @@ package enum EntryPoint {
     case none
   }
 
-  /// The model: the only GGUF, the first shard of a split one, the folder of a safetensors model, else the only file.
+  // The images that ramalama builds have the model under its short name, without a suffix, and this link to it.
+  private static let ramalamaLink = "models/model.file"
+
+  /// The model: the link of a ramalama image, the only GGUF, the first shard of a split one, the directory of a
+  /// safetensors model, else the only file.
   ///
   /// - Parameter tree: of the artifact.
   /// - Returns: what was asked for.
   package static func model(in tree: FileTree) -> Result {
+    if let number = tree.resolve(ramalamaLink), case .file = tree.nodes[number].kind {
+      return .path(ramalamaLink)
+    }
     let raw = Set(tree.withheld.map(\.shownAs))
     let shown = tree.files.map { tree.path(of: $0.node) }.filter { !raw.contains($0) }
     // What would be chosen if every layer were shown under its own name.

@@ -309,7 +309,8 @@ extension FileSystem {
     }
     let (loaded, used) = try await load(reference, resolution, isRecorded: names.mayAsk)
     let artifact = slot.bind(loaded, used)
-    if case .artifact = node.kind, let name = EntryName(node.path.split(separator: "/").last.map { Array($0.utf8) } ?? []) {
+    let last = node.path.split(separator: "/").last ?? ""
+    if case .artifact = node.kind, let name = EntryName(last.utf8) {
       state.withLock { state in
         state.nodes.alias(node, .artifact(parent: node.parent, name: name, digest: artifact.root.digest))
         // From now on it is this manifest's: the next listing that does not resolve makes a node of its own.

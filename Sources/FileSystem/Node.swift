@@ -63,7 +63,12 @@ final class ArtifactDirectory: Sendable {
       names.append(directory.name)
       current = directory.parent
     }
-    return names.reversed().reduce(Int?.some(0)) { number, name in number.flatMap { tree.child(name, of: $0) } }
+    var number = 0
+    for name in names.reversed() {
+      guard let child = tree.child(name, of: number) else { return nil }
+      number = child
+    }
+    return number
   }
 }
 

@@ -238,6 +238,18 @@ struct EntryPointTests {
     #expect(EntryPoint.model(in: try await tree(paths)) == expected)
   }
 
+  @Test func theLinkOfARamalamaImageLeadsToTheModel() async throws {
+    var tar = TarMaker()
+    tar.add("models/tiny/tiny", content: Array("GGUF".utf8))
+    tar.add("models/tiny/config.json", content: Array("{}".utf8))
+    tar.add("models/model.file", type: "2", target: "tiny/tiny")
+    var bytes = MemoryLayers()
+    let layer = bytes.add(tar.finished, "application/vnd.oci.image.layer.v1.tar")
+    let config = bytes.add(Array("{}".utf8), "application/vnd.oci.image.config.v1+json")
+    let tree = try await TreeLoader.fresh().load(Manifest(config: config, layers: [layer]), bytes: bytes)
+    #expect(EntryPoint.model(in: tree) == .path("models/model.file"))
+  }
+
   @Test func findsTheProjector() async throws {
     #expect(
       EntryPoint.projector(in: try await tree(["m.gguf", "x/mmproj-f16.gguf"])) == .path("x/mmproj-f16.gguf")

@@ -39,14 +39,14 @@ struct KernelNamesTests {
   @Test func foldersOutliveTheirTreesInMemory() async throws {
     let fixture = try FileSystemFixture()
     for tag in 0..<30 {
-      let files = (0..<20).map { ("file-\(tag)-\($0)", [UInt8(tag), UInt8($0)]) }
+      let files = (0..<20).map { ("sub/inner/file-\(tag)-\($0)", [UInt8(tag), UInt8($0)]) }
       try fixture.remote.add("ghcr.io/acme/m:t\(tag)", files: Dictionary(uniqueKeysWithValues: files))
     }
     // Room for a few of the thirty.
     let fileSystem = try fixture.make(memoryLimit: 100_000)
     var folders: [UInt64] = []
     for tag in 0..<30 {
-      let folder = try await fixture.walk(fileSystem, "ghcr.io/acme/m:t\(tag)").get().node
+      let folder = try await fixture.walk(fileSystem, "ghcr.io/acme/m:t\(tag)/sub/inner").get().node
       fileSystem.closeDirectory(try await fileSystem.openDirectory(folder).value.get())
       folders.append(folder)
     }
