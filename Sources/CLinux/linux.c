@@ -7,6 +7,7 @@
 #include <linux/openat2.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <malloc.h>
 #include <unistd.h>
 
 const int clinux_seek_data = SEEK_DATA;
@@ -33,4 +34,10 @@ int clinux_start_writeback(int descriptor, int64_t offset, int64_t count) {
 int clinux_memory_file(const char *name) {
   int result = memfd_create(name, MFD_CLOEXEC);
   return result < 0 ? -errno : result;
+}
+
+void clinux_limit_heap(void) {
+  mallopt(M_MMAP_THRESHOLD, 256 << 10);
+  mallopt(M_TRIM_THRESHOLD, 1 << 20);
+  mallopt(M_ARENA_MAX, 4);
 }

@@ -245,6 +245,7 @@ struct Mount: AsyncParsableCommand {
   }
 
   private func serve(_ ready: ReadySignal) async throws {
+    Heap.limit()
     let settings = settings
     let assembly = try common.assemble(settings, logging: .notice)
     var root = FileSystem.Root.tree

@@ -48,3 +48,8 @@ extern const uint64_t clinux_cap_chown;
 // Gives up every capability but those of `keep`, in every thread of the process, and sets no_new_privs; no core file is
 // written from now on. Returns 0, or a negative errno where a thread could not be reached.
 int clinux_limit_privileges(uint64_t keep);
+
+// Makes malloc(3) return large freed blocks to the kernel and share one heap among several threads. Without it the size
+// from which a block has a mapping of its own grows with each block that is freed, up to 32 MiB, and a long-lived daemon
+// keeps what one large artifact took. Call it before the first thread starts.
+void clinux_limit_heap(void);
