@@ -64,23 +64,34 @@ let package = Package(
     target("SQLite", ["CSQLite"]),
     // Layer 3: content and where it is.
     target("Content", ["OCI", "Hashing", "Locking"]),
+    target("Disk", ["CLinux", "Content", "Locking", system]),
     target("Registry", ["CLinux", "OCI", "Content", "HTTP", "Telemetry", "Locking", log]),
     target(
       "LocalRegistry",
-      ["CLinux", "OCI", "Content", "Archive", "Hashing", "SQLite", "Telemetry", "Locking", system, log]
+      [
+        "CLinux", "OCI", "Content", "Disk", "Archive", "Hashing", "SQLite", "Telemetry", "Locking", system,
+        log,
+      ]
     ),
-    target("Fetching", ["OCI", "Content", "LocalRegistry", "Hashing", "Telemetry", "Locking", system, log]),
+    target(
+      "Fetching",
+      ["OCI", "Content", "Disk", "LocalRegistry", "Hashing", "Telemetry", "Locking", system, log]
+    ),
     // Layer 4: what a user sees of it.
     target("ArtifactTree", ["OCI", "Content", "Archive"]),
     target(
       "FileSystem",
-      ["OCI", "Content", "ArtifactTree", "Fetching", "LocalRegistry", "Telemetry", "Locking", system, log]
+      [
+        "OCI", "Content", "Disk", "ArtifactTree", "Fetching", "LocalRegistry", "Telemetry", "Locking", system,
+        log,
+      ]
     ),
     // Layer 5: the program.
     target(
       "MountDaemon",
       [
-        "CLinux", "FileSystem", "FUSE", "Fetching", "LocalRegistry", "ArtifactTree", "Registry", "HTTP",
+        "CLinux", "Disk", "FileSystem", "FUSE", "Fetching", "LocalRegistry", "ArtifactTree", "Registry",
+        "HTTP",
         "Content", "OCI",
         "Telemetry", "Locking", system, log,
       ]
@@ -88,7 +99,8 @@ let package = Package(
     .executableTarget(
       name: "weightfs",
       dependencies: [
-        "MountDaemon", "FileSystem", "Fetching", "LocalRegistry", "ArtifactTree", "Registry", "Content",
+        "MountDaemon", "Disk", "FileSystem", "Fetching", "LocalRegistry", "ArtifactTree", "Registry",
+        "Content",
         "OCI",
         "Telemetry", "Locking", arguments, system, log,
       ],
@@ -110,7 +122,7 @@ let package = Package(
     tests("ArchiveTests", ["Archive", "TestSupport"]),
     tests(
       "LocalRegistryTests",
-      ["LocalRegistry", "Content", "OCI", "Telemetry", "TestSupport", system, log]
+      ["LocalRegistry", "Disk", "Content", "OCI", "Telemetry", "TestSupport", system, log]
     ),
     tests(
       "FetchingTests",
@@ -120,7 +132,7 @@ let package = Package(
     tests(
       "FileSystemTests",
       [
-        "FileSystem", "Fetching", "LocalRegistry", "ArtifactTree", "Content", "OCI", "Telemetry",
+        "FileSystem", "Disk", "Fetching", "LocalRegistry", "ArtifactTree", "Content", "OCI", "Telemetry",
         "TestSupport",
         system, log,
       ]

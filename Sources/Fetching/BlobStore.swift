@@ -1,3 +1,4 @@
+import Disk
 package import Content
 package import LocalRegistry
 package import Logging

@@ -1,3 +1,4 @@
+import Disk
 import ArtifactTree
 package import Content
 import Fetching

@@ -1,4 +1,5 @@
-package import LocalRegistry
+package import Disk
+import LocalRegistry
 
 /// How the open handles of one node are read: by the daemon, or by the kernel from a backing file.
 ///

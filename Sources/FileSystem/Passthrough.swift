@@ -1,3 +1,4 @@
+import Disk
 import LocalRegistry
 import Logging
 import Locking

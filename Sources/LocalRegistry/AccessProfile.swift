@@ -1,6 +1,7 @@
 package import Content
 package import OCI
 import SystemPackage
+import Disk
 
 /// Which chunks of a blob a start read, in the order in which each was first (docs/local-registry.md, "Profiles").
 package struct AccessProfile: Sendable, Codable, Equatable {

@@ -2,6 +2,7 @@ import Content
 import OCI
 import Locking
 import SystemPackage
+import Disk
 
 /// A read-only store by its path, whose kind is told by what is in it: a podman or CRI-O artifact store
 /// (`<path>/artifacts`), an oci-dir or an oci-archive of any number of named artifacts, a store of ommx 3, a models folder

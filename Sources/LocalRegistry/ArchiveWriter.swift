@@ -3,6 +3,7 @@ package import Content
 import Hashing
 import OCI
 package import SystemPackage
+import Disk
 
 /// Writes an artifact as an oci-archive in one pass: `oci-layout` and `index.json` first, then the blobs in the order of
 /// their digests; the same artifact gives the same bytes everywhere.

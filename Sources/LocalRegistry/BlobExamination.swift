@@ -3,6 +3,7 @@ import Glibc
 import Hashing
 package import OCI
 import SystemPackage
+import Disk
 
 /// What reading a blob's file from its start to its end showed.
 package struct BlobExamination: Sendable {
@@ -230,7 +231,7 @@ extension LocalRegistry {
       if isPools { removeLinks(of: digest, to: file.identity) }
       let name = file.path.lastComponent?.string ?? digest.hex
       let target = root.bad.appending(
-        file.path == root.blob(digest) ? "\(digest.algorithm)-\(digest.hex)" : "\(Self.now)-\(name)"
+        file.path == root.blob(digest) ? "\(digest.algorithm)-\(digest.hex)" : "\(RealTime.now)-\(name)"
       )
       try Disk.createFolder(root.bad)
       if isPools {

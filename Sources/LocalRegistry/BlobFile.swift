@@ -4,6 +4,7 @@ import Glibc
 import Hashing
 package import OCI
 package import SystemPackage
+package import Disk
 
 /// An open file that holds a blob, whole: a file of its own, or a range of an archive.
 package final class BlobFile: Sendable {
@@ -187,54 +188,5 @@ package final class BlobFile: Sendable {
     } catch .noSuchFileOrDirectory {
       return nil
     }
-  }
-}
-
-/// What tells one state of a file from another: where it is, how long it is, when it was written.
-package struct FileIdentity: Sendable, Hashable {
-  package let device: UInt64
-  package let inode: UInt64
-  package let size: Int64
-  /// Nanoseconds since 1970.
-  package let modified: Int64
-  package let isRegular: Bool
-
-  /// Whether both are one file, whatever was written to it.
-  func isSameFile(as other: FileIdentity) -> Bool { device == other.device && inode == other.inode }
-
-  /// Asks the file system.
-  ///
-  /// - Parameter descriptor: of an open file.
-  /// - Throws: `Errno`.
-  package init(of descriptor: FileDescriptor) throws(Errno) {
-    var status = stat()
-    guard fstat(descriptor.rawValue, &status) == 0 else { throw Errno(rawValue: errno) }
-    self.init(status)
-  }
-
-  /// How many names an open file has.
-  static func linkCount(of descriptor: FileDescriptor) throws(Errno) -> Int {
-    var status = stat()
-    guard fstat(descriptor.rawValue, &status) == 0 else { throw Errno(rawValue: errno) }
-    return Int(status.st_nlink)
-  }
-
-  /// Asks the file system, following symbolic links.
-  ///
-  /// - Parameter path: of a file or folder.
-  /// - Throws: `Errno`.
-  package init(at path: FilePath) throws(Errno) {
-    guard let status = Disk.status(path) else { throw Errno(rawValue: errno) }
-    // Below a local registry a link is refused, not looked at.
-    guard status.st_mode & S_IFMT != S_IFLNK else { throw Errno.tooManySymbolicLinkLevels }
-    self.init(status)
-  }
-
-  private init(_ status: stat) {
-    device = UInt64(status.st_dev)
-    inode = UInt64(status.st_ino)
-    size = Int64(status.st_size)
-    modified = Int64(status.st_mtim.tv_sec) * 1_000_000_000 + Int64(status.st_mtim.tv_nsec)
-    isRegular = status.st_mode & S_IFMT == S_IFREG
   }
 }

@@ -3,6 +3,7 @@ import Glibc
 import Hashing
 import OCI
 import SystemPackage
+import Disk
 
 extension BlobPool {
   /// Copies a blob of a layout outside of the pool into it, hashing it on the way.

@@ -1,6 +1,7 @@
 import Glibc
 import OCI
 import SystemPackage
+import Disk
 
 extension BlobPool {
   /// Makes a partial blob of a damaged one: what is right in it is there, what is not is missing.

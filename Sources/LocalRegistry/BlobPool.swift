@@ -4,6 +4,7 @@ import Glibc
 package import OCI
 import Locking
 import SystemPackage
+package import Disk
 
 /// The blobs of a root: complete ones under their digest, each once, and partial ones.
 package final class BlobPool: Sendable {

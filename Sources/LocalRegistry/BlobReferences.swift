@@ -2,6 +2,7 @@ import Content
 import Glibc
 import OCI
 import SystemPackage
+import Disk
 
 /// Which references hold a blob, and when it was last used (docs/local-registry.md, "References of a blob").
 ///

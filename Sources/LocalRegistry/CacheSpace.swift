@@ -5,6 +5,7 @@ package import OCI
 import Locking
 package import SystemPackage
 import Telemetry
+import Disk
 
 /// Keeps the blobs of a root within their limits: room is promised before bytes are asked for, and what was not used for
 /// the longest time goes to make it.
@@ -368,8 +369,7 @@ package final class CacheSpace: Sendable {
       }
     }
     // An artifact on its way has its lines before its layout; what was left by all has none.
-    if protection == nil, !isWanted, known?.isEmpty == false, LocalRegistry.now - (lastUse ?? 0) < Self.recent
-    {
+    if protection == nil, !isWanted, known?.isEmpty == false, RealTime.now - (lastUse ?? 0) < Self.recent {
       protection = .recent
     }
     if protection == nil, pool.isOpen(digest, isPartial: isPartial) { protection = .open }

@@ -1,6 +1,7 @@
 package import Content
 package import OCI
 import SystemPackage
+import Disk
 
 /// Chunk lists on disk (docs/local-registry.md, "Chunk lists"): those that weightfs made while it
 /// verified a blob, and those that a manifest names.

@@ -3,6 +3,7 @@ package import Content
 import Hashing
 package import OCI
 package import SystemPackage
+import Disk
 
 /// A docker-archive (`docker save`, `skopeo copy … docker-archive:`): a tar of layers with a `manifest.json` that names
 /// files, not digests.

@@ -3,6 +3,7 @@ import Glibc
 import OCI
 import Locking
 import SystemPackage
+import Disk
 
 /// A cache of the Hugging Face hub: `models--<org>--<repository>/{refs,blobs,snapshots}`.
 ///

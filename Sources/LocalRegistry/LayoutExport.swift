@@ -2,6 +2,7 @@ package import Content
 import Glibc
 import OCI
 package import SystemPackage
+import Disk
 
 /// Writes an artifact to a place outside of the root, where it belongs to the user: whole, or not at all.
 package struct LayoutExport {

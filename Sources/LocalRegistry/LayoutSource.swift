@@ -1,6 +1,7 @@
 package import Content
 package import OCI
 package import SystemPackage
+import Disk
 
 /// A layout outside of the root that artifacts are loaded from: an oci-dir, an oci-archive or a docker-archive, told by
 /// what is in it.

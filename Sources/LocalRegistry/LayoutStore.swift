@@ -2,6 +2,7 @@ import Content
 import OCI
 import Locking
 import SystemPackage
+import Disk
 
 /// An OCI layout of many artifacts, named by `org.opencontainers.image.ref.name`: what podman and CRI-O keep, and any
 /// oci-dir or oci-archive with full names.

@@ -1,6 +1,7 @@
 import Content
 import OCI
 import SystemPackage
+import Disk
 
 /// Writes an artifact's oci-dir.
 ///

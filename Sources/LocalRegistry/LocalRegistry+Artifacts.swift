@@ -4,6 +4,7 @@ import Logging
 package import OCI
 import Locking
 import SystemPackage
+package import Disk
 
 /// How an artifact of the tree is kept.
 package enum LayoutFormat: String, Sendable, CaseIterable {

@@ -3,6 +3,7 @@ import Glibc
 import Logging
 package import OCI
 package import SystemPackage
+import Disk
 
 /// What `gc` did, or would do.
 package struct CollectionReport: Sendable {
@@ -29,12 +30,6 @@ extension LocalRegistry {
   private static let damagedLife: Int64 = 7 * 86_400_000_000_000
   // Records of other programs' files name an inode; one that was not written for so long is made again when needed.
   private static let recordLife: Int64 = 90 * 86_400_000_000_000
-
-  static var now: Int64 {
-    var time = timespec()
-    clock_gettime(CLOCK_REALTIME, &time)
-    return Int64(time.tv_sec) * 1_000_000_000 + Int64(time.tv_nsec)
-  }
 
   /// Evicts what was fetched of an artifact.
   ///
@@ -127,7 +122,7 @@ extension LocalRegistry {
   @discardableResult
   func removeLeftovers(dryRun: Bool) -> [CollectionReport.Leftover] {
     let temporary =
-      (try? TemporaryFile.removeLeftovers(in: root.temporary, now: Self.now, dryRun: dryRun)) ?? []
+      (try? TemporaryFile.removeLeftovers(in: root.temporary, now: RealTime.now, dryRun: dryRun)) ?? []
     var found = temporary.map {
       CollectionReport.Leftover(path: "\($0)", reason: "left by a process that ended in the middle")
     }
@@ -270,7 +265,7 @@ extension LocalRegistry {
           let isNobodys = {
             let names = self.references.references(of: digest)
             // A line that was written a moment ago is of an artifact on its way.
-            let isFresh = !names.isEmpty && Self.now - (self.references.lastUse(digest) ?? 0) < Self.grace
+            let isFresh = !names.isEmpty && RealTime.now - (self.references.lastUse(digest) ?? 0) < Self.grace
             return !isFresh
               && names.allSatisfy { !self.hasLayout($0) && !OriginRecord.exists(self.root, $0) }
           }
@@ -285,7 +280,7 @@ extension LocalRegistry {
 
   private func isOld(_ path: FilePath) -> Bool {
     guard let identity = try? FileIdentity(at: path) else { return false }
-    return Self.now - identity.modified > Self.grace
+    return RealTime.now - identity.modified > Self.grace
   }
 
   private func sweepState(
@@ -315,12 +310,12 @@ extension LocalRegistry {
     try sweep(root.profiles, "no artifact has the blob") { name, path in isKnown(name) || !isOld(path) }
     try sweep(root.verified, "the blob is gone") { name, path in
       guard let identity = try? FileIdentity(at: path) else { return false }
-      let age = Self.now - identity.modified
+      let age = RealTime.now - identity.modified
       if name.split(separator: "-").count > 2 { return age < Self.recordLife }
       return age < Self.grace || digest(name).map { Disk.exists(root.blob($0)) } ?? false
     }
     try sweep(root.bad, "was set aside as damaged, long ago") { _, path in
-      Self.now - Disk.changeTime(path) < Self.damagedLife
+      RealTime.now - Disk.changeTime(path) < Self.damagedLife
     }
     let needed = Set(marked.keys.map { "partial-\($0.hex)" })
     try sweep(root.locks, "a lock of a blob that is gone") { name, path in

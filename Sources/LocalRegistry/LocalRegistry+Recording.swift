@@ -3,6 +3,7 @@ import Glibc
 import Logging
 package import OCI
 import SystemPackage
+import Disk
 
 /// What becomes of artifacts that weightfs itself fetches.
 extension LocalRegistry {

@@ -3,6 +3,7 @@ import Glibc
 import Logging
 package import OCI
 import SystemPackage
+import Disk
 
 /// Artifacts that go, and what they leave to others.
 extension LocalRegistry {
@@ -65,7 +66,7 @@ extension LocalRegistry {
       try Disk.createFolder(root.bad)
       var place: FilePath?
       for path in archives(of: reference) + spellings(reference).filter({ Disk.isRealFolder($0) }) {
-        let target = root.bad.appending("\(Self.now)-\(path.lastComponent?.string ?? "layout")")
+        let target = root.bad.appending("\(RealTime.now)-\(path.lastComponent?.string ?? "layout")")
         try Disk.rename(path, to: target)
         place = target
       }

@@ -4,6 +4,7 @@ package import OCI
 import Locking
 package import SystemPackage
 package import Telemetry
+package import Disk
 
 /// The artifacts on this machine: those of the root, and those of additional stores, which come first.
 package final class LocalRegistry: Sendable {

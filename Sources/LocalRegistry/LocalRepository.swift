@@ -1,6 +1,7 @@
 package import Content
 package import OCI
 import SystemPackage
+import Disk
 
 /// A repository whose blobs are files on this machine.
 package protocol LocalRepository: Repository {

@@ -3,6 +3,7 @@ import Glibc
 package import OCI
 import Locking
 import SystemPackage
+import Disk
 
 /// Copies of what lies inside a tar or an archive, as files of their own, so that the kernel can read them itself
 /// (docs/local-registry.md, "Materialized files").

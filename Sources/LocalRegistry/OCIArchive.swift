@@ -3,6 +3,7 @@ package import Content
 import Glibc
 package import OCI
 package import SystemPackage
+package import Disk
 
 /// An oci-archive: a tar of an OCI layout, used where it lies.
 ///

@@ -1,6 +1,7 @@
 package import Content
 package import OCI
 package import SystemPackage
+import Disk
 
 /// An oci-dir: a folder with `oci-layout`, `index.json` and `blobs/` (image-spec image-layout.md).
 package struct OCIDirectory: LocalRepository {

@@ -4,6 +4,7 @@ import OCI
 import SQLite
 import Locking
 import SystemPackage
+import Disk
 
 /// The local registry of ommx 3: names in `index.sqlite3` (table `refs`), blobs in `blobs/<algorithm>/<hex>`.
 ///

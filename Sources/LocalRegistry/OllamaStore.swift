@@ -2,6 +2,7 @@ import Content
 import Hashing
 import OCI
 import SystemPackage
+import Disk
 
 /// Ollama's models folder: `manifests/<host>/<namespace>/<model>/<tag>`, each file a manifest, and `blobs/sha256-<hex>`.
 struct OllamaStore: ReadOnlyStore {

@@ -2,6 +2,7 @@ import Content
 import FoundationEssentials
 package import OCI
 import SystemPackage
+import Disk
 
 /// Says that weightfs itself fetched an artifact, so that its tag is resolved anew.
 package struct OriginRecord: Sendable, Codable, Equatable {

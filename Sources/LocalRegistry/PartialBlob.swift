@@ -4,6 +4,7 @@ import Hashing
 package import OCI
 import Locking
 package import SystemPackage
+import Disk
 
 /// A blob that is on its way: a sparse file, and a map of the blocks that are there.
 ///

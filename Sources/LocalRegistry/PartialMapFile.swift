@@ -3,6 +3,7 @@ import Content
 import Glibc
 import OCI
 import SystemPackage
+import Disk
 
 /// The file beside a partial blob that says which blocks are there (docs/local-registry.md, "Partial blobs").
 ///

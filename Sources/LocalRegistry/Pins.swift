@@ -2,6 +2,7 @@ package import Content
 import Glibc
 package import OCI
 import SystemPackage
+import Disk
 
 /// Which references are pinned: their blobs are not evicted.
 package struct Pins: Sendable {

@@ -2,29 +2,13 @@ import Glibc
 import Content
 import OCI
 package import SystemPackage
+package import Disk
 
 /// Where the local registry is, and the paths within it (docs/local-registry.md).
 package struct RegistryRoot: Sendable {
   package let path: FilePath
   /// Whose processes may use it.
-  package var share = Share.owner
-
-  /// Whose processes may use a root that weightfs makes, and what is added to one.
-  package enum Share: String, Sendable, CaseIterable {
-    case owner, group, all
-
-    /// Of the root's directory and those that belong to weightfs.
-    var folderMode: mode_t {
-      switch self {
-      case .owner: 0o700
-      case .group: 0o770
-      case .all: 0o777
-      }
-    }
-
-    /// Of state, locks and partial blobs.
-    var fileMode: mode_t { folderMode & 0o666 }
-  }
+  package var share = RootShare.owner
 
   /// A root at a path.
   ///
@@ -103,12 +87,7 @@ package struct RegistryRoot: Sendable {
       if share != .owner { _ = path.withPlatformString { chmod($0, share.folderMode) } }
     }
     guard !MountTable.isOnNetwork(path) else { throw Errno.notSupported }
-    try ConfinedRoots.register(path, share)
-    try makeDirectories()
-  }
-
-  /// Makes what belongs to weightfs in a root.
-  func makeDirectories() throws(Errno) {
+    try ConfinedRoots.register(path, share, directories: directories)
     for folder in directories { try Disk.createFolder(folder) }
   }
 

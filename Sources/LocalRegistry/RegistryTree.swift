@@ -1,6 +1,7 @@
 import Content
 import OCI
 import SystemPackage
+import Disk
 
 /// A tree of artifacts by path, `<host>/<name>/__<reference>`: the local registry's own, or a store of its kind.
 struct RegistryTree: ReadOnlyStore {

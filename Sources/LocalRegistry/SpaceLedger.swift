@@ -2,6 +2,7 @@ import Content
 import Glibc
 import Locking
 import SystemPackage
+import Disk
 
 /// How much the blobs of a root take, and how much is promised, over all processes that write there
 /// (docs/local-registry.md, "Space").

@@ -1,5 +1,6 @@
 import Locking
 import SystemPackage
+import Disk
 
 /// Which folders of a tree have tags in them, remembered until the folder changes: a namespace of thousands of
 /// repositories is not read through for each name below it.
@@ -13,7 +14,7 @@ final class TaggedFolders: Sendable {
     if let known = known.withLock({ $0[folder.string] }), known.identity == identity { return known.hasTags }
     let hasTags = Disk.contains(folder) { $0.hasPrefix("__") }
     // A folder that changed within the clock's tick may change again without a sign.
-    guard LocalRegistry.now - identity.modified > 1_000_000_000 else { return hasTags }
+    guard RealTime.now - identity.modified > 1_000_000_000 else { return hasTags }
     known.withLock { known in
       if known.count >= Self.limit { known = [:] }
       known[folder.string] = (identity, hasTags)

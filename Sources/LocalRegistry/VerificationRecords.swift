@@ -1,6 +1,7 @@
 import Content
 package import OCI
 import SystemPackage
+import Disk
 
 /// Which files were found to be what their digest says: by device, inode, size and time of writing, so that a file
 /// that was written since counts as unknown.

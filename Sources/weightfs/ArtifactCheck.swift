@@ -1,3 +1,4 @@
+import Disk
 import Content
 import Fetching
 import FileSystem

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Content
+import Disk
 import Fetching
 import FileSystem
 import Glibc
@@ -15,7 +16,7 @@ extension FileSystemOptions.Listing: ExpressibleByArgument {}
 extension FileSystemOptions.FetchFor: ExpressibleByArgument {}
 
 extension LayoutFormat: ExpressibleByArgument {}
-extension RegistryRoot.Share: ExpressibleByArgument {}
+extension RootShare: ExpressibleByArgument {}
 
 /// The least that is logged.
 enum LogLevel: String, ExpressibleByArgument, CaseIterable {
@@ -31,7 +32,7 @@ struct CommonOptions: ParsableArguments {
     help:
       "Whose processes may use a local registry that is created: owner, group or all. An existing one keeps its mode."
   )
-  var sharedRoot: RegistryRoot.Share = .owner
+  var sharedRoot: RootShare = .owner
 
   @Option(help: "A read-only store to look into first; may be given several times.")
   var additionalStore: [String] = []

@@ -1,3 +1,4 @@
+import Disk
 import FileSystem
 import LocalRegistry
 import SystemPackage

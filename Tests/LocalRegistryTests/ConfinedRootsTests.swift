@@ -1,6 +1,7 @@
 import Content
 import Foundation
 import Logging
+@testable import Disk
 @testable import LocalRegistry
 import OCI
 import SystemPackage

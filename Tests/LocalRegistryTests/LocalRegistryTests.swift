@@ -1,4 +1,5 @@
 import Content
+import Disk
 import Foundation
 import LocalRegistry
 import Logging
@@ -170,10 +171,10 @@ struct LocalRegistryTests {
       31 30 0:6 / /data/local rw - ext4 /dev/sdb rw
 
       """
-    #expect(!LocalRegistry.isOnNetwork("/var/lib/x", mountTable: table))
-    #expect(LocalRegistry.isOnNetwork("/data/x", mountTable: table))
-    #expect(!LocalRegistry.isOnNetwork("/data/local/x", mountTable: table))
-    #expect(!LocalRegistry.isOnNetwork("/database", mountTable: table))
+    #expect(!MountTable.isOnNetwork("/var/lib/x", table: table))
+    #expect(MountTable.isOnNetwork("/data/x", table: table))
+    #expect(!MountTable.isOnNetwork("/data/local/x", table: table))
+    #expect(!MountTable.isOnNetwork("/database", table: table))
   }
 }
 

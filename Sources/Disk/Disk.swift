@@ -1,11 +1,11 @@
 import CLinux
-import Content
-import Glibc
-import SystemPackage
+package import Content
+package import Glibc
+package import SystemPackage
 
 /// System calls with `Errno` as their typed error, and small files written whole.
-enum Disk {
-  static func open(
+package enum Disk {
+  package static func open(
     _ path: FilePath,
     _ mode: FileDescriptor.AccessMode,
     options: FileDescriptor.OpenOptions = [.closeOnExec],
@@ -23,7 +23,7 @@ enum Disk {
   }
 
   /// Reads until the buffer is full or the file ends.
-  static func read(
+  package static func read(
     _ descriptor: FileDescriptor,
     into buffer: UnsafeMutableRawBufferPointer,
     at offset: Int64
@@ -46,7 +46,7 @@ enum Disk {
     return done
   }
 
-  static func write(
+  package static func write(
     _ descriptor: FileDescriptor,
     _ bytes: UnsafeRawBufferPointer,
     at offset: Int64
@@ -67,7 +67,7 @@ enum Disk {
     }
   }
 
-  static func write(_ descriptor: FileDescriptor, _ bytes: [UInt8], at offset: Int64) throws(Errno) {
+  package static func write(_ descriptor: FileDescriptor, _ bytes: [UInt8], at offset: Int64) throws(Errno) {
     let result: Result<Void, Errno> = bytes.withUnsafeBytes { buffer in
       do throws(Errno) {
         return .success(try write(descriptor, buffer, at: offset))
@@ -79,7 +79,7 @@ enum Disk {
   }
 
   /// Writes where the file's position is: also into a pipe.
-  static func append(_ descriptor: FileDescriptor, _ bytes: UnsafeRawBufferPointer) throws(Errno) {
+  package static func append(_ descriptor: FileDescriptor, _ bytes: UnsafeRawBufferPointer) throws(Errno) {
     var done = 0
     while done < bytes.count {
       let count = Glibc.write(
@@ -96,7 +96,7 @@ enum Disk {
   }
 
   /// Copies bytes of a file to the start of another.
-  static func copy(
+  package static func copy(
     _ source: FileDescriptor,
     _ range: Range<Int64>,
     to target: FileDescriptor
@@ -114,22 +114,22 @@ enum Disk {
   }
 
   /// Asks for dirty pages to be written, without waiting.
-  static func startWriteback(_ descriptor: FileDescriptor, _ range: Range<Int64>) {
+  package static func startWriteback(_ descriptor: FileDescriptor, _ range: Range<Int64>) {
     _ = clinux_start_writeback(descriptor.rawValue, range.lowerBound, Int64(range.count))
   }
 
-  static func synchronize(_ descriptor: FileDescriptor) throws(Errno) {
+  package static func synchronize(_ descriptor: FileDescriptor) throws(Errno) {
     guard fdatasync(descriptor.rawValue) == 0 else { throw Errno(rawValue: errno) }
   }
 
-  static func synchronizeFolder(_ path: FilePath) throws(Errno) {
+  package static func synchronizeFolder(_ path: FilePath) throws(Errno) {
     let descriptor = try open(path, .readOnly, options: [.closeOnExec, .directory])
     defer { try? descriptor.close() }
     guard fsync(descriptor.rawValue) == 0 else { throw Errno(rawValue: errno) }
   }
 
   /// Makes a directory and what is above it.
-  static func createFolder(_ path: FilePath, permissions: mode_t = 0o755) throws(Errno) {
+  package static func createFolder(_ path: FilePath, permissions: CInterop.Mode = 0o755) throws(Errno) {
     let result = ConfinedRoots.makeDirectory(path, permissions)
     if result == 0 || errno == EEXIST { return }
     guard errno == ENOENT, path.lastComponent != nil else { throw Errno(rawValue: errno) }
@@ -141,26 +141,26 @@ enum Disk {
   /// What the file system says of a path.
   ///
   /// Below a local registry a symbolic link is told of itself, elsewhere it is followed.
-  static func status(_ path: FilePath, followsLinks: Bool = true) -> stat? {
+  package static func status(_ path: FilePath, followsLinks: Bool = true) -> stat? {
     var status = stat()
     let follows = followsLinks && !ConfinedRoots.contains(path)
     let result = ConfinedRoots.at(path) { fstatat($0, $1, &status, follows ? 0 : AT_SYMLINK_NOFOLLOW) }
     return result == 0 ? status : nil
   }
 
-  private static func kind(_ path: FilePath, followsLinks: Bool = true) -> mode_t? {
+  private static func kind(_ path: FilePath, followsLinks: Bool = true) -> CInterop.Mode? {
     status(path, followsLinks: followsLinks).map { $0.st_mode & S_IFMT }
   }
 
-  static func exists(_ path: FilePath) -> Bool {
+  package static func exists(_ path: FilePath) -> Bool {
     guard let kind = kind(path) else { return false }
     return kind != S_IFLNK
   }
 
-  static func isFolder(_ path: FilePath) -> Bool { kind(path) == S_IFDIR }
+  package static func isFolder(_ path: FilePath) -> Bool { kind(path) == S_IFDIR }
 
   /// Where a symbolic link leads; nil where it is none.
-  static func linkTarget(_ path: FilePath) -> String? {
+  package static func linkTarget(_ path: FilePath) -> String? {
     var buffer = [CChar](repeating: 0, count: Int(PATH_MAX))
     let count = ConfinedRoots.at(path) { Int32(readlinkat($0, $1, &buffer, buffer.count - 1)) }
     guard count > 0 else { return nil }
@@ -168,30 +168,30 @@ enum Disk {
   }
 
   /// Whether a path is a directory itself, not a symbolic link to one.
-  static func isRealFolder(_ path: FilePath) -> Bool { kind(path, followsLinks: false) == S_IFDIR }
+  package static func isRealFolder(_ path: FilePath) -> Bool { kind(path, followsLinks: false) == S_IFDIR }
 
-  static func isFile(_ path: FilePath) -> Bool { kind(path) == S_IFREG }
+  package static func isFile(_ path: FilePath) -> Bool { kind(path) == S_IFREG }
 
   /// What a file takes on the disk, bytes; 0 where there is none.
-  static func allocatedBytes(_ path: FilePath) -> Int64 {
+  package static func allocatedBytes(_ path: FilePath) -> Int64 {
     // st_blocks counts 512 bytes whatever the file system's blocks are (stat(2)).
     status(path, followsLinks: false).map { Int64($0.st_blocks) * 512 } ?? 0
   }
 
   /// When a file was last given another name or mode, nanoseconds since 1970; now where that cannot be told.
-  static func changeTime(_ path: FilePath) -> Int64 {
-    guard let status = status(path, followsLinks: false) else { return LocalRegistry.now }
+  package static func changeTime(_ path: FilePath) -> Int64 {
+    guard let status = status(path, followsLinks: false) else { return RealTime.now }
     return Int64(status.st_ctim.tv_sec) * 1_000_000_000 + Int64(status.st_ctim.tv_nsec)
   }
 
   /// Sets the times of a file to now.
-  static func touch(_ path: FilePath) {
+  package static func touch(_ path: FilePath) {
     // What cannot be noted is a use that does not count; that is all.
     _ = ConfinedRoots.at(path) { utimensat($0, $1, nil, AT_SYMLINK_NOFOLLOW) }
   }
 
   /// What a file system has left for this user, bytes.
-  static func freeBytes(_ path: FilePath) throws(Errno) -> Int64 {
+  package static func freeBytes(_ path: FilePath) throws(Errno) -> Int64 {
     var status = statvfs()
     // The function and the structure share a name.
     let ask: (UnsafePointer<CChar>, UnsafeMutablePointer<statvfs>) -> Int32 = statvfs
@@ -200,7 +200,7 @@ enum Disk {
   }
 
   /// The size of the file system that a path lies on or will lie on, bytes; nil where that cannot be told.
-  static func fileSystemSize(_ path: FilePath) -> Int64? {
+  package static func fileSystemSize(_ path: FilePath) -> Int64? {
     var place = path
     var status = statvfs()
     let ask: (UnsafePointer<CChar>, UnsafeMutablePointer<statvfs>) -> Int32 = statvfs
@@ -210,26 +210,26 @@ enum Disk {
     return Int64(status.f_blocks) * Int64(status.f_frsize)
   }
 
-  static func removeFolder(_ path: FilePath) throws(Errno) {
+  package static func removeFolder(_ path: FilePath) throws(Errno) {
     guard ConfinedRoots.at(path, { unlinkat($0, $1, AT_REMOVEDIR) }) == 0 || errno == ENOENT else {
       throw Errno(rawValue: errno)
     }
   }
 
-  static func remove(_ path: FilePath) throws(Errno) {
+  package static func remove(_ path: FilePath) throws(Errno) {
     guard ConfinedRoots.at(path, { unlinkat($0, $1, 0) }) == 0 || errno == ENOENT else {
       throw Errno(rawValue: errno)
     }
   }
 
-  static func rename(_ from: FilePath, to: FilePath) throws(Errno) {
+  package static func rename(_ from: FilePath, to: FilePath) throws(Errno) {
     let result = ConfinedRoots.at(from) { source, old in
       ConfinedRoots.at(to) { target, new in renameat(source, old, target, new) }
     }
     guard result == 0 else { throw Errno(rawValue: errno) }
   }
 
-  static func link(_ from: FilePath, to: FilePath) throws(Errno) {
+  package static func link(_ from: FilePath, to: FilePath) throws(Errno) {
     let result = ConfinedRoots.at(from) { source, old in
       ConfinedRoots.at(to) { target, new in linkat(source, old, target, new, 0) }
     }
@@ -237,7 +237,7 @@ enum Disk {
   }
 
   /// Gives an open file a name, whatever names it has.
-  static func link(_ file: FileDescriptor, to: FilePath) throws(Errno) {
+  package static func link(_ file: FileDescriptor, to: FilePath) throws(Errno) {
     let source = "/proc/self/fd/\(file.rawValue)"
     let result = ConfinedRoots.at(to) { linkat(AT_FDCWD, source, $0, $1, AT_SYMLINK_FOLLOW) }
     guard result == 0 else { throw Errno(rawValue: errno) }
@@ -264,7 +264,7 @@ enum Disk {
   }
 
   /// Whether a folder has a name of some kind; it is read no farther than that.
-  static func contains(_ path: FilePath, where isOne: (String) -> Bool) -> Bool {
+  package static func contains(_ path: FilePath, where isOne: (String) -> Bool) -> Bool {
     guard let folder = openFolder(path) else { return false }
     defer { closedir(folder) }
     while let entry = readdir(folder) {
@@ -274,7 +274,7 @@ enum Disk {
   }
 
   /// The names in a folder, without `.` and `..`, sorted; none where it does not exist.
-  static func names(in path: FilePath) throws(Errno) -> [String] {
+  package static func names(in path: FilePath) throws(Errno) -> [String] {
     guard let folder = openFolder(path) else {
       if errno == ENOENT || errno == ENOTDIR { return [] }
       throw Errno(rawValue: errno)
@@ -289,7 +289,7 @@ enum Disk {
   }
 
   /// The same for a layout, whose errors name the path.
-  static func namesInLayout(_ path: FilePath) throws(ContentError) -> [String] {
+  package static func namesInLayout(_ path: FilePath) throws(ContentError) -> [String] {
     do throws(Errno) {
       return try names(in: path)
     } catch {
@@ -304,7 +304,7 @@ enum Disk {
   ///   - limit: of its size; a longer one is an error.
   /// - Returns: nil where there is none.
   /// - Throws: `ContentError`.
-  static func contents(of path: FilePath, limit: Int) throws(ContentError) -> [UInt8]? {
+  package static func contents(of path: FilePath, limit: Int) throws(ContentError) -> [UInt8]? {
     do throws(Errno) {
       let descriptor = try open(path, .readOnly, options: [.closeOnExec, .nonBlocking])
       defer { try? descriptor.close() }
@@ -331,26 +331,5 @@ enum Disk {
     } catch {
       throw ContentError(.disk, "\(path)", error)
     }
-  }
-}
-
-extension ContentError {
-  /// A failure of the local disk.
-  ///
-  /// - Parameters:
-  ///   - code: the kind.
-  ///   - subject: the path.
-  ///   - error: what the system said.
-  init(_ code: Code, _ subject: String, _ error: Errno) {
-    let advice: String? =
-      switch error {
-      case .noSpace:
-        "The disk is full: free some space, or put the local registry elsewhere (--registry-root)"
-      case .tooManySymbolicLinkLevels:
-        "Symbolic links inside the local registry are not followed: bind-mount the directory in place of the link"
-      case .permissionDenied: "Check the owner and mode of the path, or choose another with --registry-root"
-      default: nil
-      }
-    self.init(code, subject, "\(error)", advice: advice, isDiskFull: error == .noSpace)
   }
 }

@@ -1,18 +1,20 @@
 import CLinux
 import Glibc
 import Locking
-import SystemPackage
+package import SystemPackage
 
 /// Directories below which no symbolic link is followed: the local registries of this process.
 ///
 /// A link in a local registry could lead a daemon that runs as root to any file of the machine. The root itself may be,
 /// or lie below, a symbolic link: it is opened once, and everything in it is opened relative to that descriptor. A root
 /// that was deleted and made again is opened again. Paths elsewhere, such as read-only stores, are used as they are.
-enum ConfinedRoots {
+package enum ConfinedRoots {
   private struct Root {
     var descriptor: Int32
     let path: String
-    let share: RegistryRoot.Share
+    let share: RootShare
+    /// Made again where the root was deleted and made again.
+    let directories: [FilePath]
     /// The owner and group that what is added takes; nil where it has them anyway.
     let owner: (user: uid_t, group: gid_t)?
   }
@@ -22,8 +24,18 @@ enum ConfinedRoots {
   private static let roots = Mutex<[String: Root]>([:])
   private static let directory = O_DIRECTORY | O_CLOEXEC
 
-  /// Opens a root, following links, and confines what lies below it.
-  static func register(_ path: FilePath, _ share: RegistryRoot.Share = .owner) throws(Errno) {
+  /// Opens a root, following links, and confines the paths below it.
+  ///
+  /// - Parameters:
+  ///   - path: of the root.
+  ///   - share: the users whose processes may use it.
+  ///   - directories: below it; they are made again where the root was deleted and made again.
+  /// - Throws: `Errno` where the root cannot be opened.
+  package static func register(
+    _ path: FilePath,
+    _ share: RootShare = .owner,
+    directories: [FilePath] = []
+  ) throws(Errno) {
     let descriptor = path.withPlatformString { Glibc.open($0, clinux_o_path | directory) }
     guard descriptor >= 0 else { throw Errno(rawValue: errno) }
     let surplus = roots.withLock { roots -> Int32? in
@@ -35,6 +47,7 @@ enum ConfinedRoots {
         descriptor: descriptor,
         path: path.string,
         share: share,
+        directories: directories,
         owner: owner(of: descriptor)
       )
       return nil
@@ -58,7 +71,7 @@ enum ConfinedRoots {
   ///   - path: of the directory.
   ///   - mode: of one that does not belong to weightfs.
   /// - Returns: 0; -1 with errno.
-  static func makeDirectory(_ path: FilePath, _ mode: mode_t) -> Int32 {
+  package static func makeDirectory(_ path: FilePath, _ mode: CInterop.Mode) -> Int32 {
     let root = root(of: path)
     let isOwn = root.map { Self.isOwn(path, $0) } ?? false
     let permissions = isOwn ? root?.share.folderMode ?? mode : mode
@@ -79,7 +92,7 @@ enum ConfinedRoots {
 
   /// The permissions of a file that is made in a root: what belongs to weightfs and can be written is the owner's alone,
   /// or that of those who share the root.
-  static func permissions(of path: FilePath, _ mode: mode_t) -> mode_t {
+  package static func permissions(of path: FilePath, _ mode: CInterop.Mode) -> CInterop.Mode {
     guard mode & 0o200 != 0, let root = root(of: path), isOwn(path, root),
       !path.string.hasPrefix("\(root.path)/\(own)/temporary")
     else { return mode }
@@ -87,7 +100,7 @@ enum ConfinedRoots {
   }
 
   /// Gives a file that was just made the owner of its root, and the permissions that the umask took.
-  private static func settle(_ descriptor: Int32, _ path: FilePath, _ mode: mode_t) {
+  private static func settle(_ descriptor: Int32, _ path: FilePath, _ mode: CInterop.Mode) {
     guard let root = root(of: path) else { return }
     if let owner = root.owner {
       var status = stat()
@@ -110,7 +123,7 @@ enum ConfinedRoots {
   /// Opens a file.
   ///
   /// - Returns: a descriptor; -1 with errno, ELOOP for a symbolic link in the way.
-  static func open(_ path: FilePath, _ flags: Int32, _ mode: mode_t) -> Int32 {
+  package static func open(_ path: FilePath, _ flags: Int32, _ mode: CInterop.Mode) -> Int32 {
     let isMade = flags & (O_CREAT | clinux_o_tmpfile & ~O_DIRECTORY) != 0
     let mode = isMade ? permissions(of: path, mode) : 0
     let descriptor = confined(path) { root, relative in
@@ -125,7 +138,7 @@ enum ConfinedRoots {
   /// Calls a function of the `…at` family with the directory that a path's last component lies in.
   ///
   /// - Returns: what the function returns; -1 with errno where the directory cannot be opened.
-  static func at(_ path: FilePath, _ body: (Int32, UnsafePointer<CChar>) -> Int32) -> Int32 {
+  package static func at(_ path: FilePath, _ body: (Int32, UnsafePointer<CChar>) -> Int32) -> Int32 {
     confined(path) { root, relative in
       guard let slash = relative.lastIndex(of: "/") else {
         return (relative.isEmpty ? "." : relative).withCString { body(root, $0) }
@@ -143,7 +156,7 @@ enum ConfinedRoots {
   }
 
   /// Whether a path is confined.
-  static func contains(_ path: FilePath) -> Bool { root(of: path) != nil }
+  package static func contains(_ path: FilePath) -> Bool { root(of: path) != nil }
 
   private static func root(of path: FilePath) -> Root? {
     let text = path.string
@@ -178,17 +191,22 @@ enum ConfinedRoots {
   /// Opens a root again that was deleted and made again, and makes its directories.
   private static func reopen(_ root: Root) -> Root? {
     let path = FilePath(root.path)
-    guard (try? register(path)) != nil else {
+    guard (try? register(path, root.share, directories: root.directories)) != nil else {
       errno = ENOENT
       return nil
     }
-    try? RegistryRoot(path: path).makeDirectories()
+    for directory in root.directories { try? Disk.createFolder(directory) }
     return roots.withLock { $0[root.path] }
   }
 
   // MARK: Opening below a directory
 
-  private static func openBelow(_ root: Int32, _ relative: String, _ flags: Int32, _ mode: mode_t) -> Int32 {
+  private static func openBelow(
+    _ root: Int32,
+    _ relative: String,
+    _ flags: Int32,
+    _ mode: CInterop.Mode
+  ) -> Int32 {
     let result = clinux_openat2(root, relative, flags | O_CLOEXEC, mode, clinux_resolve_no_symlinks)
     if result >= 0 { return result }
     // An old kernel, or a filter of system calls that does not know the call.
@@ -198,7 +216,8 @@ enum ConfinedRoots {
   }
 
   /// The same component by component.
-  static func walk(_ root: Int32, _ relative: String, _ flags: Int32, _ mode: mode_t) -> Int32 {
+  package static func walk(_ root: Int32, _ relative: String, _ flags: Int32, _ mode: CInterop.Mode) -> Int32
+  {
     let names = relative.split(separator: "/").map(String.init)
     var current = dup(root)
     for (index, name) in names.enumerated() {

@@ -1,16 +1,16 @@
 import CLinux
 import Content
 import Glibc
-import SystemPackage
+package import SystemPackage
 
 /// A file that gets its name once it is whole, and goes with its process otherwise.
 ///
 /// It lies in the root's folder for such files, under a lock of who writes it, so that what a crash leaves is known for
 /// what it is.
-struct TemporaryFile: ~Copyable {
-  let descriptor: FileDescriptor
+package struct TemporaryFile: ~Copyable {
+  package let descriptor: FileDescriptor
   /// Leads to the file while it is open.
-  let path: FilePath
+  package let path: FilePath
   private let folder: FilePath
   private let hasName: Bool
   private var isDone = false
@@ -19,7 +19,7 @@ struct TemporaryFile: ~Copyable {
   private static let unnamed = FileDescriptor.OpenOptions(rawValue: clinux_o_tmpfile)
 
   /// Makes one in a folder of the file system where it is to stay.
-  init(in folder: FilePath, permissions: FilePermissions) throws(Errno) {
+  package init(in folder: FilePath, permissions: FilePermissions) throws(Errno) {
     let made = try Self.make(in: folder, permissions)
     self.folder = folder
     descriptor = made.descriptor
@@ -67,7 +67,7 @@ struct TemporaryFile: ~Copyable {
 
   /// Puts the file on the disk, under its name, which may be taken: then the new one is there or the old one, never
   /// neither.
-  mutating func rename(to target: FilePath) throws(Errno) {
+  package mutating func rename(to target: FilePath) throws(Errno) {
     try Disk.synchronize(descriptor)
     // A file without a name cannot take one that is taken: it gets one of its own first.
     let own = hasName ? path : Self.name(in: folder)
@@ -110,7 +110,7 @@ struct TemporaryFile: ~Copyable {
   /// - Returns: what was removed, or would be.
   /// - Throws: `Errno`.
   @discardableResult
-  static func removeLeftovers(
+  package static func removeLeftovers(
     in folder: FilePath,
     now: Int64,
     dryRun: Bool = false
@@ -127,29 +127,5 @@ struct TemporaryFile: ~Copyable {
       removed.append(path)
     }
     return removed
-  }
-}
-
-extension RegistryRoot {
-  /// Writes a small file whole or not at all, to the disk.
-  ///
-  /// - Parameters:
-  ///   - path: within the root.
-  ///   - bytes: all of it.
-  ///   - permissions: of the file.
-  /// - Throws: `ContentError`.
-  func replace(
-    _ path: FilePath,
-    with bytes: [UInt8],
-    permissions: FilePermissions = [.ownerReadWrite, .groupRead, .otherRead]
-  ) throws(ContentError) {
-    do throws(Errno) {
-      let mode = ConfinedRoots.permissions(of: path, permissions.rawValue)
-      var file = try TemporaryFile(in: temporary, permissions: FilePermissions(rawValue: mode))
-      try Disk.write(file.descriptor, bytes, at: 0)
-      try file.rename(to: path)
-    } catch {
-      throw ContentError(.disk, "\(path)", error)
-    }
   }
 }

@@ -1,10 +1,10 @@
 import Glibc
-import SystemPackage
+package import SystemPackage
 
 /// What the kernel says of mounted file systems (proc_pid_mountinfo(5)).
-enum MountTable {
+package enum MountTable {
   /// Whether a path lies on NFS.
-  static func isOnNetwork(_ path: FilePath) -> Bool {
+  package static func isOnNetwork(_ path: FilePath) -> Bool {
     guard let real = path.withPlatformString({ realpath($0, nil) }) else { return false }
     defer { free(real) }
     guard let table = fopen("/proc/self/mountinfo", "re") else { return false }
@@ -18,7 +18,7 @@ enum MountTable {
   }
 
   /// The same by the text of a table: the longest mount point above the path decides, the last of equal ones.
-  static func isOnNetwork(_ path: String, table: String) -> Bool {
+  package static func isOnNetwork(_ path: String, table: String) -> Bool {
     var longest = -1
     var kind = Substring()
     for line in table.split(separator: "\n") {
@@ -31,17 +31,5 @@ enum MountTable {
       kind = fields[dash + 1]
     }
     return kind == "nfs" || kind == "nfs4"
-  }
-}
-
-extension LocalRegistry {
-  /// Whether a path lies on NFS, by the text of `/proc/self/mountinfo`.
-  ///
-  /// - Parameters:
-  ///   - path: from the root.
-  ///   - table: its text.
-  /// - Returns: true if so; a root there is refused.
-  package static func isOnNetwork(_ path: String, mountTable table: String) -> Bool {
-    MountTable.isOnNetwork(path, table: table)
   }
 }
