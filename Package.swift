@@ -64,45 +64,50 @@ let package = Package(
     target("SQLite", ["CSQLite"]),
     // Layer 3: content and where it is.
     target("Content", ["OCI", "Hashing", "Locking"]),
-    target("Disk", ["CLinux", "Content", "Locking", system]),
+    target("Disk", ["CLinux", "OCI", "Content", "Hashing", "Locking", system]),
     target("Registry", ["CLinux", "OCI", "Content", "HTTP", "Telemetry", "Locking", log]),
+    target(
+      "BlobCache",
+      ["CLinux", "OCI", "Content", "Hashing", "Disk", "Telemetry", "Locking", system, log]
+    ),
+    target("Layouts", ["CLinux", "OCI", "Content", "Archive", "Disk", "Hashing", system]),
+    target("Stores", ["OCI", "Content", "Layouts", "Disk", "SQLite", "Hashing", "Locking", system]),
     target(
       "LocalRegistry",
       [
-        "CLinux", "OCI", "Content", "Disk", "Archive", "Hashing", "SQLite", "Telemetry", "Locking", system,
+        "OCI", "Content", "BlobCache", "Layouts", "Stores", "Disk", "Hashing", "Telemetry", "Locking", system,
         log,
       ]
     ),
     target(
       "Fetching",
-      ["OCI", "Content", "Disk", "LocalRegistry", "Hashing", "Telemetry", "Locking", system, log]
+      [
+        "OCI", "Content", "Disk", "BlobCache", "Layouts", "LocalRegistry", "Hashing", "Telemetry", "Locking",
+        system, log,
+      ]
     ),
     // Layer 4: what a user sees of it.
     target("ArtifactTree", ["OCI", "Content", "Archive"]),
     target(
       "FileSystem",
       [
-        "OCI", "Content", "Disk", "ArtifactTree", "Fetching", "LocalRegistry", "Telemetry", "Locking", system,
-        log,
+        "OCI", "Content", "Disk", "BlobCache", "Layouts", "Stores", "ArtifactTree", "Fetching",
+        "LocalRegistry", "Telemetry", "Locking", system, log,
       ]
     ),
     // Layer 5: the program.
     target(
       "MountDaemon",
       [
-        "CLinux", "Disk", "FileSystem", "FUSE", "Fetching", "LocalRegistry", "ArtifactTree", "Registry",
-        "HTTP",
-        "Content", "OCI",
-        "Telemetry", "Locking", system, log,
+        "CLinux", "OCI", "Content", "BlobCache", "Layouts", "LocalRegistry", "Fetching", "FileSystem", "FUSE",
+        "Registry", "HTTP", "Telemetry", "Locking", system, log,
       ]
     ),
     .executableTarget(
       name: "weightfs",
       dependencies: [
-        "MountDaemon", "Disk", "FileSystem", "Fetching", "LocalRegistry", "ArtifactTree", "Registry",
-        "Content",
-        "OCI",
-        "Telemetry", "Locking", arguments, system, log,
+        "MountDaemon", "FileSystem", "Fetching", "LocalRegistry", "BlobCache", "Layouts", "Stores", "Disk",
+        "ArtifactTree", "Content", "OCI", "Locking", arguments, system, log,
       ],
       swiftSettings: strict
     ),
@@ -122,24 +127,34 @@ let package = Package(
     tests("ArchiveTests", ["Archive", "TestSupport"]),
     tests(
       "LocalRegistryTests",
-      ["LocalRegistry", "Disk", "Content", "OCI", "Telemetry", "TestSupport", system, log]
+      [
+        "LocalRegistry", "BlobCache", "Layouts", "Stores", "Disk", "Content", "OCI", "Telemetry",
+        "TestSupport", system, log,
+      ]
     ),
     tests(
       "FetchingTests",
-      ["Fetching", "LocalRegistry", "Content", "OCI", "Telemetry", "TestSupport", system, log]
+      [
+        "Fetching", "LocalRegistry", "BlobCache", "Layouts", "Disk", "Content", "OCI", "Telemetry",
+        "TestSupport", system, log,
+      ]
     ),
     tests("ArtifactTreeTests", ["ArtifactTree", "Archive", "Content", "OCI", "TestSupport"]),
     tests(
       "FileSystemTests",
       [
-        "FileSystem", "Disk", "Fetching", "LocalRegistry", "ArtifactTree", "Content", "OCI", "Telemetry",
+        "FileSystem", "Disk", "BlobCache", "Layouts", "Stores", "Fetching", "LocalRegistry", "ArtifactTree",
+        "Content", "OCI", "Telemetry",
         "TestSupport",
         system, log,
       ]
     ),
     tests(
       "ConformanceTests",
-      ["Registry", "LocalRegistry", "HTTP", "Content", "OCI", "Telemetry", "TestSupport", system, log]
+      [
+        "Registry", "LocalRegistry", "BlobCache", "Layouts", "Stores", "Disk", "HTTP", "Content", "OCI",
+        "Telemetry", "TestSupport", system, log,
+      ]
     ),
     tests("MountTests", ["TestSupport", "OCI", "Content", "MountDaemon"]),
     tests("ArchitectureTests", ["TestSupport"]),

@@ -1,3 +1,4 @@
+import BlobCache
 import LocalRegistry
 
 /// Which chunks of a blob were read, in the order in which each was first.

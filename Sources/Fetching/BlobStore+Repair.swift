@@ -1,5 +1,6 @@
+package import Disk
 package import Content
-package import LocalRegistry
+import LocalRegistry
 package import OCI
 
 /// Mending what `verify` found damaged.

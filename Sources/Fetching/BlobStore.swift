@@ -1,3 +1,5 @@
+package import Layouts
+import BlobCache
 import Disk
 package import Content
 package import LocalRegistry
@@ -270,9 +272,7 @@ package final class BlobStore: Sendable {
     case .setAside(let damaged):
       // The layouts of this root have links to the same damaged file.
       local.removeLinks(of: descriptor.digest, to: damaged)
-      if let own = layout as? OCIDirectory {
-        local.remove(descriptor.digest, from: own, ifItIs: damaged)
-      }
+      if let layout { local.remove(descriptor.digest, from: layout, ifItIs: damaged) }
     case .none: break
     }
     if let layout, let phase = try foreignPhase(descriptor, layout, canFetch: canFetch) { return phase }
@@ -298,10 +298,9 @@ package final class BlobStore: Sendable {
     canFetch: Bool
   ) throws(ContentError) -> LazyBlob.Phase? {
     guard let file = try layout.blob(descriptor.digest) else { return nil }
-    let isOwn = (layout as? OCIDirectory).map { local.owns($0) } ?? false
     if file.size != descriptor.size || isKnownBad(file, descriptor.digest) {
       guard !canFetch else {
-        if isOwn, let own = layout as? OCIDirectory { local.remove(descriptor.digest, from: own) }
+        local.remove(descriptor.digest, from: layout)
         return nil
       }
       throw ContentError(

@@ -1,3 +1,4 @@
+import BlobCache
 package import Content
 import LocalRegistry
 import Logging

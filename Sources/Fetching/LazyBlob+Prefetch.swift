@@ -1,3 +1,5 @@
+import BlobCache
+import Disk
 package import Content
 import LocalRegistry
 import OCI

@@ -1,3 +1,4 @@
+import BlobCache
 import LocalRegistry
 import OCI
 import Locking

@@ -1,3 +1,5 @@
+import Disk
+import BlobCache
 import Content
 import LocalRegistry
 import Logging

@@ -1,5 +1,7 @@
+import BlobCache
+package import Disk
 package import Content
-package import LocalRegistry
+import LocalRegistry
 import Logging
 package import OCI
 import Locking

@@ -1,4 +1,5 @@
-package import LocalRegistry
+package import BlobCache
+import LocalRegistry
 
 /// Which chunks of a blob were held against a trusted list, and which failed.
 ///

@@ -1,3 +1,6 @@
+import Stores
+import BlobCache
+package import Layouts
 import ArtifactTree
 package import Content
 package import Fetching

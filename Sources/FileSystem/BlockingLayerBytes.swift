@@ -1,3 +1,4 @@
+import Layouts
 import ArtifactTree
 import Content
 import Dispatch

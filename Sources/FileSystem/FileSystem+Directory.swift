@@ -1,3 +1,4 @@
+import Stores
 import ArtifactTree
 import Content
 import LocalRegistry

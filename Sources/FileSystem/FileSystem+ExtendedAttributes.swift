@@ -1,3 +1,5 @@
+import Stores
+import Layouts
 import ArtifactTree
 import Content
 import Fetching

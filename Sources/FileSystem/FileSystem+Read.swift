@@ -1,3 +1,6 @@
+import Stores
+import BlobCache
+import Layouts
 import Disk
 import ArtifactTree
 package import Content

@@ -1,3 +1,4 @@
+import BlobCache
 import Glibc
 import LocalRegistry
 import SystemPackage

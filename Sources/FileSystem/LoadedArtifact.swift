@@ -1,6 +1,7 @@
+package import Layouts
 package import ArtifactTree
 package import Content
-package import LocalRegistry
+import LocalRegistry
 package import OCI
 
 /// An artifact whose manifest was read: what its files are and where their bytes come from.

@@ -1,3 +1,5 @@
+import Layouts
+import Disk
 import ArtifactTree
 import Content
 import Fetching

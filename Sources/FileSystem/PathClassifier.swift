@@ -1,3 +1,4 @@
+import Stores
 import Content
 package import LocalRegistry
 package import OCI

@@ -1,3 +1,4 @@
+import Disk
 import ArtifactTree
 import Content
 import Fetching

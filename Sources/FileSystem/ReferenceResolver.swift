@@ -1,3 +1,4 @@
+package import Stores
 package import Content
 package import LocalRegistry
 package import Logging

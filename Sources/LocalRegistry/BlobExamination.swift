@@ -1,9 +1,12 @@
+import Layouts
+package import Stores
+package import BlobCache
 package import Content
 import Glibc
 import Hashing
 package import OCI
 import SystemPackage
-import Disk
+package import Disk
 
 /// What reading a blob's file from its start to its end showed.
 package struct BlobExamination: Sendable {
@@ -94,7 +97,7 @@ extension LocalRegistry {
       checksSizes: false
     )
     let descriptors = own.documents.map(\.descriptor) + own.blobs.map(\.descriptor)
-    let usesPool = !artifact.isAdditional && !(artifact.repository is OCIArchive)
+    let usesPool = !artifact.isAdditional && artifact.repository.format != .archive
     var present: [(descriptor: Descriptor, file: BlobFile)] = []
     var missing: [Descriptor] = []
     for descriptor in descriptors {
@@ -138,12 +141,13 @@ extension LocalRegistry {
     _ descriptor: Descriptor,
     of artifact: LocalArtifact
   ) throws(ContentError) -> Bool {
-    guard let layout = artifact.repository as? OCIDirectory, owns(layout),
+    let layout = artifact.repository
+    guard owns(layout), let directory = layout.directory,
       file.path != root.blob(descriptor.digest),
       case .file(_, isVerified: true) = try pool.complete(descriptor)
     else { return false }
     remove(descriptor.digest, from: layout)
-    try pool.place(descriptor.digest, into: layout.path)
+    try pool.place(descriptor.digest, into: directory)
     return true
   }
 

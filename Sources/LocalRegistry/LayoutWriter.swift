@@ -1,3 +1,5 @@
+import Layouts
+import BlobCache
 import Content
 import OCI
 import SystemPackage
@@ -40,7 +42,7 @@ struct LayoutWriter {
     for document in documents {
       try pool.store(document.bytes, digest: document.descriptor.digest)
       try pool.place(document.descriptor.digest, into: path)
-      guard Disk.exists(BlobPool.path(of: document.descriptor.digest, in: path)) else {
+      guard Disk.exists(path.appending(document.descriptor.digest.layoutPath)) else {
         throw ContentError(
           .disk,
           "\(path)",

@@ -1,3 +1,6 @@
+import BlobCache
+package import Layouts
+package import Stores
 package import Content
 import Glibc
 import Logging
@@ -5,12 +8,6 @@ package import OCI
 import Locking
 import SystemPackage
 package import Disk
-
-/// How an artifact of the tree is kept.
-package enum LayoutFormat: String, Sendable, CaseIterable {
-  case directory = "oci-dir"
-  case archive = "oci-archive"
-}
 
 /// Whole artifacts of the root: put there, renamed, rewritten, taken away.
 extension LocalRegistry {
@@ -20,11 +17,7 @@ extension LocalRegistry {
   /// - Returns: the kind of its place, in words of specifications, and its path.
   package func location(of artifact: LocalArtifact) -> (kind: String, path: String) {
     let kind =
-      switch artifact.repository {
-      case is OCIDirectory: LayoutFormat.directory.rawValue
-      case is OCIArchive: LayoutFormat.archive.rawValue
-      default: artifact.isAdditional ? "store" : "blobs"
-      }
+      artifact.repository.format?.rawValue ?? (artifact.isAdditional ? "store" : "blobs")
     return (kind, artifact.repository.origin)
   }
 
@@ -77,7 +70,7 @@ extension LocalRegistry {
     return try ArtifactContents(
       artifact.descriptor,
       in: [poolRepository, artifact.repository, StoredBlobs(registry: self)],
-      documents: artifact.repository is OCIDirectory || artifact.repository is OCIArchive
+      documents: artifact.hasLayout
         ? [artifact.repository] : nil
     )
   }
@@ -235,13 +228,13 @@ extension LocalRegistry {
       try check(expected, reference)
       let before = self.held(by: reference)
       try write(place, reference, contents.top, contents.documents, blobs)
-      for blob in blobs where !Disk.exists(BlobPool.path(of: blob.digest, in: place)) {
+      for blob in blobs where !Disk.exists(place.appending(blob.digest.layoutPath)) {
         throw Errno.noSuchFileOrDirectory
       }
       try noteOrigin(reference, contents, isFetched: isFetched)
       for archive in archives(of: reference) { try Disk.remove(archive) }
       let now = Set(contents.blobs.map(\.descriptor.digest) + contents.documents.map(\.descriptor.digest))
-      for digest in before.subtracting(now) { try Disk.remove(BlobPool.path(of: digest, in: place)) }
+      for digest in before.subtracting(now) { try Disk.remove(place.appending(digest.layoutPath)) }
       try drop(before.subtracting(now), of: reference)
     } catch .canceled {
       throw changed(reference)

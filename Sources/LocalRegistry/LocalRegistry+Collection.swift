@@ -1,3 +1,6 @@
+import Layouts
+import Stores
+package import BlobCache
 package import Content
 import Glibc
 import Logging
@@ -51,7 +54,7 @@ extension LocalRegistry {
         "it lies in the read-only store \(artifact.repository.origin), where nothing is evicted"
       )
     }
-    guard !(artifact.repository is OCIArchive) else {
+    guard artifact.repository.format != .archive else {
       throw ContentError(
         .unsupported,
         "\(reference)",

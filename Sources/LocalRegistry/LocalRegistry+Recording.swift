@@ -1,3 +1,6 @@
+import Layouts
+import BlobCache
+package import Stores
 package import Content
 import Glibc
 import Logging
@@ -17,7 +20,7 @@ extension LocalRegistry {
     for reference in references.references(of: digest) {
       do throws(ContentError) {
         guard let artifact = try findOwn(reference), artifact.wasFetched,
-          !(artifact.repository is OCIArchive),
+          artifact.repository.format != .archive,
           try contents(of: artifact).missing.allSatisfy({ $0.verifiedData != nil })
         else { continue }
         try convert(reference, to: .archive)
@@ -61,7 +64,7 @@ extension LocalRegistry {
         // Who resolved the name may have done so before another put something under it.
         if let found = try? self.findOwn(reference), self.hasLayout(reference), !replacesFinal {
           let isSame = found.descriptor.digest == descriptor.digest
-          if !found.wasFetched || (isSame && found.repository is OCIArchive) { return found }
+          if !found.wasFetched || (isSame && found.repository.format == .archive) { return found }
         }
         let isRight = isThere && self.hasRight(documents, in: place)
         try self.noteOrigin(
@@ -154,7 +157,7 @@ extension LocalRegistry {
   private func hasRight(_ documents: [ManifestDocument], in layout: FilePath) -> Bool {
     var isRight = true
     for document in documents {
-      let path = BlobPool.path(of: document.descriptor.digest, in: layout)
+      let path = layout.appending(document.descriptor.digest.layoutPath)
       if (try? Disk.contents(of: path, limit: document.bytes.count)) == document.bytes { continue }
       try? Disk.remove(path)
       isRight = false
@@ -258,17 +261,17 @@ extension LocalRegistry {
     documents: [ManifestDocument],
     blobs: [Descriptor]
   ) async {
-    guard artifact.wasFetched, let layout = artifact.repository as? OCIDirectory else { return }
+    guard artifact.wasFetched, let layout = artifact.repository.directory else { return }
     try? await executor.run { () throws(ContentError) in
       self.want(blobs, reference)
-      if !self.hasRight(documents, in: layout.path) {
+      if !self.hasRight(documents, in: layout) {
         for document in documents {
           try self.pool.store(document.bytes, digest: document.descriptor.digest)
-          try self.pool.place(document.descriptor.digest, into: layout.path)
+          try self.pool.place(document.descriptor.digest, into: layout)
         }
       }
       for blob in blobs where self.pool.hasComplete(blob) {
-        try self.pool.place(blob.digest, into: layout.path)
+        try self.pool.place(blob.digest, into: layout)
       }
     }
   }

@@ -1,3 +1,6 @@
+import Stores
+import BlobCache
+import Layouts
 package import Content
 import Glibc
 import Logging
@@ -95,7 +98,7 @@ extension LocalRegistry {
   /// Who has the earlier version open goes on reading.
   func leave(_ digests: Set<Digest>, of reference: Reference) throws(Errno) {
     for digest in digests {
-      try Disk.remove(BlobPool.path(of: digest, in: root.layout(reference)))
+      try Disk.remove(root.layout(reference).appending(digest.layoutPath))
       _ = try references.remove(reference, from: digest)
     }
   }

@@ -1,3 +1,6 @@
+package import Layouts
+package import Stores
+package import BlobCache
 package import Content
 package import Logging
 package import OCI
@@ -93,7 +96,14 @@ package final class LocalRegistry: Sendable {
       bootIdentifier: bootIdentifier ?? BlobPool.currentBootIdentifier(),
       ledger: ledger
     )
-    space = CacheSpace(root: root, pool: pool, ledger: ledger, metrics: metrics, log: log)
+    space = CacheSpace(
+      root: root,
+      pool: pool,
+      ledger: ledger,
+      hasLayout: { OCIDirectory.exists(at: root.layout($0)) },
+      metrics: metrics,
+      log: log
+    )
     pins = Pins(root: root)
     references = BlobReferences(root: root)
     stores = additionalStores.map { AdditionalStore(path: $0, executor: executor) }
@@ -362,7 +372,9 @@ package final class LocalRegistry: Sendable {
   ///
   /// - Parameter layout: an oci-dir.
   /// - Returns: true if so.
-  package func owns(_ layout: OCIDirectory) -> Bool { layout.path.starts(with: root.path) }
+  package func owns(_ layout: any LocalRepository) -> Bool {
+    layout.directory?.starts(with: root.path) ?? false
+  }
 
   /// Takes a damaged file out of every layout that has it, so that a right one can take its place there.
   ///
@@ -371,7 +383,7 @@ package final class LocalRegistry: Sendable {
   ///   - file: that has other bytes.
   package func removeLinks(of digest: Digest, to file: FileIdentity) {
     for reference in references.references(of: digest) {
-      let path = BlobPool.path(of: digest, in: root.layout(reference))
+      let path = root.layout(reference).appending(digest.layoutPath)
       guard let there = try? FileIdentity(at: path), there.isSameFile(as: file) else { continue }
       try? Disk.remove(path)
     }
@@ -383,14 +395,18 @@ package final class LocalRegistry: Sendable {
   ///   - digest: of the blob.
   ///   - layout: where it lies.
   ///   - file: which file is damaged; nil for whichever lies there.
-  package func remove(_ digest: Digest, from layout: OCIDirectory, ifItIs file: FileIdentity? = nil) {
-    guard owns(layout) else { return }
-    if let file, let there = try? FileIdentity(at: BlobPool.path(of: digest, in: layout.path)),
+  package func remove(
+    _ digest: Digest,
+    from layout: any LocalRepository,
+    ifItIs file: FileIdentity? = nil
+  ) {
+    guard owns(layout), let directory = layout.directory else { return }
+    if let file, let there = try? FileIdentity(at: directory.appending(digest.layoutPath)),
       !there.isSameFile(as: file)
     {
       return
     }
-    try? Disk.remove(BlobPool.path(of: digest, in: layout.path))
+    try? Disk.remove(directory.appending(digest.layoutPath))
   }
 
   /// Puts a blob that was just committed into the layouts that want it.

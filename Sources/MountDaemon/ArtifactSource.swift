@@ -1,4 +1,5 @@
-package import LocalRegistry
+package import Layouts
+import LocalRegistry
 package import OCI
 package import SystemPackage
 

@@ -1,3 +1,4 @@
+import Layouts
 package import Content
 package import Fetching
 package import FileSystem

@@ -1,7 +1,8 @@
+package import BlobCache
 import CLinux
 package import Content
 import Glibc
-package import LocalRegistry
+import LocalRegistry
 import SystemPackage
 
 /// What a daemon that was started by root gives up once it is mounted.

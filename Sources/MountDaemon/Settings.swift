@@ -1,6 +1,8 @@
+package import Layouts
+package import BlobCache
 package import Fetching
 package import FileSystem
-package import LocalRegistry
+import LocalRegistry
 package import SystemPackage
 
 /// Everything that a mount or a command can be told.

@@ -134,3 +134,8 @@ extension Digest: Codable {
     try container.encode(description)
   }
 }
+
+extension Digest {
+  /// The path of the blob in an oci-dir, `blobs/sha256/<hex>` (image-spec image-layout.md).
+  package var layoutPath: String { "blobs/\(algorithm.rawValue)/\(hex)" }
+}

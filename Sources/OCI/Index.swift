@@ -95,3 +95,8 @@ private struct LenientEntry: Decodable {
     }
   }
 }
+
+extension Index {
+  /// The maximum size of an `index.json`, bytes: some 200,000 entries.
+  package static let maximumSize = 64 << 20
+}

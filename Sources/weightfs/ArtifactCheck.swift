@@ -1,3 +1,5 @@
+import Layouts
+import Stores
 import Disk
 import Content
 import Fetching
@@ -74,7 +76,7 @@ final class ArtifactCheck: Sendable {
       if isMended { known.withLock { $0[Place(file: file.identity, offset: file.offset)] = true } }
       isClean = isClean && isMended
     }
-    if repairs, !damaged.isEmpty, isClean, artifact.repository is OCIArchive {
+    if repairs, !damaged.isEmpty, isClean, artifact.repository.format == .archive {
       try await rewrite(reference, artifact)
     }
     if let failure { throw failure }
@@ -123,7 +125,7 @@ final class ArtifactCheck: Sendable {
     let local = local
     let isReplaced = try? await local.executor.run { () throws(ContentError) in
       // An archive is written anew with what the pool has right.
-      if artifact.repository is OCIArchive { return local.hasVerified(descriptor) }
+      if artifact.repository.format == .archive { return local.hasVerified(descriptor) }
       return try local.replaceCopy(file, descriptor, of: artifact)
     }
     if isReplaced ?? false {
@@ -134,7 +136,7 @@ final class ArtifactCheck: Sendable {
     if !assembly.settings.fileSystem.isOffline {
       do throws(ContentError) {
         let source = try await source(of: descriptor, found, reference)
-        if !(artifact.repository is OCIArchive) {
+        if artifact.repository.format != .archive {
           try await local.executor.run { () throws(ContentError) in
             local.claim(descriptor, for: reference)
           }

@@ -1,3 +1,5 @@
+import BlobCache
+import Layouts
 import ArgumentParser
 import Content
 import Disk

@@ -1,3 +1,4 @@
+import Layouts
 import ArgumentParser
 import Content
 import LocalRegistry

@@ -1,3 +1,4 @@
+import Stores
 import Disk
 import ArgumentParser
 import ArtifactTree

@@ -1,3 +1,4 @@
+import Stores
 import Content
 import LocalRegistry
 import OCI

@@ -1,3 +1,5 @@
+import Layouts
+import BlobCache
 import ArgumentParser
 import Content
 import Dispatch

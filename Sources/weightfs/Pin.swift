@@ -1,3 +1,5 @@
+import Stores
+import BlobCache
 import ArgumentParser
 import Content
 import LocalRegistry

@@ -1,3 +1,4 @@
+import BlobCache
 import ArgumentParser
 import ArtifactTree
 import Content

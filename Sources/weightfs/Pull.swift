@@ -1,3 +1,5 @@
+import Stores
+import Layouts
 import ArgumentParser
 import Content
 import Fetching
@@ -43,10 +45,10 @@ struct Pull: AsyncParsableCommand {
       return
     }
     if dryRun { return try await tell(reference, assembly) }
-    let kept: LayoutFormat? = before.map { $0.repository is OCIArchive ? .archive : .directory }
+    let kept = before.map { $0.repository.format ?? .directory }
     // What is here is replaced in the format that it has.
     let wanted = format ?? kept ?? assembly.settings.localFormat
-    if let before, before.repository is OCIArchive {
+    if let before, before.repository.format == .archive {
       let descriptor = try await assembly.resolver.resolve(reference, isFresh: true).descriptor
       if descriptor.digest == before.descriptor.digest {
         if wanted == .directory { try await seal(reference, .directory, assembly) }

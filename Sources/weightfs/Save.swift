@@ -1,3 +1,5 @@
+import Stores
+import Layouts
 import ArgumentParser
 import Content
 import Fetching

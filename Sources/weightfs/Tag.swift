@@ -1,3 +1,5 @@
+import Stores
+import Layouts
 import ArgumentParser
 import Content
 import LocalRegistry
@@ -28,7 +30,7 @@ struct Tag: AsyncParsableCommand {
       let local = try common.assemble().local
       let found = try await local.here(source)
       try await local.executor.run { () throws(ContentError) in
-        let format: LayoutFormat = found.repository is OCIArchive ? .archive : .directory
+        let format = found.repository.format ?? .directory
         try local.put(try local.contents(of: found), as: target, format: format)
       }
       Terminal.print("\(target)\t\(found.descriptor.digest)")

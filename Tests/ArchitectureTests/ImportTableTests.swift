@@ -96,17 +96,59 @@ struct ImportTableTests {
     }
   }
 
-  @Test func theTableHasNoCircle() {
+  @Test func theTableHasNoCircle() { expectNoCircle(Self.table, "the table of targets") }
+
+  private func expectNoCircle(_ arrows: [String: Set<String>], _ subject: String) {
     var done: Set<String> = []
-    var left = Self.table
+    var left = arrows
     while !left.isEmpty {
       let free = left.filter { $0.value.isSubset(of: done) }.map(\.key)
       guard !free.isEmpty else {
-        Issue.record("a circle among \(left.keys.sorted())")
+        Issue.record("\(subject): a circle among \(left.keys.sorted())")
         return
       }
       done.formUnion(free)
       for name in free { left[name] = nil }
+    }
+  }
+
+  /// The directories of a target that each directory refers to, by the names of the types declared there.
+  private func references(in target: String) throws -> [String: Set<String>] {
+    var declared: [String: String] = [:]
+    var words: [String: Set<String>] = [:]
+    let files = try sources(target)
+    guard files.contains(where: { $0.name.contains("/") }) else { return [:] }
+    for file in files {
+      let directory = file.name.contains("/") ? String(file.name.prefix { $0 != "/" }) : ""
+      let code = file.text.replacing(/\/\/.*/, with: "")
+      for match in code.matches(of: /(?m)^(?:package |final )*(?:struct|class|enum|actor|protocol) (\w+)/) {
+        declared[String(match.1)] = directory
+      }
+      let found = code.split { !$0.isLetter && !$0.isNumber && $0 != "_" }.map(String.init)
+      words[directory, default: []].formUnion(found)
+    }
+    return words.reduce(into: [:]) { references, entry in
+      let others = Set(entry.value.compactMap { declared[$0] })
+      references[entry.key] = others.subtracting([entry.key])
+    }
+  }
+
+  @Test func theDirectoriesOfATargetHaveNoCircle() throws {
+    var directories = 0
+    for target in Self.table.keys {
+      let references = try references(in: target)
+      directories += references.count
+      expectNoCircle(references, target)
+    }
+    #expect(directories > 3, "no target has directories")
+  }
+
+  /// The kind of a layout is asked of the protocol, so that a store is one new file.
+  @Test func nobodyAsksForAConcreteLayout() throws {
+    for target in Self.table.keys {
+      for file in try sources(target) {
+        #expect(!file.text.contains(/\b(?:as\??|is) OCI(?:Directory|Archive)\b/), "\(target)/\(file.name)")
+      }
     }
   }
 

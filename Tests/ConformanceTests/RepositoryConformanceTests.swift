@@ -1,3 +1,4 @@
+import Layouts
 import Content
 import Foundation
 import HTTP

@@ -1,3 +1,6 @@
+import Stores
+import Disk
+import BlobCache
 import Content
 import Fetching
 import Foundation

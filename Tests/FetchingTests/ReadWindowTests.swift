@@ -1,3 +1,4 @@
+import BlobCache
 import Fetching
 import LocalRegistry
 import TestSupport

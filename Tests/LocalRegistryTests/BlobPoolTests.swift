@@ -1,3 +1,5 @@
+import BlobCache
+import Disk
 import Content
 import Foundation
 import LocalRegistry

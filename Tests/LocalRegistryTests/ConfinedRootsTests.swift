@@ -1,3 +1,4 @@
+import BlobCache
 import Content
 import Foundation
 import Logging

@@ -1,3 +1,5 @@
+import Stores
+import BlobCache
 import Content
 import Disk
 import Foundation

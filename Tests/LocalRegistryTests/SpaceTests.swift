@@ -1,3 +1,5 @@
+import Layouts
+import BlobCache
 import Content
 import Foundation
 import LocalRegistry

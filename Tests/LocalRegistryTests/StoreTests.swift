@@ -1,3 +1,7 @@
+import Stores
+import Disk
+import Layouts
+import BlobCache
 import Content
 import Foundation
 import LocalRegistry

@@ -1,0 +1,99 @@
+import Glibc
+import Content
+package import OCI
+package import SystemPackage
+package import Disk
+
+/// Where the local registry is, and the paths within it (docs/local-registry.md).
+package struct RegistryRoot: Sendable {
+  package let path: FilePath
+  /// Whose processes may use it.
+  package var share = RootShare.owner
+
+  /// A root at a path.
+  ///
+  /// - Parameter path: of a directory, which need not exist.
+  package init(path: FilePath) { self.path = path }
+
+  /// The user whom the root belongs to; nil where it does not exist.
+  package var owner: UInt32? { Disk.status(path).map { $0.st_uid } }
+
+  /// Whether users beside the owner can read what belongs to weightfs in it, though nobody asked for that.
+  package var isOpenToOthers: Bool {
+    guard share == .owner, let top = Disk.status(path), let own = Disk.status(self.own) else { return false }
+    return top.st_mode & 0o055 != 0 && own.st_mode & 0o055 != 0
+  }
+
+  /// Where weightfs finds the first symbolic link among its directories; nil where there is none.
+  package var firstLink: FilePath? {
+    let places = [own, own.appending("blobs"), own.appending("partial"), own.appending("state")]
+    return (places + directories).first { Disk.linkTarget($0) != nil }
+  }
+
+  /// The place by the environment: `WEIGHTFS_ROOT`, else `/var/lib/weightfs` for root, else the XDG data folder.
+  ///
+  /// - Parameters:
+  ///   - environment: of the process.
+  ///   - isRoot: whether the user is root.
+  /// - Returns: what was asked for.
+  package static func standard(environment: [String: String], isRoot: Bool) -> RegistryRoot {
+    func value(_ name: String) -> String? { environment[name].flatMap { $0.isEmpty ? nil : $0 } }
+    if let path = value("WEIGHTFS_ROOT") { return RegistryRoot(path: FilePath(path)) }
+    if isRoot { return RegistryRoot(path: "/var/lib/weightfs") }
+    let data = value("XDG_DATA_HOME") ?? "\(value("HOME") ?? "/tmp")/.local/share"
+    return RegistryRoot(path: FilePath(data).appending("weightfs"))
+  }
+
+  /// The size of the disk that it lies on, or will lie on, bytes; nil where that cannot be told.
+  package var diskSize: Int64? { Disk.fileSystemSize(path) }
+
+  /// What belongs to weightfs and not to an artifact.
+  var own: FilePath { path.appending(".weightfs") }
+
+  /// Where the oci-dir of a reference is, if it is one.
+  package func layout(_ reference: Reference) -> FilePath {
+    path.appending(ReferencePath.path(of: reference))
+  }
+
+  package func blobs(_ algorithm: Digest.Algorithm) -> FilePath {
+    own.appending("blobs").appending(algorithm.rawValue)
+  }
+  package func blob(_ digest: Digest) -> FilePath { blobs(digest.algorithm).appending(digest.hex) }
+  package func partials(_ algorithm: Digest.Algorithm) -> FilePath {
+    own.appending("partial").appending(algorithm.rawValue)
+  }
+  package func partial(_ digest: Digest) -> FilePath { partials(digest.algorithm).appending(digest.hex) }
+  var origins: FilePath { own.appending("state").appending("origins") }
+  package var verified: FilePath { own.appending("state").appending("verified") }
+  package var chunks: FilePath { own.appending("state").appending("chunks") }
+  package var profiles: FilePath { own.appending("state").appending("profiles") }
+  var materialized: FilePath { own.appending("materialized") }
+  package var references: FilePath { own.appending("state").appending("references") }
+  var pins: FilePath { own.appending("state").appending("pins") }
+  package var space: FilePath { own.appending("state").appending("space") }
+  package var temporary: FilePath { own.appending("temporary") }
+  /// Where blobs and partial blobs lie.
+  var blobFolders: [FilePath] { Digest.Algorithm.allCases.flatMap { [blobs($0), partials($0)] } }
+  package var bad: FilePath { own.appending("bad") }
+  package var locks: FilePath { own.appending("locks") }
+
+  /// Makes the folders.
+  ///
+  /// NFS is refused: its locks and its page cache do not do what partial blobs need.
+  ///
+  /// - Throws: `Errno`; `notSupported` on NFS.
+  package func prepare() throws(Errno) {
+    if !Disk.exists(path) {
+      try Disk.createFolder(path.removingLastComponent())
+      try Disk.createFolder(path, permissions: share.folderMode)
+      if share != .owner { _ = path.withPlatformString { chmod($0, share.folderMode) } }
+    }
+    guard !MountTable.isOnNetwork(path) else { throw Errno.notSupported }
+    try ConfinedRoots.register(path, share, directories: directories)
+    for folder in directories { try Disk.createFolder(folder) }
+  }
+
+  private var directories: [FilePath] {
+    blobFolders + [origins, verified, chunks, profiles, references, pins, temporary, locks]
+  }
+}

@@ -1,0 +1,160 @@
+package import Disk
+package import Content
+import Hashing
+package import OCI
+import SystemPackage
+
+/// Everything that an artifact is made of, as it lies in a layout: its documents in memory, its blobs as open files.
+package struct ArtifactContents: Sendable {
+  /// What the reference stands for: a manifest or an index.
+  package let top: Descriptor
+  /// Indexes before what they list.
+  package let documents: [ManifestDocument]
+  /// Config and layers, each once; one that the layout lacks has no file.
+  package let blobs: [(descriptor: Descriptor, file: BlobFile?)]
+
+  /// What is missing.
+  package var missing: [Descriptor] { blobs.filter { $0.file == nil }.map(\.descriptor) }
+
+  /// Bytes of the blobs.
+  package var size: Int64 { blobs.reduce(0) { $0 + $1.descriptor.size } }
+
+  // Indexes lie in each other once or twice; a document that lists itself cannot be made.
+  private static let maximumDepth = 4
+  private static let maximumDocuments = 10_000
+
+  /// Collects an artifact.
+  ///
+  /// Blocks. Of an index, manifests that are not there are left out, as long as one is.
+  ///
+  /// - Parameters:
+  ///   - top: a manifest or an index.
+  ///   - places: asked in turn for each blob.
+  ///   - documentPlaces: asked in turn for manifests and indexes; nil for the same places.
+  ///   - checksSizes: whether a blob of another size than its descriptor says is an error.
+  /// - Throws: `ContentError`; `notFound` where there is no manifest, `corrupt` where a document is not what it says.
+  package init(
+    _ top: Descriptor,
+    in places: [any LocalRepository],
+    documents documentPlaces: [any LocalRepository]? = nil,
+    checksSizes: Bool = true
+  ) throws(ContentError) {
+    // The top is taken from wherever it is.
+    let topPlaces = documentPlaces.map { $0 + places } ?? places
+    self.top = top
+    var documents: [ManifestDocument] = []
+    var blobs: [(descriptor: Descriptor, file: BlobFile?)] = []
+    var seen: Set<Digest> = []
+    var open = [(top, 0)]
+    var manifestCount = 0
+    var lacking: Descriptor?
+    while let (next, depth) = open.popLast() {
+      guard seen.insert(next.digest).inserted else { continue }
+      guard depth <= Self.maximumDepth, documents.count < Self.maximumDocuments else {
+        throw ContentError(
+          .invalid,
+          "\(top.digest)",
+          "its indexes lie too deep in each other or list too much"
+        )
+      }
+      let isChosen = documents.isEmpty || (open.isEmpty && manifestCount == 0)
+      guard let document = try Self.document(next, isChosen ? topPlaces : documentPlaces ?? places) else {
+        lacking = lacking ?? next
+        continue
+      }
+      let size = document.descriptor.size
+      // A root's own index may say nothing of the size.
+      guard !checksSizes || next.size == 0 || next.size == size else {
+        throw ContentError(
+          .corrupt,
+          "\(next.digest)",
+          host: places.first?.origin,
+          "the manifest has \(size) bytes, its descriptor says \(next.size)"
+        )
+      }
+      documents.append(document)
+      switch document.content {
+      case .index(let index): open += index.manifests.reversed().map { ($0.asManifest, depth + 1) }
+      case .manifest(let manifest):
+        manifestCount += 1
+        for blob in (manifest.config.map { [$0] } ?? []) + manifest.layers
+        where seen.insert(blob.digest).inserted {
+          blobs.append((blob, try Self.file(blob, places, checksSizes: checksSizes)))
+        }
+      }
+    }
+    guard manifestCount > 0 else {
+      throw ContentError(
+        .notFound,
+        "\(lacking?.digest ?? top.digest)",
+        host: places.first?.origin,
+        "the layout lacks this manifest",
+        advice: "Pull the artifact again, or copy the blob into the layout"
+      )
+    }
+    self.documents = documents
+    self.blobs = blobs
+  }
+
+  private static func document(
+    _ descriptor: Descriptor,
+    _ places: [any LocalRepository]
+  ) throws(ContentError) -> ManifestDocument? {
+    var damage: ContentError?
+    for place in places {
+      guard let file = try place.blob(descriptor.digest), file.size <= ManifestDocument.maximumSize else {
+        continue
+      }
+      var bytes = [UInt8](repeating: 0, count: Int(file.size))
+      let count = bytes.withUnsafeMutableBytes { try? file.read(into: $0, at: 0) }
+      if count == bytes.count, HashStream.digest(of: bytes, descriptor.digest.algorithm) == descriptor.digest
+      {
+        return try parse(bytes, descriptor, file.path)
+      }
+      // The next place may have it right.
+      damage = ContentError(
+        .corrupt,
+        "\(descriptor.digest)",
+        host: "\(file.path)",
+        "the manifest's bytes are not what its digest says",
+        advice: "In the local registry 'weightfs pull' brings it again"
+      )
+    }
+    if let damage { throw damage }
+    return nil
+  }
+
+  private static func parse(
+    _ bytes: [UInt8],
+    _ descriptor: Descriptor,
+    _ path: FilePath
+  ) throws(ContentError) -> ManifestDocument {
+    do {
+      return try ManifestDocument(bytes: bytes, digest: descriptor.digest, declared: descriptor.mediaType)
+    } catch {
+      throw ContentError(.invalid, "\(descriptor.digest)", host: "\(path)", error.reason)
+    }
+  }
+
+  private static func file(
+    _ descriptor: Descriptor,
+    _ places: [any LocalRepository],
+    checksSizes: Bool
+  ) throws(ContentError) -> BlobFile? {
+    var damage: ContentError?
+    for place in places {
+      guard let file = try place.blob(descriptor.digest) else { continue }
+      if file.size == descriptor.size || !checksSizes { return file }
+      damage =
+        damage
+        ?? ContentError(
+          .corrupt,
+          "\(descriptor.digest)",
+          host: "\(file.path)",
+          "the blob has \(file.size) bytes, its descriptor says \(descriptor.size)"
+        )
+    }
+    if let damage { throw damage }
+    return nil
+  }
+}

@@ -1,0 +1,172 @@
+import Archive
+package import Content
+import Hashing
+package import OCI
+package import SystemPackage
+package import Disk
+
+/// A docker-archive (`docker save`, `skopeo copy … docker-archive:`): a tar of layers with a `manifest.json` that names
+/// files, not digests.
+///
+/// It is read as a layout: each image's manifest is made (Docker's schema 2, which its config belongs to), always the
+/// same for the same files.
+package final class DockerArchive: LocalRepository {
+  package let path: FilePath
+  package let executor: BlockingExecutor
+  private let archive: OCIArchive
+  private let entries: [Descriptor]
+  private let blobs: [Digest: TarMember]
+  private let manifests: [Digest: [UInt8]]
+
+  package var origin: String { path.string }
+
+  private struct Image: Decodable {
+    // swift-format-ignore: AlwaysUseLowerCamelCase
+    let Config: String
+    // swift-format-ignore: AlwaysUseLowerCamelCase
+    let RepoTags: [String]?
+    // swift-format-ignore: AlwaysUseLowerCamelCase
+    let Layers: [String]
+  }
+
+  private static let listLimit: Int64 = 16 << 20
+
+  /// Reads the list of images and hashes what they name.
+  ///
+  /// Blocks.
+  ///
+  /// - Parameters:
+  ///   - archive: a tar with `manifest.json`.
+  ///   - executor: runs what waits for the disk.
+  /// - Throws: `ContentError`.
+  init(_ archive: OCIArchive, executor: BlockingExecutor) throws(ContentError) {
+    path = archive.path
+    self.archive = archive
+    self.executor = executor
+    guard let list = try archive.bytes(of: "manifest.json", limit: Self.listLimit) else {
+      throw ContentError(.invalid, "\(archive.path)", "the archive has neither index.json nor manifest.json")
+    }
+    let images: [Image]
+    do {
+      images = try JSONDocument.decode([Image].self, from: list)
+    } catch {
+      throw ContentError(.invalid, "\(archive.path)/manifest.json", error.reason)
+    }
+    var blobs: [Digest: TarMember] = [:]
+    var manifests: [Digest: [UInt8]] = [:]
+    var entries: [Descriptor] = []
+    var known: [Int64: Descriptor] = [:]
+    func blob(_ name: String, _ type: MediaType?) throws(ContentError) -> Descriptor {
+      guard let member = archive.member(name) else {
+        throw ContentError(.invalid, "\(archive.path)", "manifest.json names '\(name)', which is not there")
+      }
+      if let known = known[member.dataOffset] { return known }
+      let file = try archive.file(member)
+      var front = [UInt8](repeating: 0, count: 2)
+      _ = front.withUnsafeMutableBytes { try? file.read(into: $0, at: 0) }
+      let digest: Digest
+      do throws(Errno) {
+        digest = try file.digest(.sha256)
+      } catch {
+        throw ContentError(.disk, "\(archive.path)", error)
+      }
+      let layer =
+        ArchiveFormat(first: front) == .gzip
+        ? "application/vnd.docker.image.rootfs.diff.tar.gzip" : "application/vnd.docker.image.rootfs.diff.tar"
+      let descriptor = Descriptor(
+        mediaType: type ?? MediaType(rawValue: layer),
+        digest: digest,
+        size: member.size
+      )
+      blobs[digest] = member
+      known[member.dataOffset] = descriptor
+      return descriptor
+    }
+    for image in images {
+      guard !image.Layers.isEmpty else {
+        throw ContentError(
+          .invalid,
+          "\(archive.path)",
+          "manifest.json lists an image without layers: \(image.RepoTags?.first ?? image.Config)",
+          advice: "Save the image again"
+        )
+      }
+      var manifest = Manifest(
+        artifactType: nil,
+        config: try blob(image.Config, .dockerImageConfig),
+        layers: []
+      )
+      manifest.mediaType = .dockerManifest
+      for layer in image.Layers { manifest.layers.append(try blob(layer, nil)) }
+      try Self.check(
+        manifest.layers,
+        config: try archive.bytes(of: image.Config, limit: Self.listLimit),
+        path
+      )
+      let bytes: [UInt8]
+      do {
+        bytes = try JSONDocument.encode(manifest)
+      } catch {
+        throw ContentError(.invalid, "\(archive.path)", "a manifest cannot be made")
+      }
+      let digest = HashStream.digest(of: bytes)
+      manifests[digest] = bytes
+      let entry = Descriptor(mediaType: .dockerManifest, digest: digest, size: Int64(bytes.count))
+      let names = image.RepoTags ?? []
+      for name in names.isEmpty ? [""] : names {
+        var named = entry
+        if !name.isEmpty { named.annotations[Self.nameAnnotation] = name }
+        entries.append(named)
+      }
+    }
+    self.entries = entries
+    self.blobs = blobs
+    self.manifests = manifests
+  }
+
+  /// Holds layers against the digests that the config lists: the only ones that such an archive has.
+  ///
+  /// Those of compressed layers count their bytes unpacked, and are not looked at.
+  private static func check(
+    _ layers: [Descriptor],
+    config: [UInt8]?,
+    _ path: FilePath
+  ) throws(ContentError) {
+    guard let config, let listed = (try? JSONDocument.decode(Config.self, from: config))?.rootfs?.diffs,
+      !listed.isEmpty
+    else { return }
+    guard listed.count == layers.count else {
+      throw ContentError(
+        .invalid,
+        "\(path)",
+        "the config lists \(listed.count) layers, manifest.json \(layers.count)"
+      )
+    }
+    for (layer, digest) in zip(layers, listed)
+    where !layer.mediaType.rawValue.hasSuffix(".gzip") && digest != "\(layer.digest)" {
+      throw ContentError(
+        .corrupt,
+        "\(path)",
+        "a layer has the digest \(layer.digest), the config says \(digest)",
+        advice: "The archive is damaged: save the image again"
+      )
+    }
+  }
+
+  private struct Config: Decodable {
+    let rootfs: RootFS?
+
+    struct RootFS: Decodable {
+      let diffs: [String]?
+
+      private enum CodingKeys: String, CodingKey { case diffs = "diff_ids" }
+    }
+  }
+
+  package func index() throws(ContentError) -> Index { Index(manifests: entries) }
+
+  package func blob(_ digest: Digest) throws(ContentError) -> BlobFile? {
+    if let bytes = manifests[digest] { return try BlobFile.holding(bytes, path: path) }
+    return try blobs[digest].map { (member) throws(ContentError) in try archive.file(member) }
+  }
+}

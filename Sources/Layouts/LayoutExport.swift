@@ -1,0 +1,151 @@
+package import Content
+import CLinux
+import Glibc
+import OCI
+package import SystemPackage
+import Disk
+
+/// Writes an artifact to a place outside of the root, where it belongs to the user: whole, or not at all.
+package struct LayoutExport {
+  private let contents: ArtifactContents
+  private let name: String
+
+  /// Prepares an export.
+  ///
+  /// - Parameters:
+  ///   - contents: of which nothing may be missing.
+  ///   - name: the full reference.
+  package init(_ contents: ArtifactContents, name: String) {
+    self.contents = contents
+    self.name = name
+  }
+
+  /// Writes a layout.
+  ///
+  /// Blocks.
+  ///
+  /// - Parameters:
+  ///   - path: which must not exist.
+  ///   - format: of the layout.
+  ///   - progress: told the bytes of blobs that were written.
+  /// - Throws: `ContentError`.
+  package func write(to path: FilePath, format: LayoutFormat, progress: (Int64) -> Void) throws(ContentError)
+  {
+    guard !Disk.exists(path) else {
+      throw ContentError(.disk, "\(path)", "exists already", advice: "Remove it, or choose another path")
+    }
+    let folder = path.removingLastComponent()
+    guard folder.isEmpty || Disk.isFolder(folder) else {
+      throw ContentError(.notFound, "\(folder)", "there is no such folder")
+    }
+    switch format {
+    case .archive: try writeArchive(path, progress)
+    case .directory: try writeDirectory(path, progress)
+    }
+  }
+
+  /// Writes an archive to where bytes can only be appended, such as a pipe.
+  ///
+  /// - Parameters:
+  ///   - descriptor: of the output.
+  ///   - progress: told the bytes of blobs that were written.
+  /// - Throws: `ContentError`.
+  package func write(to descriptor: FileDescriptor, progress: (Int64) -> Void) throws(ContentError) {
+    try ArchiveWriter(contents, name: name).write(to: descriptor, progress: progress)
+  }
+
+  private func writeArchive(_ path: FilePath, _ progress: (Int64) -> Void) throws(ContentError) {
+    let folder = path.removingLastComponent()
+    var file: TemporaryFile
+    do throws(Errno) {
+      file = try TemporaryFile(
+        in: folder.isEmpty ? "." : folder,
+        permissions: [.ownerReadWrite, .groupReadWrite, .otherReadWrite]
+      )
+    } catch {
+      throw ContentError(.disk, "\(path)", error)
+    }
+    try ArchiveWriter(contents, name: name).write(to: file.descriptor, progress: progress)
+    do throws(Errno) {
+      try file.rename(to: path)
+    } catch {
+      throw ContentError(.disk, "\(path)", error)
+    }
+  }
+
+  private func writeDirectory(_ path: FilePath, _ progress: (Int64) -> Void) throws(ContentError) {
+    // Named after what it becomes, for who finds it after a kill.
+    let temporary = FilePath("\(path).incomplete.\(getpid())")
+    var isDone = false
+    defer { if !isDone { Self.remove(temporary) } }
+    do throws(Errno) {
+      try Disk.createFolder(temporary.appending("blobs"))
+      for document in contents.documents {
+        try write(document.bytes, to: try place(document.descriptor.digest, in: temporary))
+      }
+      for (blob, file) in contents.blobs {
+        let target = try place(blob.digest, in: temporary)
+        if let file {
+          try copy(file, to: target)
+          progress(file.size)
+        } else if let data = blob.verifiedData {
+          try write(data, to: target)
+        }
+      }
+    } catch {
+      throw ContentError(.disk, "\(temporary)", error)
+    }
+    var entry = contents.top
+    entry.annotations = [OCIDirectory.nameAnnotation: name]
+    do {
+      try write(try JSONDocument.encode(LayoutMarker()), to: temporary.appending("oci-layout"))
+      try write(try JSONDocument.encode(Index(manifests: [entry])), to: temporary.appending("index.json"))
+      try Disk.rename(temporary, to: path)
+      let folder = path.removingLastComponent()
+      try Disk.synchronizeFolder(folder.isEmpty ? "." : folder)
+      isDone = true
+    } catch {
+      throw ContentError(.disk, "\(path)", "\(error)")
+    }
+  }
+
+  private func place(_ digest: Digest, in layout: FilePath) throws(Errno) -> FilePath {
+    let path = layout.appending(digest.layoutPath)
+    try Disk.createFolder(path.removingLastComponent())
+    return path
+  }
+
+  private func create(_ path: FilePath) throws(Errno) -> FileDescriptor {
+    try Disk.open(
+      path,
+      .writeOnly,
+      options: [.create, .exclusiveCreate, .closeOnExec],
+      permissions: [.ownerReadWrite, .groupReadWrite, .otherReadWrite]
+    )
+  }
+
+  private func write(_ bytes: [UInt8], to path: FilePath) throws(Errno) {
+    let output = try create(path)
+    defer { try? output.close() }
+    try Disk.write(output, bytes, at: 0)
+    try Disk.synchronize(output)
+  }
+
+  // The user's copy shares bytes with the pool's where the file system can, and never the file itself.
+  private func copy(_ file: BlobFile, to path: FilePath) throws(Errno) {
+    let output = try create(path)
+    defer { try? output.close() }
+    if file.offset != 0 || ioctl(output.rawValue, clinux_ficlone, file.descriptor.rawValue) != 0 {
+      try Disk.copy(file.descriptor, file.offset..<file.offset + file.size, to: output)
+    }
+    try Disk.synchronize(output)
+  }
+
+  private static func remove(_ folder: FilePath) {
+    for name in (try? Disk.names(in: folder)) ?? [] {
+      let path = folder.appending(name)
+      if Disk.isFolder(path) { remove(path) } else { try? Disk.remove(path) }
+    }
+    try? Disk.removeFolder(folder)
+  }
+}

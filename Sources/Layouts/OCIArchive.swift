@@ -1,0 +1,176 @@
+import Archive
+package import Content
+import Glibc
+package import OCI
+package import SystemPackage
+package import Disk
+
+/// An oci-archive: a tar of an OCI layout, used where it lies.
+///
+/// Its blobs are ranges of the file.
+package final class OCIArchive: LocalRepository {
+  package let path: FilePath
+  package let executor: BlockingExecutor
+  /// Of the file when it was read.
+  package let identity: FileIdentity
+  private let file: FileDescriptor
+  private let members: [String: TarMember]
+  /// Symbolic links, which `docker save` writes for layers that it has already.
+  private let links: [String: String]
+
+  package var origin: String { path.string }
+  package var format: LayoutFormat? { .archive }
+
+  /// Opens an archive and reads the headers of its members.
+  ///
+  /// - Parameters:
+  ///   - path: of the file.
+  ///   - executor: runs what waits for the disk.
+  ///   - needsIndex: whether one without `index.json` is refused.
+  /// - Throws: `ContentError` with `corrupt` where it is damaged.
+  package init(path: FilePath, executor: BlockingExecutor, needsIndex: Bool = true) throws(ContentError) {
+    self.path = path
+    self.executor = executor
+    let file: FileDescriptor
+    do throws(Errno) {
+      file = try Disk.open(path, .readOnly, options: [.closeOnExec, .nonBlocking])
+    } catch .noSuchFileOrDirectory {
+      throw ContentError(.notFound, "\(path)", "there is no such file")
+    } catch {
+      throw ContentError(.disk, "\(path)", error)
+    }
+    self.file = file
+    do {
+      identity = try FileIdentity(of: file)
+      guard identity.isRegular else { throw ContentError(.invalid, "\(path)", "is not a regular file") }
+      let source = FileSource(file: file, size: identity.size)
+      var members: [String: TarMember] = [:]
+      var links: [String: String] = [:]
+      for member in try TarIndex(reading: source).members where !member.isSparse {
+        var name = String(decoding: member.name, as: UTF8.self)[...]
+        while name.hasPrefix("./") { name = name.dropFirst(2) }
+        switch member.kind {
+        case .file: members[String(name)] = member
+        case .symbolicLink(let target): links[String(name)] = String(decoding: target, as: UTF8.self)
+        case .directory, .hardLink, .other: break
+        }
+      }
+      self.members = members
+      self.links = links
+    } catch {
+      try? file.close()
+      switch error {
+      case let error as ContentError: throw error
+      case let error as ArchiveError:
+        throw ContentError(
+          .corrupt,
+          "\(path)",
+          "\(error)",
+          advice: Self.isCompressed(path)
+            ? "It is compressed, and an archive is used where it lies: unpack it with gunzip or zstd"
+            : "An oci-archive is an uncompressed tar of an OCI layout: make it anew with 'skopeo copy'; one of the local "
+              + "registry can be removed with 'weightfs rm' and pulled again"
+        )
+      default: throw ContentError(.disk, "\(path)", "\(error)")
+      }
+    }
+    guard !needsIndex || members["index.json"] != nil else {
+      try? file.close()
+      throw ContentError(
+        .invalid,
+        "\(path)",
+        "the archive has no index.json: it is not an oci-archive",
+        advice: "Convert it with 'skopeo copy … oci-archive:FILE'"
+      )
+    }
+  }
+
+  private static func isCompressed(_ path: FilePath) -> Bool {
+    guard let file = try? Disk.open(path, .readOnly, options: [.closeOnExec, .nonBlocking]) else {
+      return false
+    }
+    defer { try? file.close() }
+    var front = [UInt8](repeating: 0, count: 4)
+    _ = front.withUnsafeMutableBytes { try? Disk.read(file, into: $0, at: 0) }
+    return [.gzip, .zstd].contains(ArchiveFormat(first: front))
+  }
+
+  deinit { try? file.close() }
+
+  package func index() throws(ContentError) -> Index {
+    guard let bytes = try bytes(of: "index.json", limit: Int64(Index.maximumSize)) else {
+      throw ContentError(.invalid, "\(path)/index.json", "is missing")
+    }
+    return try Self.parseIndex(bytes, origin)
+  }
+
+  /// The member of a name, without `./` before it.
+  func member(_ name: String) -> TarMember? {
+    if let member = members[name] { return member }
+    guard let target = links[name] else { return nil }
+    var parts = name.split(separator: "/").dropLast()
+    for part in target.split(separator: "/") where part != "." {
+      if part == ".." { _ = parts.popLast() } else { parts.append(part) }
+    }
+    return members[parts.joined(separator: "/")]
+  }
+
+  /// Reads a small member; nil where there is none.
+  func bytes(of name: String, limit: Int64) throws(ContentError) -> [UInt8]? {
+    guard let member = members[name] else { return nil }
+    guard member.size <= limit else {
+      throw ContentError(.invalid, "\(path)/\(name)", "has \(member.size) bytes, more than \(limit)")
+    }
+    var bytes = [UInt8](repeating: 0, count: Int(member.size))
+    var failure: Errno?
+    bytes.withUnsafeMutableBytes { buffer in
+      do throws(Errno) {
+        if try Disk.read(file, into: buffer, at: member.dataOffset) < buffer.count { failure = .ioError }
+      } catch {
+        failure = error
+      }
+    }
+    if let failure { throw ContentError(.disk, "\(path)", failure) }
+    return bytes
+  }
+
+  package func blob(_ digest: Digest) throws(ContentError) -> BlobFile? {
+    guard let member = members["blobs/\(digest.algorithm.rawValue)/\(digest.hex)"] else { return nil }
+    return try file(member)
+  }
+
+  /// A member as a blob.
+  func file(_ member: TarMember) throws(ContentError) -> BlobFile {
+    do {
+      let own = try file.duplicate()
+      return BlobFile(
+        descriptor: own,
+        offset: member.dataOffset,
+        size: member.size,
+        path: path,
+        identity: try FileIdentity(of: own)
+      )
+    } catch {
+      throw ContentError(.disk, "\(path)", "\(error)")
+    }
+  }
+}
+
+/// A file as libarchive's source.
+private final class FileSource: ByteSource {
+  let file: FileDescriptor
+  let size: Int64
+
+  init(file: FileDescriptor, size: Int64) {
+    self.file = file
+    self.size = size
+  }
+
+  func read(into buffer: UnsafeMutableRawBufferPointer, at offset: Int64) throws(ArchiveError) -> Int {
+    do throws(Errno) {
+      return try Disk.read(file, into: buffer, at: offset)
+    } catch {
+      throw ArchiveError(reason: "\(error)")
+    }
+  }
+}
