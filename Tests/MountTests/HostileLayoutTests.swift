@@ -147,7 +147,8 @@ import Testing
       #expect(
         await eventually {
           (try? Data(contentsOf: URL(filePath: healed))).map { Array($0) == model } ?? false
-        }
+        },
+        "\(script): \(mount.messages)"
       )
     }
     #expect(try await weightfs("verify \(registry.host)/acme/m:b").status == 0)
