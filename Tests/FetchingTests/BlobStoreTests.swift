@@ -96,7 +96,7 @@ struct BlobStoreTests {
     let store = try store { $0.fill = .background }
     let blob = try await store.open(source.descriptor, layout: nil, source: source)
     _ = await blob.bytes(5 << 20..<(5 << 20) + 1)
-    #expect(await eventually(seconds: 60) { blob.status.verified == .blob })
+    #expect(await eventually(seconds: 240) { blob.status.verified == .blob })
     #expect(metrics.committedBlobs.value == 1)
     let path = folder.path("root/.weightfs/blobs/sha256/\(source.descriptor.digest.hex)")
     #expect(Array(try Data(contentsOf: URL(filePath: path))) == source.bytes)
@@ -136,7 +136,7 @@ struct BlobStoreTests {
     store.delegate = watcher
     let blob = try await store.open(source.descriptor, layout: nil, source: source)
     _ = await blob.bytes(2 << 20..<(2 << 20) + 1)
-    #expect(await eventually(seconds: 60) { blob.badness != nil })
+    #expect(await eventually(seconds: 240) { blob.badness != nil })
     #expect(await blob.failure(0..<1) == .corrupt)
     #expect(metrics.badBlobs.value == 1)
     #expect(watcher.calls.withLock { $0 }.first == "bad \(source.descriptor.digest)")
@@ -235,7 +235,7 @@ struct BlobStoreTests {
     )
     let blob = try await store.open(descriptor, layout: layout, source: nil)
     #expect(try await blob.bytes(5..<9).get() == Array(bytes[5..<9]))
-    #expect(await eventually(seconds: 60) { blob.status.verified == .blob })
+    #expect(await eventually(seconds: 240) { blob.status.verified == .blob })
     // The result is kept: another store knows it without hashing.
     #expect(await (try self.store()).status(descriptor, layout: layout).verified == .blob)
   }
@@ -304,7 +304,7 @@ struct BlobStoreTests {
     let profiles = AccessProfileStore(root: store.local.root)
     try profiles.write(AccessProfile(source.descriptor, runs: [5..<6, 2..<3]))
     let blob = try await store.open(source.descriptor, layout: nil, source: source)
-    #expect(await eventually(seconds: 60) { blob.status(of: 5 << 20..<6 << 20).presence == .complete })
+    #expect(await eventually(seconds: 240) { blob.status(of: 5 << 20..<6 << 20).presence == .complete })
     #expect(await eventually { blob.status(of: 2 << 20..<3 << 20).presence == .complete })
     #expect(source.fetches.count == 1)
     withExtendedLifetime(blob) {}

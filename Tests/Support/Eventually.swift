@@ -1,6 +1,6 @@
 /// Waits for something that another thread or process brings about, with an end.
 package func eventually(
-  seconds: Double = 20,
+  seconds: Double = 120,
   _ condition: () async throws -> Bool
 ) async rethrows -> Bool {
   let end = ContinuousClock.now + .seconds(seconds)
