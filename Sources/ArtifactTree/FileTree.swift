@@ -245,6 +245,14 @@ package struct FileTree: Sendable {
   /// - Returns: nil where there is none.
   package func node(at path: String) -> Int? {
     guard let names = try? TreePath.parse(member: Array(path.utf8)) else { return nil }
+    return node(at: names)
+  }
+
+  /// Finds a node by the names that lead to it.
+  ///
+  /// - Parameter names: from the root, without `..`; symbolic links are not followed.
+  /// - Returns: nil where there is none.
+  package func node(at names: some Sequence<EntryName>) -> Int? {
     var current = 0
     for name in names {
       guard let next = child(name, of: current) else { return nil }

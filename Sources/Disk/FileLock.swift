@@ -6,7 +6,7 @@ package import SystemPackage
 package final class FileLock: Sendable {
   private let descriptor: FileDescriptor
 
-  /// Takes the lock, waiting for who has it.
+  /// Takes the lock and waits for its holder.
   ///
   /// Holders keep it for one short write to the disk.
   package init(waitingFor path: FilePath) throws(Errno) {
@@ -14,7 +14,7 @@ package final class FileLock: Sendable {
     descriptor = file
   }
 
-  /// Takes the lock if nobody has it.
+  /// Takes the lock if no process holds it.
   package init?(trying path: FilePath) throws(Errno) {
     guard let file = try Self.lock(path, LOCK_EX | LOCK_NB) else { return nil }
     descriptor = file
@@ -45,9 +45,9 @@ package final class FileLock: Sendable {
     }
   }
 
-  /// Takes the name of a lock away that nobody has.
+  /// Removes the name of a lock that no process holds.
   ///
-  /// Under the lock: who waits for it finds that it has no name any more, and makes it anew.
+  /// Under the lock: a waiting process finds that the file has no name any more, and makes it again.
   package static func removeIfFree(_ path: FilePath) {
     guard let lock = try? FileLock(trying: path) else { return }
     try? Disk.remove(path)

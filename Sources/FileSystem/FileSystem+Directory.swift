@@ -192,14 +192,11 @@ extension FileSystem {
   package func lookUpListed(_ entry: DirectoryEntry, in identifier: UInt64) -> Entry? {
     guard let node = node(identifier), let name = EntryName(entry.name) else { return nil }
     switch node.kind {
-    case .directory(let directory):
-      guard let artifact = directory.slot.bound, let number = directory.number(in: artifact.tree) else {
-        return nil
-      }
+    case .directory, .artifact:
+      guard let (slot, directory) = node.kind.inArtifact, let artifact = slot.bound,
+        let number = directory.map({ $0.number(in: artifact.tree) }) ?? 0
+      else { return nil }
       return artifact.tree.child(name, of: number).map { enter($0, of: artifact, name, in: node) }
-    case .artifact(let slot):
-      guard let artifact = slot.bound else { return nil }
-      return artifact.tree.child(name, of: 0).map { enter($0, of: artifact, name, in: node) }
     case .root:
       guard let registry = NameRules.registry(name.description) else { return nil }
       return enter(name, in: node, .registry(RepositoryName.normalisedRegistry(registry)))

@@ -53,11 +53,8 @@ extension FileSystem {
     _ names: NameService,
     _ body: @escaping @Sendable (LoadedArtifact, Int) -> Value
   ) -> Outcome<Value> {
-    let (slot, directory): (ArtifactSlot, ArtifactDirectory?)
-    switch node.kind {
-    case .artifact(let own): (slot, directory) = (own, nil)
-    case .directory(let entry): (slot, directory) = (entry.slot, entry)
-    case .root, .registry, .prefix, .link, .file: return .now(.failure(FileSystemError(.notDirectory)))
+    guard let (slot, directory) = node.kind.inArtifact else {
+      return .now(.failure(FileSystemError(.notDirectory)))
     }
     let use: @Sendable (LoadedArtifact) -> Result<Value, FileSystemError> = { artifact in
       guard let number = directory.map({ $0.number(in: artifact.tree) }) ?? 0 else {
@@ -380,12 +377,7 @@ extension FileSystem {
 
   /// The kind of node that a directory or a link becomes.
   private static func kind(of source: FileTree.Node, _ name: EntryName, in parent: Node) -> Node.Kind? {
-    let (slot, above): (ArtifactSlot, ArtifactDirectory?)
-    switch parent.kind {
-    case .artifact(let own): (slot, above) = (own, nil)
-    case .directory(let directory): (slot, above) = (directory.slot, directory)
-    case .root, .registry, .prefix, .link, .file: return nil
-    }
+    guard let (slot, above) = parent.kind.inArtifact else { return nil }
     let time = source.modificationTime
     guard case .symbolicLink(let target) = source.kind else {
       return .directory(ArtifactDirectory(slot: slot, parent: above, name: name, modificationTime: time))

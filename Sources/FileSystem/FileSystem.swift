@@ -204,41 +204,38 @@ package final class FileSystem: Sendable {
   }
 
   func attributes(of node: Node) -> FileAttributes {
-    switch node.kind {
-    case .root, .registry, .prefix: directory(node.inode, 0)
-    case .artifact(let slot): directory(node.inode, slot.created ?? 0)
-    case .directory(let entry): directory(node.inode, entry.modificationTime)
+    func directory(_ modificationTime: Int64) -> FileAttributes {
+      attributes(.directory, node, 0, 0o555 & ~options.umask, modificationTime)
+    }
+    return switch node.kind {
+    case .root, .registry, .prefix: directory(0)
+    case .artifact(let slot): directory(slot.created ?? 0)
+    case .directory(let entry): directory(entry.modificationTime)
     case .link(let link):
-      FileAttributes(
-        kind: .symbolicLink,
-        inode: node.inode,
-        size: Int64(link.target.count),
-        mode: 0o777,
-        linkCount: 1,
-        modificationTime: link.modificationTime,
-        userIdentifier: options.userIdentifier,
-        groupIdentifier: options.groupIdentifier
-      )
+      attributes(.symbolicLink, node, Int64(link.target.count), 0o777, link.modificationTime)
     case .file(let file):
-      FileAttributes(
-        kind: .file,
-        inode: node.inode,
-        size: file.content.size,
-        mode: file.key.mode & ~options.umask,
-        linkCount: 1,
-        modificationTime: file.key.modificationTime,
-        userIdentifier: options.userIdentifier,
-        groupIdentifier: options.groupIdentifier
+      attributes(
+        .file,
+        node,
+        file.content.size,
+        file.key.mode & ~options.umask,
+        file.key.modificationTime
       )
     }
   }
 
-  private func directory(_ inode: UInt64, _ modificationTime: Int64) -> FileAttributes {
+  private func attributes(
+    _ kind: FileAttributes.Kind,
+    _ node: Node,
+    _ size: Int64,
+    _ mode: UInt32,
+    _ modificationTime: Int64
+  ) -> FileAttributes {
     FileAttributes(
-      kind: .directory,
-      inode: inode,
-      size: 0,
-      mode: 0o555 & ~options.umask,
+      kind: kind,
+      inode: node.inode,
+      size: size,
+      mode: mode,
       linkCount: 1,
       modificationTime: modificationTime,
       userIdentifier: options.userIdentifier,

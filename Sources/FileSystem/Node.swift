@@ -18,6 +18,15 @@ final class Node: Sendable {
     case directory(ArtifactDirectory)
     case link(ArtifactLink)
     case file(FileNode)
+
+    /// The artifact that a directory belongs to, and the directory in it, nil for its root; nil for all other kinds.
+    var inArtifact: (slot: ArtifactSlot, directory: ArtifactDirectory?)? {
+      switch self {
+      case .artifact(let slot): (slot, nil)
+      case .directory(let directory): (directory.slot, directory)
+      case .root, .registry, .prefix, .link, .file: nil
+      }
+    }
   }
 
   let identifier: UInt64
@@ -65,12 +74,7 @@ final class ArtifactDirectory: Sendable {
       names.append(directory.name)
       current = directory.parent
     }
-    var number = 0
-    for name in names.reversed() {
-      guard let child = tree.child(name, of: number) else { return nil }
-      number = child
-    }
-    return number
+    return tree.node(at: names.reversed())
   }
 }
 

@@ -4,6 +4,6 @@ import CLinux
 package enum Heap {
   /// Makes the allocator return memory that one large artifact took.
   ///
-  /// Call it before threads start: a heap that exists stays.
+  /// Heaps that threads have already stay; call it before the mount starts its own threads.
   package static func limit() { clinux_limit_heap() }
 }

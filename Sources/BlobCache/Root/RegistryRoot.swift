@@ -58,7 +58,7 @@ package struct RegistryRoot: Sendable {
   package func blobs(_ algorithm: Digest.Algorithm) -> FilePath {
     own.appending("blobs").appending(algorithm.rawValue)
   }
-  package func blob(_ digest: Digest) -> FilePath { blobs(digest.algorithm).appending(digest.hex) }
+  package func blob(_ digest: Digest) -> FilePath { own.appending(digest.layoutPath) }
   package func partials(_ algorithm: Digest.Algorithm) -> FilePath {
     own.appending("partial").appending(algorithm.rawValue)
   }

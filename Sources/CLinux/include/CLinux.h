@@ -51,5 +51,5 @@ int clinux_limit_privileges(uint64_t keep);
 
 // Makes malloc(3) return large freed blocks to the kernel and share one heap among several threads. Without it the size
 // from which a block has a mapping of its own grows with each block that is freed, up to 32 MiB, and a long-lived daemon
-// keeps what one large artifact took. Call it before the first thread starts.
+// keeps what one large artifact took. Heaps that threads have already stay: call it before most threads start.
 void clinux_limit_heap(void);
