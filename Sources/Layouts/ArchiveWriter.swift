@@ -37,13 +37,13 @@ package struct ArchiveWriter {
   package func write(to descriptor: FileDescriptor, progress: (Int64) -> Void = { _ in }) throws(ContentError)
   {
     var members: [(name: String, digest: Digest, source: Source)] = contents.documents.map {
-      (Self.path($0.descriptor.digest), $0.descriptor.digest, .bytes($0.bytes))
+      ($0.descriptor.digest.layoutPath, $0.descriptor.digest, .bytes($0.bytes))
     }
     for (blob, file) in contents.blobs {
       if let file {
-        members.append((Self.path(blob.digest), blob.digest, .file(file)))
+        members.append((blob.digest.layoutPath, blob.digest, .file(file)))
       } else if let data = blob.verifiedData {
-        members.append((Self.path(blob.digest), blob.digest, .bytes(data)))
+        members.append((blob.digest.layoutPath, blob.digest, .bytes(data)))
       } else {
         throw ContentError(.notFound, "\(blob.digest)", "is not here, and an archive holds all blobs")
       }
@@ -83,8 +83,6 @@ package struct ArchiveWriter {
       throw ContentError(.disk, name, "the archive cannot be written: \(error)")
     }
   }
-
-  private static func path(_ digest: Digest) -> String { "blobs/\(digest.algorithm.rawValue)/\(digest.hex)" }
 
   private static func write(_ bytes: [UInt8], _ name: String, _ writer: TarWriter) throws(ArchiveError) {
     try writer.begin(name, size: Int64(bytes.count))

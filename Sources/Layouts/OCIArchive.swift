@@ -135,7 +135,7 @@ package final class OCIArchive: LocalRepository {
   }
 
   package func blob(_ digest: Digest) throws(ContentError) -> BlobFile? {
-    guard let member = members["blobs/\(digest.algorithm.rawValue)/\(digest.hex)"] else { return nil }
+    guard let member = members[digest.layoutPath] else { return nil }
     return try file(member)
   }
 
