@@ -16,6 +16,8 @@ TSAN_FLAGS = -c release --sanitize=thread --traits PthreadMutex --product weight
 # What building needs, what running needs, and what the tests run beside weightfs.
 BUILD_PACKAGES = libfuse3-dev libarchive-dev libcurl4-openssl-dev libssl-dev libsqlite3-dev pkg-config
 RUN_PACKAGES = fuse3 ca-certificates attr
+# How many tests run at once. All of them at once would each wait for minutes, and those that depend on seconds fail.
+export SWT_EXPERIMENTAL_MAXIMUM_PARALLELIZATION_WIDTH ?= 6
 TEST_PACKAGES = dpkg-dev docker-registry skopeo buildah umoci podman rsync apache2-utils curl python3 python3-venv sqlite3
 BENCH_PACKAGES = nginx-light libnginx-mod-http-lua rclone iproute2 util-linux openssl gcc libc6-dev procps
 DEMO_PACKAGES = docker-registry skopeo curl python3 python3-venv

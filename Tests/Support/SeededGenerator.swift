@@ -23,18 +23,11 @@ package struct SeededGenerator: RandomNumberGenerator {
   package static func bytes(_ count: Int, seed: UInt64) -> [UInt8] {
     var generator = SeededGenerator(seed: seed)
     return [UInt8](unsafeUninitializedCapacity: count) { buffer, filled in
-      var position = 0
-      while position + 8 <= count {
-        let word = generator.next()
-        withUnsafeBytes(of: word) { source in
-          for index in 0..<8 { buffer[position + index] = source[index] }
-        }
-        position += 8
+      let raw = UnsafeMutableRawBufferPointer(buffer)
+      for position in stride(from: 0, to: count & ~7, by: 8) {
+        raw.storeBytes(of: generator.next(), toByteOffset: position, as: UInt64.self)
       }
-      while position < count {
-        buffer[position] = UInt8(truncatingIfNeeded: generator.next())
-        position += 1
-      }
+      for position in count & ~7..<count { raw[position] = UInt8(truncatingIfNeeded: generator.next()) }
       for (index, byte) in "GGUF".utf8.enumerated() where index < count { buffer[index] = byte }
       filled = count
     }
