@@ -89,24 +89,34 @@ let package = Package(
     // Layer 4: what a user sees of it.
     target("ArtifactTree", ["OCI", "Content", "Archive"]),
     target(
+      "Artifacts",
+      [
+        "OCI", "Content", "Disk", "BlobCache", "Layouts", "Stores", "LocalRegistry", "ArtifactTree",
+        "Fetching",
+        "Registry", "HTTP", "Telemetry", "Locking", system, log,
+      ]
+    ),
+    target(
       "FileSystem",
       [
         "OCI", "Content", "Disk", "BlobCache", "Layouts", "Stores", "ArtifactTree", "Fetching",
-        "LocalRegistry", "Telemetry", "Locking", system, log,
+        "LocalRegistry", "Artifacts", "Telemetry", "Locking", system, log,
       ]
     ),
     // Layer 5: the program.
     target(
       "MountDaemon",
       [
-        "CLinux", "OCI", "Content", "BlobCache", "Layouts", "LocalRegistry", "Fetching", "FileSystem", "FUSE",
-        "Registry", "HTTP", "Telemetry", "Locking", system, log,
+        "CLinux", "OCI", "Content", "BlobCache", "LocalRegistry", "Fetching", "Artifacts", "FileSystem",
+        "FUSE",
+        "Telemetry", "Locking", system, log,
       ]
     ),
     .executableTarget(
       name: "weightfs",
       dependencies: [
-        "MountDaemon", "FileSystem", "Fetching", "LocalRegistry", "BlobCache", "Layouts", "Stores", "Disk",
+        "MountDaemon", "FileSystem", "Artifacts", "Fetching", "LocalRegistry", "BlobCache", "Layouts",
+        "Stores", "Disk",
         "ArtifactTree", "Content", "OCI", "Locking", arguments, system, log,
       ],
       swiftSettings: strict
@@ -143,8 +153,8 @@ let package = Package(
     tests(
       "FileSystemTests",
       [
-        "FileSystem", "Disk", "BlobCache", "Layouts", "Stores", "Fetching", "LocalRegistry", "ArtifactTree",
-        "Content", "OCI", "Telemetry",
+        "FileSystem", "Artifacts", "Disk", "BlobCache", "Layouts", "Stores", "Fetching", "LocalRegistry",
+        "ArtifactTree", "Content", "OCI", "Telemetry",
         "TestSupport",
         system, log,
       ]

@@ -1,3 +1,4 @@
+import Artifacts
 import Stores
 import ArtifactTree
 import Content
@@ -98,7 +99,7 @@ extension FileSystem {
     let known = await local.children(registry: prefix.registry, components: prefix.components)
     var tags = Set(known.targets.map(\.description))
     var components = known.components
-    guard options.listing != .local, !options.isOffline, mayAsk else {
+    guard options.listing != .local, !options.resolution.isOffline, mayAsk else {
       return tags.union(components).sorted()
     }
     async let listed = remoteTags(prefix)

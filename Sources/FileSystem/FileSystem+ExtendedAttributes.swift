@@ -1,3 +1,4 @@
+import Artifacts
 import Stores
 import Layouts
 import ArtifactTree

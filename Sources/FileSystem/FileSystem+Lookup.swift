@@ -1,3 +1,4 @@
+import Artifacts
 import ArtifactTree
 import Content
 import Fetching
@@ -156,7 +157,7 @@ extension FileSystem {
       case .namespace(let isConfirmed):
         let kind = Node.Kind.prefix(prefix.appending(text, isKnownRepository: false))
         // What is pushed or put under this name must soon be seen.
-        let timeout = isConfirmed ? options.negativeTimeToLive : absenceTimeout
+        let timeout = isConfirmed ? options.resolution.negativeTimeToLive : absenceTimeout
         return Found(enter(name, in: node, kind, timeout: timeout), isUnconfirmed: !isConfirmed)
       case .artifact(let reference, let resolution):
         return Found(enter(reference, resolution, name, in: node))
@@ -238,13 +239,15 @@ extension FileSystem {
         Node(identifier: identifier, inode: inode, parent: parent.identifier, path: path, kind: kind)
       }
     }
-    return entry(node, timeout ?? options.timeToLive)
+    return entry(node, timeout ?? options.resolution.timeToLive)
   }
 
   /// How long the kernel may remember that something is not there.
   ///
   /// The local registry costs nothing to ask.
-  var absenceTimeout: Duration { options.isOffline ? .zero : options.negativeTimeToLive }
+  var absenceTimeout: Duration {
+    options.resolution.isOffline ? .zero : options.resolution.negativeTimeToLive
+  }
 
   private static func isSame(_ left: Node.Kind, _ right: Node.Kind) -> Bool {
     switch (left, right) {
@@ -278,7 +281,7 @@ extension FileSystem {
     }
     if reference.digest != nil { return entry(node, Self.longTimeout) }
     // What was only listed is known as long as the list is.
-    return entry(node, resolution.map { max(.zero, $0.expires - .now) } ?? options.timeToLive)
+    return entry(node, resolution.map { max(.zero, $0.expires - .now) } ?? options.resolution.timeToLive)
   }
 
   /// Resolves and reads an artifact's manifest when somebody first looks into its folder.

@@ -1,3 +1,4 @@
+package import Artifacts
 import ArtifactTree
 import Content
 package import Fetching
@@ -123,13 +124,13 @@ package final class FileSystem: Sendable {
     _ log: Logger
   ) -> NameService {
     var options = options
-    options.isOffline = true
+    options.resolution.isOffline = true
     // The kernel shares names between users: what a guest was told must not hide from the owner what is new.
-    options.timeToLive = .zero
+    options.resolution.timeToLive = .zero
     let resolver = ReferenceResolver(
       local: local,
       remote: remote,
-      options: options,
+      options: options.resolution,
       metrics: metrics,
       log: log
     )

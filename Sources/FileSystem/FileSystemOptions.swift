@@ -1,3 +1,5 @@
+package import Artifacts
+
 /// How the tree looks and how long answers are remembered.
 package struct FileSystemOptions: Sendable {
   /// What listings show beside what is known locally.
@@ -19,20 +21,13 @@ package struct FileSystemOptions: Sendable {
   /// Permission bits that no entry has.
   package var umask: UInt32 = 0
   package var listing = Listing.tags
-  /// How long a tag's resolution is good.
-  package var timeToLive: Duration = .seconds(60)
-  /// How long something is remembered not to be there.
-  package var negativeTimeToLive: Duration = .seconds(5)
   /// How deep namespaces that nobody confirms may be.
   package var namespaceDepth = 3
   /// Namespaces that are there though nobody confirms them: `registry/path`.
   package var namespaces: Set<String> = []
-  package var isOffline = false
   package var fetchFor = FetchFor.all
-  /// A tag's last known resolution stands where its registry does not answer, or answers wrongly.
-  package var acceptsStale = true
-  /// How long the registry of a tag that is known may take to answer before the last known answer is given.
-  package var staleWait: Duration = .seconds(1)
+  /// How long answers of registries are remembered.
+  package var resolution = ResolutionOptions()
   /// How many files that are not open the kernel may remember: it does so until memory runs short on the machine, and
   /// each costs the daemon some 2 KB.
   package var rememberedFiles = 30_000

@@ -1,3 +1,4 @@
+import Artifacts
 import Layouts
 import Disk
 import ArtifactTree

@@ -1,3 +1,4 @@
+import Artifacts
 import ArtifactTree
 import OCI
 

@@ -1,3 +1,4 @@
+package import Artifacts
 import Stores
 import Content
 package import LocalRegistry
@@ -100,11 +101,11 @@ package actor PathClassifier {
     switch answer {
     // A tag's own answer is remembered by the resolver, by its time to live.
     case .artifact: break
-    case .repository: memory[key] = Memory(answer: answer, expires: .now + options.timeToLive)
+    case .repository: memory[key] = Memory(answer: answer, expires: .now + options.resolution.timeToLive)
     // The local registry costs nothing to ask again.
     case .namespace, .absent:
-      if options.isOffline { break }
-      memory[key] = Memory(answer: answer, expires: .now + options.negativeTimeToLive)
+      if options.resolution.isOffline { break }
+      memory[key] = Memory(answer: answer, expires: .now + options.resolution.negativeTimeToLive)
     }
     return answer
   }
@@ -112,7 +113,7 @@ package actor PathClassifier {
   /// Remembers what a tag list told.
   func note(_ tags: [String], of repository: RepositoryName) {
     if listed.count >= 1000 { listed = [:] }
-    listed[repository] = (Set(tags), .now + options.timeToLive)
+    listed[repository] = (Set(tags), .now + options.resolution.timeToLive)
   }
 
   private func isListed(_ tag: String, in repository: RepositoryName) -> Bool {
@@ -128,7 +129,7 @@ package actor PathClassifier {
   ) async throws(ContentError) -> Class {
     let (known, artifact) = await local.child(name, registry: prefix.registry, components: prefix.components)
     // What is known needs no question, and no network to know what it is.
-    if options.isOffline, !known.isTag, known.isComponent {
+    if options.resolution.isOffline, !known.isTag, known.isComponent {
       return known.isRepository ? .repository : .namespace(isConfirmed: true)
     }
     if known.isTag {
@@ -156,7 +157,7 @@ package actor PathClassifier {
       return .namespace(isConfirmed: false)
     }
     guard !prefix.isKnownRepository, prefix.components.count < options.namespaceDepth,
-      !NameRules.looksLikeFile(name), !options.isOffline
+      !NameRules.looksLikeFile(name), !options.resolution.isOffline
     else { return .absent }
     let hasTags = await local.hasTags(registry: prefix.registry, components: prefix.components)
     return hasTags ? .absent : .namespace(isConfirmed: false)
@@ -195,9 +196,11 @@ package actor PathClassifier {
     let path = (prefix.components + [name]).joined(separator: "/")
     if isKnown {
       if known.isRepository { return .success(.repository) }
-      if options.isOffline { return .success(.namespace(isConfirmed: true)) }
+      if options.resolution.isOffline { return .success(.namespace(isConfirmed: true)) }
     }
-    guard !options.isOffline, let repository = RepositoryName(registry: prefix.registry, path: path) else {
+    guard !options.resolution.isOffline,
+      let repository = RepositoryName(registry: prefix.registry, path: path)
+    else {
       return .success(nil)
     }
     do throws(ContentError) {

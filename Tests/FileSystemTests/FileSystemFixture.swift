@@ -1,3 +1,4 @@
+import Artifacts
 import BlobCache
 import Content
 import Fetching
@@ -34,14 +35,14 @@ struct FileSystemFixture {
     let store = BlobStore(
       local: local,
       policy: FetchPolicy(),
-      isOffline: options.isOffline,
+      isOffline: options.resolution.isOffline,
       metrics: metrics,
       log: log
     )
     let resolver = ReferenceResolver(
       local: local,
       remote: remote,
-      options: options,
+      options: options.resolution,
       metrics: metrics,
       log: log
     )
@@ -49,7 +50,7 @@ struct FileSystemFixture {
       local: local,
       remote: remote,
       store: store,
-      isOffline: options.isOffline,
+      isOffline: options.resolution.isOffline,
       log: log,
       memoryLimit: memoryLimit
     )

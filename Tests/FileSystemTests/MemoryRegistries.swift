@@ -1,3 +1,4 @@
+import Artifacts
 import Content
 import FileSystem
 import OCI

@@ -1,3 +1,4 @@
+import Artifacts
 import ArtifactTree
 import Content
 import Fetching
@@ -72,7 +73,7 @@ struct NamespaceTests {
 
   @Test func anUnknownModelIsNotFoundWithBoundedRequests() async throws {
     // Longer than this test may take on a busy machine.
-    let fileSystem = try make { $0.negativeTimeToLive = .seconds(600) }
+    let fileSystem = try make { $0.resolution.negativeTimeToLive = .seconds(600) }
     #expect(await errno(fileSystem, "ghcr.io/typo/q4/model.gguf") == .noSuchFileOrDirectory)
     #expect(remote.requests.count <= 5)
     let before = remote.requests.count
@@ -122,8 +123,8 @@ struct NamespaceTests {
     for number in 0..<50 { try remote.add("ghcr.io/acme/m:v\(number)", files: ["x": [UInt8(number)]]) }
     // Longer than this test may take on a busy machine.
     let fileSystem = try make {
-      $0.negativeTimeToLive = .seconds(600)
-      $0.timeToLive = .seconds(600)
+      $0.resolution.negativeTimeToLive = .seconds(600)
+      $0.resolution.timeToLive = .seconds(600)
     }
     let names = try await list(fileSystem, "ghcr.io/acme/m")
     #expect(names.count == 50)
@@ -147,7 +148,7 @@ struct NamespaceTests {
 
   @Test func aMovedTagShowsItsNewTreeAndOldFoldersKeepTheirs() async throws {
     try remote.add("ghcr.io/acme/m:t", files: ["old": [1]])
-    let fileSystem = try make { $0.timeToLive = .zero }
+    let fileSystem = try make { $0.resolution.timeToLive = .zero }
     let before = try await walk(fileSystem, "ghcr.io/acme/m/t").get()
     #expect(try await list(fileSystem, "ghcr.io/acme/m/t") == ["old"])
     try remote.add("ghcr.io/acme/m:t", files: ["new": [2]])
@@ -160,7 +161,7 @@ struct NamespaceTests {
 
   @Test func aTagThatDidNotMoveKeepsItsNode() async throws {
     try remote.add("ghcr.io/acme/m:t", files: ["x": [1]])
-    let fileSystem = try make { $0.timeToLive = .zero }
+    let fileSystem = try make { $0.resolution.timeToLive = .zero }
     let before = try await walk(fileSystem, "ghcr.io/acme/m/t").get()
     _ = try await list(fileSystem, "ghcr.io/acme/m/t")
     #expect(try await walk(fileSystem, "ghcr.io/acme/m/t").get().node == before.node)
@@ -168,7 +169,7 @@ struct NamespaceTests {
 
   @Test func aRegistryThatDoesNotAnswerLeavesTheLastResolution() async throws {
     try remote.add("ghcr.io/acme/m:t", files: ["x": [1]])
-    let fileSystem = try make { $0.timeToLive = .zero }
+    let fileSystem = try make { $0.resolution.timeToLive = .zero }
     _ = try await list(fileSystem, "ghcr.io/acme/m/t")
     remote.state.withLock { $0.failure = .unreachable }
     #expect(await errno(fileSystem, "ghcr.io/acme/m:t/x") == nil)
@@ -180,7 +181,7 @@ struct NamespaceTests {
     try remote.add("ghcr.io/acme/m:t", files: ["x": [1]])
     _ = try await list(try make(), "ghcr.io/acme/m/t")
     remote.forget()
-    let offline = try make { $0.isOffline = true }
+    let offline = try make { $0.resolution.isOffline = true }
     #expect(try await list(offline, "ghcr.io/acme/m/t") == ["x"])
     #expect(try await list(offline, "") == ["ghcr.io"])
     #expect(try await list(offline, "ghcr.io/acme") == ["m"])
@@ -192,14 +193,14 @@ struct NamespaceTests {
   @Test func whatSomebodyPutThereIsFinal() async throws {
     try remote.add("ghcr.io/acme/m:t", files: ["remote": [1]])
     try LayoutMaker.write(folder, "root/ghcr.io/acme/m/__t", layers: [LayoutMaker.file("local", [2])])
-    let fileSystem = try make { $0.timeToLive = .zero }
+    let fileSystem = try make { $0.resolution.timeToLive = .zero }
     #expect(try await list(fileSystem, "ghcr.io/acme/m/t") == ["local"])
     #expect(!remote.requests.contains { $0.hasPrefix("HEAD ghcr.io/acme/m t") })
   }
 
   @Test func additionalStoresAreSeenInTheTree() async throws {
     try LayoutMaker.write(folder, "store", layers: [LayoutMaker.file("x", [2])], reference: "quay.io/a/b:t")
-    let fileSystem = try make({ $0.isOffline = true }, stores: ["store"])
+    let fileSystem = try make({ $0.resolution.isOffline = true }, stores: ["store"])
     #expect(try await list(fileSystem, "quay.io/a/b/t") == ["x"])
   }
 
@@ -240,7 +241,7 @@ struct NamespaceTests {
   }
 
   @Test func aNameThatIsPushedAfterItWasLookedAtIsSeen() async throws {
-    let fileSystem = try make { $0.negativeTimeToLive = .zero }
+    let fileSystem = try make { $0.resolution.negativeTimeToLive = .zero }
     #expect(try await list(fileSystem, "ghcr.io/acme/new").isEmpty)
     #expect(await errno(fileSystem, "ghcr.io/acme/new/t/x") == .noSuchFileOrDirectory)
     try remote.add("ghcr.io/acme/new:t", files: ["x": [1]])
@@ -249,7 +250,7 @@ struct NamespaceTests {
 
   @Test func aTagThatMovedBetweenListingsIsSeen() async throws {
     try remote.add("ghcr.io/acme/m:t", files: ["old": [1]])
-    let fileSystem = try make { $0.timeToLive = .milliseconds(50) }
+    let fileSystem = try make { $0.resolution.timeToLive = .milliseconds(50) }
     _ = try await list(fileSystem, "ghcr.io/acme/m")
     #expect(try await list(fileSystem, "ghcr.io/acme/m/t") == ["old"])
     try remote.add("ghcr.io/acme/m:t", files: ["new": [2]])
@@ -264,7 +265,7 @@ struct NamespaceTests {
   @Test func aTagThatTheRegistryDeletedIsNotListed() async throws {
     try remote.add("ghcr.io/acme/m:t", files: ["x": [1]])
     try remote.add("ghcr.io/acme/m:u", files: ["x": [2]])
-    let fileSystem = try make { $0.timeToLive = .zero }
+    let fileSystem = try make { $0.resolution.timeToLive = .zero }
     _ = try await list(fileSystem, "ghcr.io/acme/m/t")
     remote.state.withLock { state in
       for name in state.tags.keys { state.tags[name]?["t"] = nil }

@@ -1,3 +1,4 @@
+import Artifacts
 import Content
 import FileSystem
 import OCI
@@ -23,8 +24,8 @@ struct StaleAnswerTests {
   @Test(arguments: [Duration.zero, .milliseconds(200)])
   func aKnownTagWaitsForItsRegistryNoLongerThanAsked(_ staleWait: Duration) async throws {
     let fileSystem = try fixture.make {
-      $0.timeToLive = .zero
-      $0.staleWait = staleWait
+      $0.resolution.timeToLive = .zero
+      $0.resolution.staleWait = staleWait
     }
     #expect(try await fixture.list(fileSystem, path) == ["old"])
     try remote.add("ghcr.io/acme/m:t", files: ["new": [2]])
@@ -47,8 +48,8 @@ struct StaleAnswerTests {
 
   @Test func anAnswerInTimeIsUsed() async throws {
     let fileSystem = try fixture.make {
-      $0.timeToLive = .zero
-      $0.staleWait = .seconds(600)
+      $0.resolution.timeToLive = .zero
+      $0.resolution.staleWait = .seconds(600)
     }
     #expect(try await fixture.list(fileSystem, path) == ["old"])
     try remote.add("ghcr.io/acme/m:t", files: ["new": [2]])
@@ -57,7 +58,7 @@ struct StaleAnswerTests {
   }
 
   @Test func whatIsNotKnownWaitsForItsRegistry() async throws {
-    let fileSystem = try fixture.make { $0.staleWait = .zero }
+    let fileSystem = try fixture.make { $0.resolution.staleWait = .zero }
     remote.hold("HEAD ghcr.io/acme/m t")
     async let entry = fixture.walk(fileSystem, path)
     #expect(await eventually { heads() == 1 })
@@ -111,7 +112,7 @@ struct StaleAnswerTests {
   }
 
   @Test func aTagThatLeadsToNoManifestIsAskedForAgainBeforeItsTimeIsOver() async throws {
-    let fileSystem = try fixture.make { $0.timeToLive = .seconds(600) }
+    let fileSystem = try fixture.make { $0.resolution.timeToLive = .seconds(600) }
     let node = try await fixture.walk(fileSystem, path).get().node
     let found = try #require(remote.state.withLock { $0.tags.values.first?["t"] })
     // The registry lost the manifest that its answer named, and has another one for the tag.

@@ -1,0 +1,115 @@
+import Layouts
+package import Content
+package import Fetching
+import HTTP
+package import LocalRegistry
+package import Logging
+import OCI
+import Registry
+import SystemPackage
+package import Telemetry
+
+/// The parts of a mount or a command, put together.
+package struct Assembly: Sendable {
+  package let settings: Settings
+  package let metrics: Metrics
+  package let local: LocalRegistry
+  package let store: BlobStore
+  package let remote: any RepositoryProvider
+  package let resolver: ReferenceResolver
+  package let loader: ArtifactLoader
+  package let log: Logger
+
+  /// Puts the parts together.
+  ///
+  /// - Parameters:
+  ///   - settings: what was asked for.
+  ///   - environment: of the process.
+  ///   - log: where messages go.
+  /// - Throws: `ContentError` where the local registry cannot be used.
+  package init(settings: Settings, environment: [String: String], log: Logger) throws(ContentError) {
+    self.settings = settings
+    self.log = log
+    metrics = Metrics()
+    local = try LocalRegistry(
+      root: settings.root,
+      additionalStores: settings.additionalStores,
+      metrics: metrics,
+      log: log,
+      limits: settings.limits,
+      sealsWhole: settings.sealsWhole
+    )
+    let isOffline = settings.resolution.isOffline
+    store = BlobStore(
+      local: local,
+      policy: settings.fetching,
+      isOffline: isOffline,
+      metrics: metrics,
+      log: log
+    )
+    var configuration = RegistryConfiguration()
+    configuration.insecure = settings.insecureRegistries
+    configuration.stallTimeout = settings.fetching.deadline
+    configuration.minimumRate = settings.fetching.minimumRate
+    configuration.retry.retryFor = settings.fetching.retryFor
+    let client = RegistryClient(
+      thread: TransferThread(metrics: metrics, environment: environment),
+      credentials: CredentialFiles(
+        explicit: settings.authFile?.string,
+        environment: environment,
+        log: log
+      ),
+      configuration: configuration,
+      log: log
+    )
+    remote = RemoteRegistries(client: client)
+    resolver = ReferenceResolver(
+      local: local,
+      remote: remote,
+      options: settings.resolution,
+      metrics: metrics,
+      log: log
+    )
+    loader = ArtifactLoader(local: local, remote: remote, store: store, isOffline: isOffline, log: log)
+  }
+
+  /// Resolves and loads what a user names.
+  ///
+  /// - Parameters:
+  ///   - source: a reference, or a layout on this machine.
+  ///   - isFresh: asks the registry whatever is known.
+  ///   - isRecorded: whether the local registry is to have it from now on.
+  /// - Returns: what was asked for.
+  /// - Throws: `ContentError`.
+  package func load(
+    _ source: ArtifactSource,
+    isFresh: Bool = false,
+    isRecorded: Bool = true
+  ) async throws(ContentError) -> LoadedArtifact {
+    switch source {
+    case .reference(let reference):
+      let resolution = try await resolver.resolve(reference, isFresh: isFresh)
+      return try await loader.load(
+        reference,
+        resolution,
+        isRecorded: isRecorded,
+        replacesFinal: isFresh
+      )
+    case .directory(let path, let entry):
+      guard OCIDirectory.exists(at: path) else {
+        throw ContentError(.notFound, "\(path)", "is not an oci-dir: it has no oci-layout and index.json")
+      }
+      return try await loader.load(
+        OCIDirectory(path: path, executor: local.executor),
+        entry: entry,
+        label: "oci:\(path)\(entry)"
+      )
+    case .archive(let path, let entry):
+      let executor = local.executor
+      let archive = try await executor.run { () throws(ContentError) in
+        try OCIArchive(path: path, executor: executor)
+      }
+      return try await loader.load(archive, entry: entry, label: "oci-archive:\(path)\(entry)")
+    }
+  }
+}

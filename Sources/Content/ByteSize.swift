@@ -1,0 +1,18 @@
+/// Sizes in messages.
+package enum ByteSize {
+  /// A size with a binary unit and one decimal, such as `1.5 GiB`.
+  ///
+  /// - Parameter bytes: from 0.
+  package static func text(_ bytes: Int64) -> String {
+    let units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"]
+    var value = Double(bytes)
+    var unit = 0
+    while value >= 1024, unit < units.count - 1 {
+      value /= 1024
+      unit += 1
+    }
+    if unit == 0 { return "\(bytes) B" }
+    let tenths = Int((value * 10).rounded())
+    return "\(tenths / 10).\(tenths % 10) \(units[unit])"
+  }
+}

@@ -1,0 +1,54 @@
+import Artifacts
+import ArgumentParser
+import ArtifactTree
+import Content
+import FileSystem
+import Glibc
+import MountDaemon
+
+/// The files of an artifact that a command is for.
+struct FileSelection: ParsableArguments {
+  @Argument(help: "A reference, oci:DIR[:TAG] or oci-archive:FILE.")
+  var source: String
+
+  @Option(help: "Only files whose path fits this pattern of the shell; may be given several times.")
+  var include: [String] = []
+
+  /// A file, and where it lies in its blob.
+  struct File: Sendable {
+    let path: String
+    let content: FileContent
+    /// Bytes of the blob.
+    let range: Range<Int64>
+  }
+
+  static func matches(_ name: String, _ patterns: [String]) -> Bool {
+    patterns.isEmpty || patterns.contains { fnmatch($0, name, 0) == 0 }
+  }
+
+  /// Loads the artifact and finds its files.
+  ///
+  /// - Throws: `ContentError` with `notFound` where no file fits.
+  func find(_ assembly: Assembly) async throws -> (artifact: LoadedArtifact, files: [File]) {
+    let artifact = try await assembly.load(try ArtifactSource(parsing: source))
+    var files: [File] = []
+    var hasEmpty = false
+    for (node, content) in artifact.tree.files {
+      let path = artifact.tree.path(of: node)
+      guard Self.matches(path, include) else { continue }
+      guard content.size > 0 else {
+        hasEmpty = true
+        continue
+      }
+      files.append(File(path: path, content: content, range: content.range))
+    }
+    guard !files.isEmpty else {
+      let wanted =
+        hasEmpty
+        ? "the files that fit are empty"
+        : include.isEmpty ? "the artifact has no files" : "no file fits \(include.joined(separator: ", "))"
+      throw ContentError(.notFound, artifact.label, wanted)
+    }
+    return (artifact, files)
+  }
+}

@@ -1,0 +1,100 @@
+import Artifacts
+import Layouts
+import ArgumentParser
+import Content
+import FileSystem
+import Glibc
+import LocalRegistry
+import MountDaemon
+import OCI
+import SystemPackage
+
+/// `weightfs load`.
+struct Load: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Take artifacts from files and folders into the local registry.",
+    discussion:
+      "An oci-dir, an oci-archive or a docker-archive; which, is seen. What is loaded is final until 'pull'."
+  )
+
+  @Argument(help: "Folders and files; '-' is an archive from standard input.")
+  var paths: [String]
+
+  @Option(name: .customLong("as"), help: "What the one artifact is called here.")
+  var name: String?
+
+  @Option(help: "How it is kept: oci-dir or oci-archive.")
+  var format: LayoutFormat?
+
+  @OptionGroup var common: CommonOptions
+
+  func run() async throws {
+    try await ExitStatus.run {
+      let name = try name.map { text throws(DocumentError) in try Reference(parsing: text) }
+      let assembly = try common.assemble()
+      try await EachReference.run(paths) { try await load($0, name, assembly) }
+    }
+  }
+
+  func validate() throws {
+    if paths.isEmpty { throw ValidationError("name a path") }
+    if name != nil, paths.count > 1 {
+      throw ValidationError("--as names one artifact: give one path with it")
+    }
+  }
+
+  private func load(_ path: String, _ name: Reference?, _ assembly: Assembly) async throws(ContentError) {
+    let local = assembly.local
+    let format = format ?? assembly.settings.localFormat
+    if path == "-" {
+      try await local.executor.run { () throws(ContentError) in
+        try local.withSpooled(.standardInput) { (file) throws(ContentError) in
+          try Self.load(LayoutSource(file, executor: local.executor), "standard input", name, format, local)
+        }
+      }
+      return
+    }
+    try await local.executor.run { () throws(ContentError) in
+      let source = try LayoutSource(FilePath(AbsolutePath.of(path)), executor: local.executor)
+      try Self.load(source, path, name, format, local)
+    }
+  }
+
+  private static func load(
+    _ source: LayoutSource,
+    _ label: String,
+    _ name: Reference?,
+    _ format: LayoutFormat,
+    _ local: LocalRegistry
+  ) throws(ContentError) {
+    let entries = try source.entries()
+    for problem in try source.problems() { Terminal.printError("weightfs: \(label): \(problem)") }
+    if name != nil, entries.count != 1 {
+      throw ContentError(
+        .unsupported,
+        label,
+        "it holds \(entries.count) artifacts, and --as names one",
+        advice: entries.isEmpty ? nil : "It has \(entries.prefix(5).map(\.label).joined(separator: ", "))"
+      )
+    }
+    guard !entries.isEmpty else { throw ContentError(.notFound, label, "it lists no artifact") }
+    // All of them are looked at before one is taken: half an archive is worse than an error.
+    let references = try entries.map { (entry) throws(ContentError) in
+      guard let reference = name ?? entry.reference else {
+        throw ContentError(
+          .unsupported,
+          label,
+          "'\(ForeignText.visible(entry.label))' names no registry and repository",
+          advice: "Say what it is called with --as, such as --as localhost/team/model:1"
+        )
+      }
+      _ = try source.contents(of: entry)
+      return reference
+    }
+    for (entry, reference) in zip(entries, references) {
+      let contents = try source.contents(of: entry)
+      try local.put(contents, as: reference, format: format)
+      Terminal.print("\(reference)\t\(entry.descriptor.digest)\t\(contents.size) bytes")
+    }
+  }
+}

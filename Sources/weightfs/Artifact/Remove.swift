@@ -1,0 +1,30 @@
+import Artifacts
+import ArgumentParser
+import Content
+import LocalRegistry
+import MountDaemon
+import OCI
+
+/// `weightfs rm`.
+struct Remove: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "rm",
+    abstract: "Take artifacts out of the local registry, with the blobs that no other one has."
+  )
+
+  @Argument(help: "References.")
+  var references: [String]
+
+  @OptionGroup var common: CommonOptions
+
+  func run() async throws {
+    try await ExitStatus.run {
+      let parsed = try EachReference.parse(references)
+      let local = try common.assemble().local
+      try await EachReference.run(parsed) { reference in
+        let freed = try await local.executor.run { () throws(ContentError) in try local.remove(reference) }
+        Terminal.print("\(reference)\tremoved\t\(freed) bytes freed")
+      }
+    }
+  }
+}

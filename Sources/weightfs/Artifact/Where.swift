@@ -1,0 +1,29 @@
+import Artifacts
+import ArgumentParser
+import Content
+import LocalRegistry
+import MountDaemon
+import OCI
+
+/// `weightfs where`.
+struct Where: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Tell where artifacts lie on this machine, and in which format."
+  )
+
+  @Argument(help: "References.")
+  var references: [String]
+
+  @OptionGroup var common: CommonOptions
+
+  func run() async throws {
+    try await ExitStatus.run {
+      let parsed = try EachReference.parse(references)
+      let local = try common.assemble().local
+      try await EachReference.run(parsed) { reference in
+        let (kind, path) = local.location(of: try await local.here(reference))
+        Terminal.print("\(kind)\t\(path)")
+      }
+    }
+  }
+}

@@ -1,0 +1,38 @@
+import Artifacts
+import BlobCache
+import ArgumentParser
+import Content
+import LocalRegistry
+import MountDaemon
+import OCI
+
+/// `weightfs evict`.
+struct Evict: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract:
+      "Drop the fetched bytes of artifacts; they stay known, and are fetched again when they are read."
+  )
+
+  @Argument(help: "References.")
+  var references: [String]
+
+  @OptionGroup var common: CommonOptions
+
+  func run() async throws {
+    try await ExitStatus.run {
+      let parsed = try EachReference.parse(references)
+      let local = try common.assemble().local
+      try await EachReference.run(parsed) { reference in
+        let (freed, kept) = try await local.executor.run { () throws(ContentError) in
+          try local.evict(reference)
+        }
+        Terminal.print("\(reference)\t\(freed) bytes freed")
+        for (protection, count) in kept.sorted(by: { $0.key.rawValue < $1.key.rawValue }) {
+          Terminal.printError(
+            "weightfs: \(reference): blobs that stay: \(count), \(Collect.words(protection))"
+          )
+        }
+      }
+    }
+  }
+}

@@ -1,0 +1,313 @@
+import Artifacts
+import Layouts
+import BlobCache
+import ArgumentParser
+import Content
+import Dispatch
+import Fetching
+import FileSystem
+import Glibc
+import LocalRegistry
+import Logging
+import MountDaemon
+import OCI
+import SystemPackage
+
+/// `weightfs mount`.
+struct Mount: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Mount all models, or one artifact.",
+    discussion: """
+      'weightfs mount /mnt/models' shows every registry. 'weightfs mount SOURCE /mnt/model' shows one artifact; \
+      SOURCE is a reference, oci:DIR[:TAG] or oci-archive:FILE[:TAG].
+      """
+  )
+
+  @Argument(help: ArgumentHelp("[SOURCE] MOUNTPOINT", valueName: "arguments"))
+  var arguments: [String]
+
+  @OptionGroup var common: CommonOptions
+
+  @Flag(help: "Stay in the foreground and log to standard error.")
+  var foreground = false
+
+  @Option(
+    help: "When bytes may be served: deferred (small blobs verified first) or strict (nothing unverified)."
+  )
+  var verify: FetchPolicy.Verify = .deferred
+
+  @Option(help: "What is fetched beside what is read: background (the whole blob) or demand (nothing).")
+  var fill: FetchPolicy.Fill = .background
+
+  @Option(help: "What listings show beside what is known locally: local, tags or catalog.")
+  var list: FileSystemOptions.Listing = .tags
+
+  @Option(help: ArgumentHelp("Seconds until a tag is resolved again.", valueName: "seconds"))
+  var ttl: Int = 60
+
+  @Option(
+    help: ArgumentHelp(
+      "Seconds that a registry may take to resolve a known tag again before the last answer is used; 0 for none.",
+      valueName: "seconds"
+    )
+  )
+  var staleWait: Int = 1
+
+  @Option(help: "How deep namespaces that no registry confirms may be.")
+  var namespaceDepth: Int = 3
+
+  @Option(
+    help: "A namespace that is there though nobody confirms it: REGISTRY/PATH; may be given several times."
+  )
+  var namespace: [String] = []
+
+  @Option(
+    help: ArgumentHelp(
+      "Copy files out of tars and archives, up to so many bytes in all (as 20G), so that the kernel reads them itself.",
+      valueName: "size"
+    )
+  )
+  var materialize: ByteCount?
+
+  @Flag(help: "Let other users than the one who mounts look in.")
+  var allowOther = false
+
+  @Option(
+    help:
+      "For whom requests are sent: all, or owner (the owner of the files, and root): others get what is here."
+  )
+  var fetchFor: FileSystemOptions.FetchFor = .all
+
+  @Option(help: "The owner of all files (default: who mounts).")
+  var uid: UInt32?
+
+  @Option(help: "The group of all files (default: that of who mounts).")
+  var gid: UInt32?
+
+  @Option(help: "Permission bits that no file has, octal.")
+  var umask: String = "000"
+
+  @Option(help: "Where the background process logs (default: .weightfs/mount.log in the local registry).")
+  var logFile: String?
+
+  @Option(
+    name: .customShort("o"),
+    help: ArgumentHelp(
+      "Options that the kernel applies: noexec, max_read=BYTES, context=, fscontext=, defcontext=, rootcontext=.",
+      valueName: "options"
+    )
+  )
+  var kernelOptions: [String] = []
+
+  @Option(help: .hidden)
+  var readyDescriptor: Int32?
+
+  // For mount.weightfs: `mount -a` a second time, and `mount -o remount`.
+  @Flag(help: .hidden)
+  var again = false
+
+  @Flag(help: .hidden)
+  var remount = false
+
+  private var mountPoint: String { arguments.last ?? "" }
+  private var umaskBits: UInt32? { UInt32(umask, radix: 8).flatMap { $0 <= 0o777 ? $0 : nil } }
+
+  private func kernel() throws -> KernelMountOptions {
+    do throws(KernelMountOptions.Problem) {
+      return try KernelMountOptions(parsing: kernelOptions.joined(separator: ","))
+    } catch {
+      throw ValidationError("-o: \(error.reason)")
+    }
+  }
+
+  func validate() throws {
+    _ = try kernel()
+    guard (1...2).contains(arguments.count) else { throw ValidationError("mount takes [SOURCE] MOUNTPOINT") }
+    guard umaskBits != nil else { throw ValidationError("--umask takes three octal digits") }
+    guard (0...86_400).contains(ttl) else { throw ValidationError("--ttl takes 0 to 86400 seconds") }
+    guard (0...3600).contains(staleWait) else {
+      throw ValidationError("--stale-wait takes 0 to 3600 seconds")
+    }
+    guard (0...32).contains(namespaceDepth) else { throw ValidationError("--namespace-depth takes 0 to 32") }
+    if arguments.count == 2 {
+      do throws(DocumentError) {
+        _ = try ArtifactSource(parsing: arguments[0])
+      } catch {
+        throw ValidationError(error.reason)
+      }
+    }
+  }
+
+  private var settings: Settings {
+    var settings = common.settings
+    settings.sealsWhole = settings.localFormat == .archive
+    settings.fetching.verify = verify
+    settings.fetching.fill = fill
+    settings.fetching.appliesProfiles = true
+    settings.resolution.timeToLive = .seconds(ttl)
+    settings.resolution.staleWait = .seconds(staleWait)
+    return settings
+  }
+
+  private var options: FileSystemOptions {
+    var options = FileSystemOptions()
+    options.listing = list
+    options.fetchFor = fetchFor
+    options.namespaceDepth = namespaceDepth
+    options.namespaces = Set(namespace)
+    options.userIdentifier = uid ?? geteuid()
+    options.groupIdentifier = gid ?? getegid()
+    options.umask = umaskBits ?? 0
+    options.materializeLimit = materialize?.bytes ?? 0
+    return options
+  }
+
+  /// Refuses what the kernel would take but nobody wants: a file, or a mount over a living one.
+  ///
+  /// True where it is mounted already as it was asked for.
+  private func checkMountPoint() throws(ContentError) -> Bool {
+    let path = AbsolutePath.of(mountPoint)
+    let known = MountPoints.all().last { $0.path == path }
+    var status = stat()
+    let result = stat(path, &status)
+    if result != 0 {
+      // A daemon that died leaves a mount that answers nothing: it is taken away, as nobody can use it.
+      guard errno == ENOTCONN, let known, known.isWeightfs, !remount else {
+        throw ContentError(
+          .notFound,
+          mountPoint,
+          "\(Errno(rawValue: errno))",
+          advice: "The mount point must exist"
+        )
+      }
+      guard umount2(path, Int32(MNT_DETACH)) == 0 else {
+        throw ContentError(.disk, mountPoint, "a dead mount is there and cannot be taken away")
+      }
+      return false
+    }
+    guard status.st_mode & S_IFMT == S_IFDIR else {
+      throw ContentError(.unsupported, mountPoint, "is not a folder")
+    }
+    if known?.isWeightfs != true, remount {
+      throw ContentError(.notFound, mountPoint, "no weightfs is mounted there")
+    }
+    if let known, known.isWeightfs {
+      // The kernel may remember what a dead daemon said of the folder; of the disk it must ask.
+      var disk = statvfs()
+      if statvfs(path, &disk) != 0, errno == ENOTCONN {
+        guard !remount else { throw ContentError(.disk, mountPoint, "the process of this mount is gone") }
+        guard umount2(path, Int32(MNT_DETACH)) == 0 else {
+          throw ContentError(.disk, mountPoint, "a dead mount is there and cannot be taken away")
+        }
+        return false
+      }
+      if again || remount { return try checkSame(path) }
+      throw ContentError(
+        .unsupported,
+        mountPoint,
+        "weightfs is mounted there already",
+        advice: "Unmount it first"
+      )
+    }
+    return false
+  }
+
+  /// Whether the mount that is there has what is asked for; an error names what it has not.
+  private func checkSame(_ path: String) throws(ContentError) -> Bool {
+    guard let running = RunningMount.arguments(at: path) else {
+      throw ContentError(.unsupported, mountPoint, "the process that serves this mount is not to be seen")
+    }
+    let asked = MountArguments(CommandLine.arguments.dropFirst(2))
+    let differences = running.differences(from: asked, isPart: remount)
+    if differences.isEmpty { return true }
+    throw ContentError(
+      .unsupported,
+      mountPoint,
+      "weightfs is mounted there with other options: \(differences.joined(separator: ", "))",
+      advice: "Options cannot be changed while it is mounted: unmount it first"
+    )
+  }
+
+  func run() async throws {
+    if readyDescriptor == nil {
+      var isThere = false
+      try await ExitStatus.run { isThere = try checkMountPoint() }
+      if isThere { return }
+    }
+    if !foreground {
+      let log =
+        logFile.map { FilePath($0) } ?? settings.root.path.appending(".weightfs").appending("mount.log")
+      throw ExitCode(BackgroundProcess.start(arguments: CommandLine.arguments, log: log))
+    }
+    let ready = ReadySignal(descriptor: readyDescriptor)
+    do {
+      try await serve(ready)
+    } catch let error as ContentError {
+      ready.fail("weightfs: \(error)", ExitStatus.code(error))
+      throw ExitCode(ExitStatus.code(error))
+    } catch let error as DocumentError {
+      ready.fail("weightfs: \(error)", 64)
+      throw ExitCode(64)
+    }
+  }
+
+  private func serve(_ ready: ReadySignal) async throws {
+    Heap.limit()
+    let settings = settings
+    let assembly = try common.assemble(settings, logging: .notice)
+    var root = FileSystem.Root.tree
+    var label = MountPoints.treeSource(settings.root.path.string)
+    if arguments.count == 2 {
+      let artifact = try await assembly.load(try ArtifactSource(parsing: arguments[0]))
+      root = .artifact(artifact)
+      label = arguments[0]
+    }
+    if assembly.local.space.isBelowDefault {
+      assembly.log.notice(
+        "less of the disk is free than is left free by default: new bytes are served without being kept",
+        metadata: ["root": "\(settings.root.path)", "advice": "Free some space, or set --min-free"]
+      )
+    }
+    let fileSystem = assembly.makeFileSystem(root: root, options: options)
+    let mounted = try MountedFileSystem(
+      fileSystem,
+      at: AbsolutePath.of(mountPoint),
+      allowsOther: allowOther,
+      kernelOptions: try kernel(),
+      metrics: assembly.metrics,
+      log: assembly.log,
+      // Strict look-ups of tars wait for whole layers; what they wait for has a deadline on progress of its own.
+      deadline: verify == .strict
+        ? .seconds(3600) : settings.fetching.deadline * 4 + settings.fetching.retryFor / 4,
+      label: label,
+      onReady: {
+        do throws(ContentError) {
+          try Privileges.limit(for: settings.root)
+        } catch {
+          assembly.log.error("the daemon goes on with all its privileges", metadata: ["reason": "\(error)"])
+        }
+        ready.succeed()
+      }
+    )
+    // Asked of the table: a question to the mount itself would come to this process.
+    if let point = MountPoints.all().last(where: { $0.path == AbsolutePath.of(mountPoint) }) {
+      Readahead.set(Readahead.bytes(fill), of: point.device, log: assembly.log)
+    }
+    let signals = [SIGINT, SIGTERM, SIGHUP].map { number in
+      signal(number, SIG_IGN)
+      let source = DispatchSource.makeSignalSource(signal: number, queue: .global())
+      source.setEventHandler { mounted.unmount() }
+      source.resume()
+      return source
+    }
+    assembly.log.info("mounted", metadata: ["at": "\(mountPoint)", "root": "\(settings.root.path)"])
+    let result = try await BlockingExecutor(label: "weightfs.session", threads: 1).run {
+      () throws(ContentError) in
+      mounted.run()
+    }
+    withExtendedLifetime(signals) {}
+    guard result == 0 || result == -ENODEV else {
+      throw ContentError(.disk, mountPoint, "the mount ended: \(Errno(rawValue: -result))")
+    }
+  }
+}

@@ -1,0 +1,40 @@
+import ArgumentParser
+import Content
+import Glibc
+import SystemPackage
+
+/// `weightfs unmount`.
+struct Unmount: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Unmount, and end the process that serves the mount."
+  )
+
+  @Argument(help: "The mount point.")
+  var mountPoint: String
+
+  @Flag(help: "Detach it now and let go when nobody uses it any more.")
+  var lazy = false
+
+  func run() async throws {
+    try await ExitStatus.run {
+      guard let mount = MountPoints.all().last(where: { $0.path == AbsolutePath.of(mountPoint) }) else {
+        throw ContentError(.notFound, mountPoint, "nothing is mounted there")
+      }
+      guard mount.isWeightfs else { throw ContentError(.invalid, mountPoint, "is a mount of something else") }
+      if geteuid() == 0 {
+        guard umount2(mount.path, lazy ? Int32(MNT_DETACH) : 0) == 0 else { throw failure(errno) }
+      } else {
+        let words = ["fusermount3", lazy ? "-uz" : "-u", mount.path]
+        guard try Subprocess.run(words) == 0 else {
+          throw ContentError(.disk, mountPoint, "fusermount3 could not unmount it")
+        }
+      }
+    }
+  }
+
+  private func failure(_ code: Int32) -> ContentError {
+    let advice =
+      code == EBUSY ? "Somebody uses it: close files and leave folders below it, or use --lazy" : nil
+    return ContentError(.disk, mountPoint, "\(Errno(rawValue: code))", advice: advice)
+  }
+}
