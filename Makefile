@@ -18,7 +18,7 @@ BUILD_PACKAGES = libfuse3-dev libarchive-dev libcurl4-openssl-dev libssl-dev lib
 RUN_PACKAGES = fuse3 ca-certificates attr
 # How many tests run at once. All of them at once would each wait for minutes, and those that depend on seconds fail.
 export SWT_EXPERIMENTAL_MAXIMUM_PARALLELIZATION_WIDTH ?= 6
-TEST_PACKAGES = dpkg-dev docker-registry skopeo buildah umoci podman rsync apache2-utils curl python3 python3-venv sqlite3
+TEST_PACKAGES = dpkg-dev docker-registry skopeo buildah umoci podman rsync apache2-utils curl python3 python3-venv sqlite3 fio
 BENCH_PACKAGES = nginx-light libnginx-mod-http-lua rclone iproute2 util-linux openssl gcc libc6-dev procps
 DEMO_PACKAGES = docker-registry skopeo curl python3 python3-venv
 
@@ -30,7 +30,7 @@ if [ -n "$$missing" ]; then echo "installing:$$missing"; $(SUDO) apt-get update 
   DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -qq --no-install-recommends $$missing >/dev/null; fi
 endef
 
-.PHONY: setup build release test test-asan test-tsan deb lint check demo demo-llm bench bench-scale install uninstall clean soak
+.PHONY: setup build release test test-asan test-tsan deb lint check demo demo-llm bench bench-scale install uninstall clean soak fuzz
 
 # Programs of PyPI that the tests run beside weightfs: ommx 2 and ommx 3, with what of theirs is used and no more.
 PEERS = .build/peers
@@ -120,6 +120,14 @@ soak: release
 	WEIGHTFS_KILLS=50 $(SWIFT) test --disable-xctest --filter PullTests
 	WEIGHTFS_STEPS=10000 $(SWIFT) test --disable-xctest --filter CacheModelTests
 
+# Two million damaged inputs to the parsers, in a release build with the checks that a user's has.
+FUZZ_EXECUTIONS ?= 2000000
+fuzz:
+	@mkdir -p .build-fuzz
+	WEIGHTFS_EXECUTIONS=$(FUZZ_EXECUTIONS) WEIGHTFS_SEED=$(SOAK_SEED) WEIGHTFS_FUZZ_STATE=.build-fuzz/state \
+	  $(SWIFT) test -c release --scratch-path .build-fuzz --disable-xctest --filter ParserFuzzTests || \
+	  { echo "the last seed was: $$(cat .build-fuzz/state)"; exit 1; }
+
 install: release
 	install -D -m 0755 "$$($(SWIFT) build $(RELEASE_FLAGS) --show-bin-path)/weightfs" "$(DESTDIR)$(PREFIX)/bin/weightfs"
 	install -D -m 0644 docs/man/weightfs.1 "$(DESTDIR)$(PREFIX)/share/man/man1/weightfs.1"
@@ -140,4 +148,4 @@ deb: release
 	mount-helpers/build-deb .build-release/release/weightfs .build/deb
 
 clean:
-	rm -rf .build .build-release .build-asan .build-tsan
+	rm -rf .build .build-release .build-asan .build-tsan .build-fuzz

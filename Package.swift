@@ -166,6 +166,10 @@ let package = Package(
         "Telemetry", "TestSupport", system, log,
       ]
     ),
+    tests(
+      "FuzzTests",
+      ["Archive", "ArtifactTree", "Content", "Fetching", "HTTP", "OCI", "Registry", "TestSupport"]
+    ),
     tests("MountTests", ["TestSupport", "OCI", "Content", "MountDaemon"]),
     tests("ArchitectureTests", ["TestSupport"]),
   ],

@@ -32,8 +32,7 @@ package final class TransferThread: Sendable {
   let isWanted = Atomic(false)
   private let metrics: Metrics
   private let certificates: CertificateSettings
-  /// Schemes whose requests go through a proxy of the environment.
-  private let proxiedSchemes: Set<String>
+  private let proxies: ProxyRules
 
   /// Starts the thread.
   ///
@@ -50,7 +49,7 @@ package final class TransferThread: Sendable {
     multi = Multi(pointer: pointer)
     self.metrics = metrics
     certificates = CertificateSettings(environment: environment)
-    proxiedSchemes = Self.proxiedSchemes(environment)
+    proxies = ProxyRules(environment: environment)
     var thread = pthread_t()
     // SAFETY: the thread releases what is retained here when it ends.
     let user = Unmanaged.passRetained(self).toOpaque()
@@ -59,19 +58,8 @@ package final class TransferThread: Sendable {
     pthread_detach(thread)
   }
 
-  /// The schemes that the environment names a proxy for, as libcurl reads it.
-  private static func proxiedSchemes(_ environment: [String: String]) -> Set<String> {
-    func isSet(_ names: String...) -> Bool { names.contains { !(environment[$0] ?? "").isEmpty } }
-    let all = isSet("all_proxy", "ALL_PROXY")
-    var found: Set<String> = []
-    // `HTTP_PROXY` is not read: a CGI program's clients can set it.
-    if all || isSet("http_proxy") { found.insert("http") }
-    if all || isSet("https_proxy", "HTTPS_PROXY") { found.insert("https") }
-    return found
-  }
-
   /// Whether a connection for an address may lead to a proxy.
-  func usesProxy(for url: RequestURL) -> Bool { !url.isLoopback && proxiedSchemes.contains(url.scheme) }
+  func usesProxy(for url: RequestURL) -> Bool { proxies.usesProxy(for: url) }
 
   /// Starts a request.
   ///
