@@ -139,7 +139,7 @@ let package = Package(
       "LocalRegistryTests",
       [
         "LocalRegistry", "BlobCache", "Layouts", "Stores", "Disk", "Content", "OCI", "Telemetry",
-        "TestSupport", system, log,
+        "Locking", "TestSupport", system, log,
       ]
     ),
     tests(

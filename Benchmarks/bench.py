@@ -1,6 +1,8 @@
 """Measures weightfs against the native file, curl, rclone, ratarmount and a C passthrough daemon, interleaved.
 
-Usage: bench.py WEIGHTFS PYTHON GGUF RESULT.json [--quick]
+Usage: bench.py WEIGHTFS PYTHON GGUF RESULT.json [--quick] [--only GROUP[,GROUP]]
+
+WEIGHTFS_BEFORE names another build of weightfs that the groups `fetched` and `verify` measure beside this one.
 
 PYTHON has xllamacpp and ratarmount; GGUF is a model that llama.cpp loads. Needs root: network namespaces, mounts and
 the page cache. `report.py` makes docs/benchmarks.md of the result.
@@ -20,6 +22,8 @@ from places import Link, Mount, Rclone, Store, bytes_sent, drop_caches, pages_ca
 
 WEIGHTFS, PYTHON, GGUF, RESULT = sys.argv[1:5]
 QUICK = "--quick" in sys.argv
+ONLY = sys.argv[sys.argv.index("--only") + 1].split(",") if "--only" in sys.argv else None
+BEFORE = os.environ.get("WEIGHTFS_BEFORE")
 REPETITIONS = 2 if QUICK else 5
 SIZE = (128 if QUICK else 1024) << 20
 SHAPED_SIZE = (64 if QUICK else 256) << 20
@@ -171,6 +175,49 @@ class Bench:
             with Rclone(self.folder, link, form) as rclone:
                 os.stat(rclone.path(model))
                 self.note(f"loopback/rclone {form}", self.timed("seq", rclone.path(model)))
+
+    def builds(self):
+        """This build, and the one before it where there is one."""
+        return [("", WEIGHTFS)] + ([(", before", BEFORE)] if BEFORE else [])
+
+    def fetched(self):
+        """A blob that was fetched a moment ago: the pages that fetching left are what readers get."""
+        link, model = self.links["loopback"], self.model
+        native = f"{self.folder}/native"
+        if not os.path.exists(native):
+            run("dd", f"if={self.model.path}", f"of={native}", "bs=1M", "status=none")
+        for name, program in self.builds():
+            with Mount(program, self.folder, link) as mount:
+                path = mount.path(model)
+                os.stat(path)
+                before = mount.processor_time()
+                self.note(f"fetched/cold{name}", self.timed("seq", path))
+                mount.wait_until_complete(model)
+                mount.wait_until_idle()
+                self.note(f"fetched/processor time{name}", mount.processor_time() - before)
+                assert os.getxattr(path, "user.weightfs.served") == b"passthrough"
+                self.timed("seq", native)
+                self.note(f"fetched/native sequential{name}", self.timed("seq", native))
+                self.note(f"fetched/sequential{name}", self.timed("seq", path))
+                for seed in (1, 2):
+                    self.note(f"fetched/native faults{name}", self.timed("fault", native, seed, 60_000))
+                    self.note(f"fetched/faults{name}", self.timed("fault", path, seed, 60_000))
+
+    def verify(self):
+        """`verify` of one complete blob against `openssl dgst` of the same file."""
+        link, model = self.links["loopback"], self.model
+        for name, program in self.builds():
+            root = f"{self.folder}/verified{len(name)}"
+            if not os.path.exists(root):
+                link.weightfs(program, "pull", link.reference(model), "--registry-root", root)
+            file = f"{root}/.weightfs/blobs/sha256/{model.digest.split(':')[1]}"
+            self.timed("seq", file)
+            start = time.monotonic()
+            run("openssl", "dgst", "-sha256", file)
+            self.note(f"verify/openssl{name}", time.monotonic() - start)
+            start = time.monotonic()
+            link.weightfs(program, "verify", link.reference(model), "--registry-root", root)
+            self.note(f"verify/weightfs{name}", time.monotonic() - start)
 
     def cold_throttled(self):
         """A server that gives each connection 30 MB/s."""
@@ -355,14 +402,17 @@ def main():
         bench = Bench(folder)
         try:
             groups = [
-                bench.complete, bench.page_cache, bench.cold_shaped, bench.cold_loopback, bench.cold_throttled,
-                bench.random, bench.formats, bench.engine, bench.readers, bench.archives,
+                bench.complete, bench.page_cache, bench.cold_shaped, bench.cold_loopback, bench.fetched, bench.verify,
+                bench.cold_throttled, bench.random, bench.formats, bench.engine, bench.readers, bench.archives,
             ]
+            if ONLY:
+                groups = [group for group in groups if group.__name__ in ONLY]
             for repetition in range(REPETITIONS):
                 print(f"== repetition {repetition + 1} of {REPETITIONS}", flush=True)
                 for group in groups:
                     group()
-            bench.memory()
+            if not ONLY or "memory" in ONLY:
+                bench.memory()
         finally:
             bench.close()
         model = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if "model name" in line), "?")

@@ -321,6 +321,19 @@ class Mount:
         self.wait_until_complete(model)
         return time.time()
 
+    def processor_time(self):
+        """Of the daemon, user and system, seconds."""
+        fields = open(f"/proc/{self.process}/stat").read().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def wait_until_idle(self):
+        """Until the daemon has used no processor for half a second."""
+        while True:
+            before = self.processor_time()
+            time.sleep(0.5)
+            if self.processor_time() - before < 0.02:
+                return
+
     def peak_memory(self):
         text = open(f"/proc/{self.process}/status").read()
         return int(re.search(r"VmHWM:\s+(\d+)", text)[1]) << 10

@@ -43,6 +43,8 @@ package final class BlobStore: Sendable {
   let scheduler = FetchScheduler()
   /// Memory for bytes that the disk has no room for.
   let unkept = UnkeptBytes.Budget(limit: 64 << 20)
+  /// Memory for bytes on their way to the disk; what comes beyond it goes there at once.
+  let buffers = AppendBufferPool(capacity: Int(BlobIngest.pieceSize), limit: 24, kept: 4)
   /// For failures that come again with each request of a reader.
   let limiter = MessageLimiter()
   let lists: ChunkListStore

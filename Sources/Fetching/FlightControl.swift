@@ -17,9 +17,6 @@ final class FlightControl: Sendable {
     var isNearEnd = false
     var hasDeclined = false
     var failure: ContentError?
-    /// Bytes that there is room for, and bytes that were kept.
-    var promised: Int64 = 0
-    var kept: Int64 = 0
   }
 
   private let state: Mutex<State>
@@ -40,39 +37,6 @@ final class FlightControl: Sendable {
   /// The stream was ended because nobody wanted more of it.
   var hasDeclined: Bool { state.withLock { $0.hasDeclined } }
   var failure: ContentError? { state.withLock { $0.failure } }
-
-  /// Notes that room was made.
-  func promise(_ count: Int64) { state.withLock { $0.promised += count } }
-
-  /// Notes bytes that were kept.
-  func keep(_ count: Int64) { state.withLock { $0.kept += count } }
-
-  /// What was kept and can be settled, once it is worth it; it counts as settled then.
-  func takeKept(atLeast least: Int64) -> Int64 {
-    state.withLock { state in
-      let count = min(state.kept, state.promised)
-      guard count >= least else { return 0 }
-      state.kept -= count
-      state.promised -= count
-      return count
-    }
-  }
-
-  /// Takes a settlement back that could not be noted.
-  func untakeKept(_ count: Int64) {
-    state.withLock { state in
-      state.kept += count
-      state.promised += count
-    }
-  }
-
-  /// What was promised and kept since this was asked last.
-  func takeBalance() -> (promised: Int64, kept: Int64) {
-    state.withLock { state in
-      defer { (state.promised, state.kept) = (0, 0) }
-      return (state.promised, state.kept)
-    }
-  }
 
   /// A request for these bytes is about to be sent.
   func begin(_ range: Range<Int64>) {

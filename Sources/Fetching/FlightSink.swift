@@ -9,6 +9,7 @@ struct FlightSink: BlobSink {
   let blob: LazyBlob
   let partial: PartialBlob
   let flight: UInt64
+  let ingest: BlobIngest
   let control: FlightControl
   let link: String
 
@@ -28,33 +29,24 @@ struct FlightSink: BlobSink {
     blob.doubt(ofFirst: bytes, at: offset)
   }
 
-  // What counts twice at the most, as promised and as on the disk.
-  private static let settled: Int64 = 4 << 20
-
-  private func settle() {
-    let count = control.takeKept(atLeast: Self.settled)
-    if count > 0, !blob.store.local.space.settleAtOnce(count) { control.untakeKept(count) }
-  }
-
   func receive(_ bytes: UnsafeRawBufferPointer, at offset: Int64) -> Bool {
     var count = bytes.count
     switch control.judge(offset, bytes.count) {
     case .take(let some): count = some
-    case .widen: blob.widen(flight, control, partial)
+    case .widen: blob.widen(flight, control, ingest, partial)
     }
     blob.noteProgress()
     blob.store.scheduler.received(bytes.count, from: link)
     let distance = blob.store.scheduler.limit(of: link).endDistance
     if distance > 0, control.comesToEnd(within: distance) { blob.store.scheduler.release(flight) }
-    do throws(Errno) {
-      let finished = try partial.write(UnsafeRawBufferPointer(rebasing: bytes[..<count]), at: offset)
-      for run in finished {
-        control.keep(Int64(BlockMap.bytes(of: run, size: blob.descriptor.size).count))
-        blob.arrived(run)
-      }
-      settle()
+    do throws(ContentError) {
+      let taken = UnsafeRawBufferPointer(rebasing: bytes[..<count])
+      let arrival = try ingest.accept(taken, at: offset, isLast: control.isAtEnd)
+      if arrival.isReadable { blob.answerReady() }
+      for run in arrival.kept { blob.arrived(run) }
+      if arrival.kept.isEmpty, blob.needsOnDisk(offset..<offset + Int64(count)) { try blob.flush(ingest) }
     } catch {
-      control.fail(ContentError(.disk, "\(partial.path)", "\(error)", isDiskFull: error == .noSpace))
+      control.fail(error)
       return false
     }
     // Cut, or all there: the rest of the response is nobody's.

@@ -59,7 +59,7 @@ extension LazyBlob {
   /// Whether the bytes of a range may be served.
   func isReady(_ range: Range<Int64>, _ blob: PartialBlob, _ state: borrowing State) -> Bool {
     if let chunks = state.chunks { return chunks.covers(range) }
-    return servesUnverified && blob.contains(range)
+    return servesUnverified && blob.holds(range)
   }
 
   /// Whole chunks around a range where a list is used, else the range.

@@ -1,5 +1,5 @@
 import BlobCache
-package import Content
+import Content
 import LocalRegistry
 import Logging
 import OCI
@@ -15,6 +15,7 @@ extension LazyBlob {
     let identifier: UInt64
     let purpose: Purpose
     let control: FlightControl
+    let ingest: BlobIngest
   }
 
   private struct Plan {
@@ -24,129 +25,6 @@ extension LazyBlob {
     var emptied: [UInt64] = []
     /// Flights under way that bring what somebody waits for, and the first such block.
     var urgent: [(identifier: UInt64, control: FlightControl, block: Int)] = []
-  }
-
-  /// Who is asked first; what is known of a host is kept under its name.
-  var link: String { state.withLock { $0.sources.first?.link ?? "" } }
-
-  /// Starts what a read needs and the window ahead of it, as far as they are missing.
-  func demand(_ range: Range<Int64>) {
-    let limit = store.scheduler.limit(of: link)
-    let size = windowSize(limit)
-    let ahead = state.withLock { state in
-      if !state.isContentRead { state.isContentRead = !state.formats.isHeader(at: range.lowerBound) }
-      let (region, first) = state.formats.region(at: range.lowerBound)
-      let (end, _) = state.formats.region(at: range.upperBound - 1)
-      return state.window.advance(range, in: region, endingIn: end, first: first, limit: size)
-    }
-    start(ahead, need: range, .window)
-    fill()
-  }
-
-  /// How far ahead of one reader is fetched: what the link can bring, within what is set for all readers together.
-  private func windowSize(_ limit: ParallelLimit) -> Int64 {
-    let streams = max(1, state.withLock { $0.window.streamCount })
-    let share = store.policy.windowBudget / Int64(max(1, store.scheduler.blobCount)) / Int64(streams)
-    return max(ReadWindow.first, min(share, max(limit.windowSize, ReadWindow.largest)))
-  }
-
-  /// Fetches the whole blob and waits until it is verified.
-  ///
-  /// - Throws: `ContentError` where it cannot be had or turns out wrong.
-  package func complete() async throws(ContentError) {
-    let result: Result<Void, ContentError> = await withCheckedContinuation { continuation in
-      let waiter = CompletionResponder(continuation)
-      waitForWhole(ReadReply(responder: waiter, token: 0))
-    }
-    try result.get()
-  }
-
-  private func waitForWhole(_ reply: consuming ReadReply) {
-    enqueue(reply, 0..<0, caller: nil, isForWhole: true)
-    store.keep(self)
-    answerReady()
-    checkForeign()
-    verify()
-    fill()
-    failIfNothingComes()
-    store.releaseIfIdle(self)
-  }
-
-  /// Fails who waits for a whole of which nothing more can be asked for.
-  private func failIfNothingComes() {
-    let error: ContentError? = state.withLock { state in
-      guard case .partial(let blob, _) = state.phase, !blob.isComplete, state.controls.isEmpty else {
-        return nil
-      }
-      if state.sources.isEmpty { return sourceless }
-      let refused = state.chunks?.firstRefused(in: 0..<descriptor.size, now: .now)
-      return refused.map { wrongChunk($0, state.sources.first?.origin) }
-    }
-    if let error { failWhole(with: error) }
-  }
-
-  private var sourceless: ContentError {
-    ContentError(
-      store.isOffline ? .offline : .notFound,
-      "\(descriptor.digest)",
-      store.isOffline
-        ? "is not in the local registry, and the mount is offline" : "is not in the local registry",
-      advice: store.isOffline ? "Pull it while there is a network" : nil
-    )
-  }
-
-  /// Starts the next parts of what nobody waits for, as many as the link takes and one more.
-  func fill() {
-    let limit = store.scheduler.limit(of: link)
-    let appetite = limit.value + 1
-    let part = blockCount(limit)
-    for _ in 0..<appetite {
-      guard let next = state.withLock({ nextFill(&$0, appetite, part) }) else { return }
-      start(BlockMap.bytes(of: next.blocks, size: descriptor.size), next.purpose)
-    }
-  }
-
-  private func nextFill(
-    _ state: inout State,
-    _ appetite: Int,
-    _ part: Int
-  ) -> (blocks: Range<Int>, purpose: Purpose)? {
-    guard case .partial(let blob, _) = state.phase, !state.isFillPaused, let source = state.sources.first,
-      !isStreaming(state, source)
-    else { return nil }
-    while state.profileIndex < state.profile.count {
-      let first = state.profile[state.profileIndex]
-      guard state.table.flightCount(from: .profile) < appetite else { return nil }
-      let runs = state.table.uncovered(permitted(blob.missing(in: first), state))
-      guard let run = runs.first else {
-        state.profileIndex += 1
-        continue
-      }
-      return (run.lowerBound..<min(run.upperBound, run.lowerBound + part), .profile)
-    }
-    guard
-      state.wantsWhole || (store.policy.fill == .background && state.mayFill && state.isContentRead)
-    else { return nil }
-    // A reader who may only see verified bytes waits for all of them.
-    let isRead = state.table.waiters.contains {
-      $0.range == nil && state.pending[$0.identifier]?.isReader ?? false
-    }
-    let purpose: Purpose = isRead ? .demand : state.wantsWhole ? .window : .background
-    guard state.table.flightCount(from: purpose) < appetite else { return nil }
-    var position = 0
-    while let run = state.table.nextUncovered(
-      from: position,
-      limit: part,
-      { blob.nextMissing(from: $0, limit: $1) }
-    ) {
-      if let first = permitted([run], state).first { return (first, purpose) }
-      position = run.upperBound
-    }
-    return nil
-  }
-
-  private func blockCount(_ limit: ParallelLimit) -> Int {
-    max(1, Int(min(store.policy.requestSize, limit.requestSize) / BlockMap.blockSize))
   }
 
   /// Starts flights for what is missing of a range and under way nowhere.
@@ -188,7 +66,7 @@ extension LazyBlob {
   }
 
   /// Whether a source sends everything in one stream, which passes by everybody.
-  private func isStreaming(_ state: State, _ source: (any Repository)?) -> Bool {
+  func isStreaming(_ state: State, _ source: (any Repository)?) -> Bool {
     if state.controls.values.contains(where: { $0.isWidened }) { return true }
     return !(source?.servesRanges ?? true) && state.table.hasStartedFlights
   }
@@ -235,8 +113,10 @@ extension LazyBlob {
           ? [run.lowerBound..<needed.lowerBound, needed.lowerBound..<run.upperBound] : [run]
       }
       for run in runs {
-        for first in stride(from: run.lowerBound, to: run.upperBound, by: part) {
-          let piece = first..<min(first + part, run.upperBound)
+        var first = run.lowerBound
+        while first < run.upperBound {
+          let piece = first..<Self.pieceEnd(first, run.upperBound, part)
+          defer { first = piece.upperBound }
           let isNeeded = piece.overlaps(needed)
           let flight = Flight(
             identifier: store.scheduler.makeIdentifier(),
@@ -245,7 +125,8 @@ extension LazyBlob {
               isNeeded ? .demand : purpose,
               wantsNewConnection: wantsNewConnection,
               isHedge: isHedge
-            )
+            ),
+            ingest: BlobIngest(into: blob, space: store.local.space, buffers: store.buffers)
           )
           state.table.begin(flight.identifier, flight.purpose, piece)
           state.controls[flight.identifier] = flight.control
@@ -258,8 +139,19 @@ extension LazyBlob {
     return plan
   }
 
+  // Blocks of what goes to the disk in one write.
+  private static let stagedBlocks = Int(BlobIngest.pieceSize / BlockMap.blockSize)
+
+  /// Where a request that begins at a block ends: at a border of what is written at once, so that no two requests share
+  /// a write.
+  private static func pieceEnd(_ first: Int, _ end: Int, _ part: Int) -> Int {
+    guard first + part < end else { return end }
+    let border = (first + part) / stagedBlocks * stagedBlocks
+    return border > first ? border : first + part
+  }
+
   /// Without the chunks that are not asked for at present.
-  private func permitted(_ missing: [Range<Int>], _ state: borrowing State) -> [Range<Int>] {
+  func permitted(_ missing: [Range<Int>], _ state: borrowing State) -> [Range<Int>] {
     guard let chunks = state.chunks else { return missing }
     let now = ContinuousClock.now
     var result: [Range<Int>] = []
@@ -329,12 +221,7 @@ extension LazyBlob {
       // Meanwhile a reader may take blocks back that it need not wait for.
       while let blocks = state.withLock({ $0.table.blocks(of: flight.identifier).first }) {
         let before = blob.presentBytes
-        let claimed: (missing: [Range<Int>], end: Int)?
-        do throws(Errno) {
-          claimed = try blob.claim(blocks)
-        } catch {
-          throw ContentError(.disk, "\(blob.path)", "\(error)")
-        }
+        let claimed = try flight.ingest.claim(blocks)
         if blob.presentBytes != before {
           noteProgress()
           arrived(blocks)
@@ -364,24 +251,9 @@ extension LazyBlob {
 
   /// Brings a run, with room for it.
   private func keep(_ run: Range<Int>, _ flight: Flight, _ blob: PartialBlob) async throws(ContentError) {
-    let count = Int64(BlockMap.bytes(of: run, size: descriptor.size).count)
-    let space = store.local.space
-    guard !blob.isInMemory else { throw space.refusal(count) }
-    // Most often there is room and nobody else at the ledger: no other thread is needed for that.
-    if try !space.reserveAtOnce(count) {
-      try await space.executor.run { () throws(ContentError) in try space.reserve(count) }
-    }
-    flight.control.promise(count)
-    let failure: ContentError?
-    do throws(ContentError) {
-      try await bring(run, flight, blob)
-      failure = nil
-    } catch {
-      failure = error
-    }
-    let (promised, kept) = flight.control.takeBalance()
-    space.executor.start { space.settle(promised: promised, kept: kept) }
-    if let failure { throw failure }
+    try await flight.ingest.reserve(run)
+    defer { flight.ingest.settle() }
+    try await bring(run, flight, blob)
   }
 
   private func bring(_ run: Range<Int>, _ flight: Flight, _ blob: PartialBlob) async throws(ContentError) {
@@ -405,12 +277,21 @@ extension LazyBlob {
         blob: self,
         partial: blob,
         flight: flight.identifier,
+        ingest: flight.ingest,
         control: flight.control,
         link: source.link
       )
       do throws(ContentError) {
-        try await source.fetch(descriptor, range: range, into: sink)
-        if let error = flight.control.failure { throw error }
+        let failure: ContentError?
+        do throws(ContentError) {
+          try await source.fetch(descriptor, range: range, into: sink)
+          failure = nil
+        } catch {
+          failure = error
+        }
+        // What came before the end counts, however it ended.
+        try await keepRest(of: flight)
+        if let error = flight.control.failure ?? failure { throw error }
         // A stream that was ended because nobody waits for more has done its work.
         if flight.control.hasDeclined || flight.control.isAtEnd || blob.missing(in: run).isEmpty { return }
         throw ContentError(
@@ -428,10 +309,33 @@ extension LazyBlob {
     if let last { throw last }
   }
 
+  /// Puts what a flight has in memory on the disk.
+  private func keepRest(of flight: Flight) async throws(ContentError) {
+    guard flight.ingest.hasStaged else { return }
+    try await store.local.space.executor.run { () throws(ContentError) in try self.flush(flight.ingest) }
+  }
+
+  /// Puts bytes of a request that are in memory on the disk.
+  func flush(_ ingest: BlobIngest) throws(ContentError) {
+    let kept = try ingest.flush()
+    answerReady()
+    for run in kept { arrived(run) }
+  }
+
+  /// Whether somebody waits for bytes that have to be verified on the disk first.
+  func needsOnDisk(_ range: Range<Int64>) -> Bool {
+    state.withLock { state in
+      guard let list = state.chunks?.list,
+        range.lowerBound / list.chunkSize != range.upperBound / list.chunkSize
+      else { return false }
+      return state.pending.values.contains { $0.isReader }
+    }
+  }
+
   private func end(_ flight: Flight, _ blob: PartialBlob, _ error: ContentError?) {
     // Claims go before the table lets go: another flight must not claim what this one is about to release.
     let runs = state.withLock { $0.table.prepareToEnd(flight.identifier) }
-    for run in runs { blob.release(run) }
+    flight.ingest.release(runs)
     state.withLock { state in
       _ = state.table.end(flight.identifier)
       state.controls[flight.identifier] = nil

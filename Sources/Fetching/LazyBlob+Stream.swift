@@ -11,16 +11,13 @@ extension LazyBlob {
   /// A source that knows no ranges sends the blob from its start: takes every block that nobody else brings.
   ///
   /// What there is no room for passes by without being kept.
-  func widen(_ flight: UInt64, _ control: FlightControl, _ blob: PartialBlob) {
+  func widen(_ flight: UInt64, _ control: FlightControl, _ ingest: BlobIngest, _ blob: PartialBlob) {
     let blocks = BlockMap.blockCount(size: descriptor.size)
     let runs = state.withLock { state in
       // The stream comes from the start: whatever waits for its turn is better served by it.
       state.table.takeWaiting(blob.missing(in: 0..<blocks))
     }
-    for run in runs {
-      let count = Int64(BlockMap.bytes(of: run, size: descriptor.size).count)
-      guard !blob.isInMemory, (try? store.local.space.reserveNow(count)) ?? false else { continue }
-      control.promise(count)
+    for run in runs where ingest.reserveNow(run) {
       widen(flight, control.purpose, blob, run)
     }
   }

@@ -245,7 +245,7 @@ package final class LazyBlob: Sendable {
       reply.file(file.descriptor.rawValue, offset: file.offset + range.lowerBound, count: range.count)
       return
     case .partial(let blob)?:
-      reply.file(blob.file.rawValue, offset: range.lowerBound, count: range.count, keepsPages: false)
+      blob.answer(reply, range)
       if !isMetadata { demand(range) }
       return
     case .failure(let error)?:
@@ -326,13 +326,7 @@ package final class LazyBlob: Sendable {
           offset: file.offset + pending.range.lowerBound,
           count: pending.range.count
         )
-      case .partial(let blob):
-        pending.reply.file(
-          blob.file.rawValue,
-          offset: pending.range.lowerBound,
-          count: pending.range.count,
-          keepsPages: false
-        )
+      case .partial(let blob): pending.reply.partial(blob, pending.range)
       case .failure(let error): pending.reply.fail(error)
       }
     }

@@ -1,3 +1,4 @@
+import BlobCache
 import Content
 import Locking
 
@@ -10,6 +11,12 @@ final class ReadReplyBox: Sendable {
   func file(_ descriptor: Int32, offset: Int64, count: Int, keepsPages: Bool = true) {
     guard let reply = take() else { return }
     reply.file(descriptor, offset: offset, count: count, keepsPages: keepsPages)
+  }
+
+  /// Answers with bytes of a blob that is on its way.
+  func partial(_ blob: PartialBlob, _ range: Range<Int64>) {
+    guard let reply = take() else { return }
+    blob.answer(reply, range)
   }
 
   func bytes(_ bytes: [UInt8]) {

@@ -21,14 +21,16 @@ package final class PartialBlob: Sendable {
   /// The disk had no room for its files: they are in memory, and no byte of the blob is kept.
   package let isInMemory: Bool
   private let map: PartialMapFile
-  private let state: Mutex<State>
+  let state: Mutex<State>
 
-  private struct State {
+  struct State {
     var blocks: BlockMap
     /// Blocks that this process may write.
     var claimed = RangeSet<Int>()
     /// Bytes at the end of what came, that do not fill a block yet: from where to where, by the block they are in.
     var tails: [Int: Range<Int64>] = [:]
+    /// Bytes that came and are on their way to the disk.
+    var staged: [StagedBytes] = []
   }
 
   private init(
@@ -439,7 +441,9 @@ package final class PartialBlob: Sendable {
     let name = Array(HashStream.digest(of: Array(origin.utf8)).bytes.prefix(16))
     guard let known = try? map.origin() else { return false }
     if known == name { return true }
-    guard presentBytes == 0 else { return false }
+    // Bytes on their way count: they may be answered before they are on the disk.
+    let isEmpty = state.withLock { $0.blocks.presentBytes == 0 && $0.claimed.isEmpty && $0.staged.isEmpty }
+    guard isEmpty else { return false }
     return (try? map.write(origin: name)) != nil
   }
 
@@ -458,16 +462,5 @@ package final class PartialBlob: Sendable {
   /// - Throws: `Errno`.
   package func record(_ digest: Digest, ofChunk chunk: Int) throws(Errno) {
     try map.write(digest, ofChunk: chunk)
-  }
-
-  /// Reads bytes that are there.
-  ///
-  /// - Parameters:
-  ///   - buffer: filled from its start.
-  ///   - offset: in the blob.
-  /// - Returns: what was asked for.
-  /// - Throws: `Errno`.
-  package func read(into buffer: UnsafeMutableRawBufferPointer, at offset: Int64) throws(Errno) -> Int {
-    try Disk.read(file, into: buffer, at: offset)
   }
 }

@@ -1,0 +1,186 @@
+import BlobCache
+import Content
+import Foundation
+import LocalRegistry
+import Locking
+import Logging
+import OCI
+import SystemPackage
+import Telemetry
+import TestSupport
+import Testing
+
+struct BlobIngestTests {
+  private let folder: TemporaryFolder
+  private let local: LocalRegistry
+  private static let piece = Int(BlobIngest.pieceSize)
+  private let buffers = AppendBufferPool(capacity: Self.piece, limit: 4, kept: 1)
+
+  init() throws {
+    folder = try TemporaryFolder()
+    local = try LocalRegistry(
+      root: RegistryRoot(path: FilePath(folder.path("root"))),
+      additionalStores: [],
+      metrics: Metrics(),
+      log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
+    )
+  }
+
+  private func blob(_ bytes: [UInt8]) throws -> PartialBlob {
+    let digest = Verification.digest(of: bytes)
+    return try local.pool.partial(Descriptor(mediaType: .empty, digest: digest, size: Int64(bytes.count)))
+  }
+
+  private func ingest(_ blob: PartialBlob, _ buffers: AppendBufferPool? = nil) -> BlobIngest {
+    BlobIngest(into: blob, space: local.space, buffers: buffers ?? self.buffers)
+  }
+
+  /// The bytes of a range as a reader of the blob gets them.
+  private func read(_ blob: PartialBlob, _ range: Range<Int64>) throws -> [UInt8] {
+    var found = [UInt8](repeating: 0, count: range.count)
+    let count = try found.withUnsafeMutableBytes { try blob.read(into: $0, at: range.lowerBound) }
+    return Array(found[..<count])
+  }
+
+  /// The bytes of a range as a read of the mount is answered.
+  private func answer(_ blob: PartialBlob, _ range: Range<Int64>) throws -> [UInt8] {
+    let responder = CollectingResponder()
+    blob.answer(ReadReply(responder: responder, token: 0), range)
+    return try #require(responder.answers.first).get()
+  }
+
+  private func accept(
+    _ ingest: BlobIngest,
+    _ bytes: [UInt8],
+    _ range: Range<Int>,
+    isLast: Bool = false
+  ) throws -> BlobIngest.Arrival {
+    try bytes[range].withUnsafeBytes {
+      try ingest.accept($0, at: Int64(range.lowerBound), isLast: isLast)
+    }
+  }
+
+  @Test func bytesAreReadableBeforeTheyAreOnTheDisk() throws {
+    let bytes = SeededGenerator.bytes(3 << 20, seed: 1)
+    let blob = try blob(bytes)
+    let ingest = ingest(blob)
+    _ = try #require(try ingest.claim(0..<48))
+    #expect(try !accept(ingest, bytes, 0..<1000).isReadable)
+    let arrival = try accept(ingest, bytes, 1000..<140_000)
+    #expect(arrival.isReadable)
+    #expect(arrival.kept.isEmpty)
+    #expect(blob.holds(0..<140_000))
+    #expect(!blob.holds(0..<140_001))
+    #expect(!blob.contains(0..<65_536), "nothing is on the disk yet")
+    #expect(try read(blob, 70_000..<140_000) == Array(bytes[70_000..<140_000]))
+    #expect(try answer(blob, 70_000..<140_000) == Array(bytes[70_000..<140_000]))
+  }
+
+  @Test func aPieceGoesToTheDiskAtItsBorder() throws {
+    let bytes = SeededGenerator.bytes(5 << 20 | 77, seed: 2)
+    let blob = try blob(bytes)
+    let ingest = ingest(blob)
+    _ = try #require(try ingest.claim(0..<BlockMap.blockCount(size: Int64(bytes.count))))
+    let first = try accept(ingest, bytes, 0..<3 << 20)
+    #expect(first.kept == [0..<32])
+    #expect(blob.contains(0..<Int64(Self.piece)))
+    #expect(!blob.contains(0..<3 << 20))
+    // A range that lies on both sides is answered whole.
+    let border = Int64(Self.piece)
+    #expect(
+      try answer(blob, border - 5000..<border + 5000) == Array(bytes[Int(border) - 5000..<Int(border) + 5000])
+    )
+    let last = try accept(ingest, bytes, 3 << 20..<bytes.count, isLast: true)
+    #expect(last.kept.map(\.count).reduce(0, +) == 49)
+    #expect(blob.isComplete)
+    #expect(!ingest.hasStaged)
+  }
+
+  @Test func whatCameBeforeAnEndIsKept() throws {
+    let bytes = SeededGenerator.bytes(4 << 20, seed: 3)
+    let blob = try blob(bytes)
+    let ingest = ingest(blob)
+    _ = try #require(try ingest.claim(0..<64))
+    _ = try accept(ingest, bytes, 0..<200_000)
+    #expect(try ingest.flush() == [0..<3], "three blocks are whole, the fourth is not")
+    #expect(blob.contains(0..<196_608))
+    #expect(!blob.holds(0..<196_609), "bytes that fill no block are not served once they are not in memory")
+    ingest.release([0..<64])
+    let again = self.ingest(blob)
+    #expect(try again.claim(0..<64)?.missing == [3..<64])
+  }
+
+  @Test func withoutBuffersBytesGoToTheDiskAsTheyCome() throws {
+    let bytes = SeededGenerator.bytes(1 << 20, seed: 4)
+    let blob = try blob(bytes)
+    let ingest = ingest(blob, AppendBufferPool(capacity: Self.piece, limit: 0, kept: 0))
+    _ = try #require(try ingest.claim(0..<16))
+    let arrival = try accept(ingest, bytes, 0..<131_072)
+    #expect(arrival.kept == [0..<2])
+    #expect(blob.contains(0..<131_072))
+  }
+
+  @Test func blocksThatAnotherRequestBringsAreNotWritten() throws {
+    let bytes = SeededGenerator.bytes(1 << 20, seed: 5)
+    let blob = try blob(bytes)
+    let ingest = ingest(blob)
+    _ = try #require(try ingest.claim(0..<4))
+    let arrival = try accept(ingest, bytes, 0..<1 << 20, isLast: true)
+    #expect(arrival.kept == [0..<4])
+    #expect(!blob.holds(0..<300_000))
+  }
+
+  @Test(arguments: 1...6 as ClosedRange<UInt64>)
+  func requestsInAnyOrderGiveReadersRightBytes(_ seed: UInt64) throws {
+    var generator = SeededGenerator(seed: seed)
+    let bytes = SeededGenerator.bytes(Int.random(in: 6 << 20...9 << 20, using: &generator), seed: seed)
+    let blob = try blob(bytes)
+    let count = BlockMap.blockCount(size: Int64(bytes.count))
+    // Requests of random length over all of the blob, each with a place up to which it came.
+    var requests: [(ingest: BlobIngest, range: Range<Int>, position: Int)] = []
+    var block = 0
+    while block < count {
+      let end = min(count, block + Int.random(in: 1...60, using: &generator))
+      let ingest = ingest(blob)
+      _ = try #require(try ingest.claim(block..<end))
+      let range = BlockMap.bytes(of: block..<end, size: Int64(bytes.count))
+      requests.append((ingest, Int(range.lowerBound)..<Int(range.upperBound), Int(range.lowerBound)))
+      block = end
+    }
+    while let index = requests.indices.filter({ requests[$0].position < requests[$0].range.upperBound })
+      .randomElement(using: &generator)
+    {
+      let (ingest, range, position) = requests[index]
+      let end = min(range.upperBound, position + Int.random(in: 1...300_000, using: &generator))
+      _ = try accept(ingest, bytes, position..<end, isLast: end == range.upperBound)
+      requests[index].position = end
+      let start = Int64.random(in: 0..<Int64(bytes.count), using: &generator)
+      let wanted = start..<min(Int64(bytes.count), start + Int64.random(in: 1...400_000, using: &generator))
+      let want = Array(bytes[Int(wanted.lowerBound)..<Int(wanted.upperBound)])
+      if blob.holds(wanted) { #expect(try answer(blob, wanted) == want, "seed \(seed), \(wanted)") }
+      let fresh = Int64(position)..<Int64(end)
+      #expect(try read(blob, fresh) == Array(bytes[position..<end]), "seed \(seed), \(fresh)")
+    }
+    #expect(blob.isComplete, "seed \(seed)")
+    #expect(try folder.read("root/.weightfs/partial/sha256/\(blob.descriptor.digest.hex)") == bytes)
+  }
+}
+
+/// Keeps what reads are answered with.
+private final class CollectingResponder: ReadResponder {
+  private let state = Mutex<[Result<[UInt8], ContentError>]>([])
+
+  var answers: [Result<[UInt8], ContentError>] { state.withLock { $0 } }
+
+  func answer(_ token: UInt, file descriptor: Int32, offset: Int64, count: Int, keepsPages: Bool) {
+    var bytes = [UInt8](repeating: 0, count: count)
+    let got = bytes.withUnsafeMutableBytes { pread(descriptor, $0.baseAddress, count, off_t(offset)) }
+    state.withLock { $0.append(.success(Array(bytes[..<max(0, got)]))) }
+  }
+
+  func answer(_ token: UInt, bytes: UnsafeRawBufferPointer) {
+    state.withLock { $0.append(.success(Array(bytes))) }
+  }
+
+  func answer(_ token: UInt, error: ContentError) { state.withLock { $0.append(.failure(error)) } }
+}
