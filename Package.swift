@@ -139,14 +139,14 @@ let package = Package(
       "LocalRegistryTests",
       [
         "LocalRegistry", "BlobCache", "Layouts", "Stores", "Disk", "Content", "OCI", "Telemetry",
-        "Locking", "TestSupport", system, log,
+        "Locking", "Hashing", "TestSupport", system, log,
       ]
     ),
     tests(
       "FetchingTests",
       [
         "Fetching", "LocalRegistry", "BlobCache", "Layouts", "Disk", "Content", "OCI", "Telemetry",
-        "TestSupport", system, log,
+        "Hashing", "TestSupport", system, log,
       ]
     ),
     tests("ArtifactTreeTests", ["ArtifactTree", "Archive", "Content", "OCI", "TestSupport"]),

@@ -1,6 +1,7 @@
 #define _GNU_SOURCE
 #include "CLinux.h"
 
+#include <sched.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
@@ -40,4 +41,12 @@ void clinux_limit_heap(void) {
   mallopt(M_MMAP_THRESHOLD, 256 << 10);
   mallopt(M_TRIM_THRESHOLD, 1 << 20);
   mallopt(M_ARENA_MAX, 4);
+}
+
+int clinux_processor_count(void) {
+  cpu_set_t set;
+  // More processors than a cpu_set_t holds (1024) make the call fail: the caller then works on one.
+  if (sched_getaffinity(0, sizeof set, &set) != 0) return 1;
+  int count = CPU_COUNT(&set);
+  return count > 0 ? count : 1;
 }

@@ -6,17 +6,19 @@ import OCI
 import Locking
 import SystemPackage
 
-/// Hashes a partial blob as its bytes arrive: the whole digest over the contiguous front, and the chunk digests.
+/// Hashes a partial blob as its bytes arrive: the whole digest over the contiguous front, whose states between chunks make
+/// the list of its chunks.
 ///
-/// The whole digest goes first: where bytes come faster than both can be computed, chunk digests are left for later.
+/// Chunks behind a gap get digests of their own, so that they outlive a reboot; where bytes come fast, that is left out.
 final class BlobVerifier: Sendable {
   private struct State: ~Copyable {
     /// Nil while a run has it.
     var whole: HashStream?
     /// The next chunk of the front.
     var front = 0
-    var digests: ChunkDigests
-    /// Chunks whose digest is to be computed: those behind a gap, and those that were left out.
+    /// The entries of the chunks of the front, one after another.
+    var entries: [UInt8] = []
+    /// Chunks behind a gap, whose digest is to be recorded.
     var owed: Set<Int> = []
     /// What came out, once.
     var digest: Digest?
@@ -42,8 +44,6 @@ final class BlobVerifier: Sendable {
   private let chunkCount: Int
   private let state: Mutex<State>
 
-  // So many chunks that wait for the whole digest are more than a network brings while one is hashed twice.
-  private static let backlog = 8
   // Bytes that go to the disk together.
   private static let writebackChunks = 16
   // Chunks that are hashed before others have a turn.
@@ -54,14 +54,8 @@ final class BlobVerifier: Sendable {
   init(blob: PartialBlob) {
     self.blob = blob
     size = blob.descriptor.size
-    let count = BlockMap.chunkCount(size: size)
-    chunkCount = count
-    state = Mutex(
-      State(
-        whole: HashStream(blob.descriptor.digest.algorithm),
-        digests: ChunkDigests(count: count)
-      )
-    )
+    chunkCount = BlockMap.chunkCount(size: size)
+    state = Mutex(State(whole: HashStream(blob.descriptor.digest.algorithm)))
   }
 
   /// Whether the caller is to start a run; one at a time.
@@ -80,11 +74,10 @@ final class BlobVerifier: Sendable {
     }
   }
 
-  /// The digests of all chunks; nil while some are not known.
+  /// The states between all chunks; nil while the whole is not hashed, and for digests that have none.
   var chunkList: ChunkList? {
-    state.withLock { state in
-      state.digests.all.flatMap { ChunkList($0, blobSize: size, chunkSize: BlockMap.chunkSize) }
-    }
+    let entries = state.withLock { $0.digest == nil ? [] : $0.entries }
+    return ChunkList(entries, blobSize: size, chunkSize: BlockMap.chunkSize, kind: .states)
   }
 
   /// Hashes all that can be hashed.
@@ -93,7 +86,7 @@ final class BlobVerifier: Sendable {
   ///
   /// - Parameters:
   ///   - mayHash: whether a chunk that is there is one whose bytes count.
-  ///   - isHurried: bytes come so fast that chunk digests can wait.
+  ///   - isHurried: bytes come so fast that digests of chunks behind a gap are left out.
   ///   - progress: called now and then.
   /// - Returns: what it came to.
   func run(_ mayHash: (Int) -> Bool, isHurried: () -> Bool, _ progress: () -> Void) -> Outcome {
@@ -102,7 +95,7 @@ final class BlobVerifier: Sendable {
     while true {
       do throws(Errno) {
         var budget = Self.turn
-        if let digest = try hashFront(buffer, mayHash, isHurried, progress, &budget) {
+        if let digest = try hashFront(buffer, mayHash, progress, &budget) {
           state.withLock { $0.isRunning = false }
           return .finished(digest)
         }
@@ -126,7 +119,6 @@ final class BlobVerifier: Sendable {
   private func hashFront(
     _ buffer: UnsafeMutableRawBufferPointer,
     _ mayHash: (Int) -> Bool,
-    _ isHurried: () -> Bool,
     _ progress: () -> Void,
     _ budget: inout Int
   ) throws(Errno) -> Digest? {
@@ -135,17 +127,15 @@ final class BlobVerifier: Sendable {
     var chunk = state.withLock { state in
       if state.mustRestart {
         state.front = 0
+        state.entries = []
         whole.reset()
       }
       state.mustRestart = false
       return state.front
     }
     while budget > 0, chunk < chunkCount, blob.contains(chunk: chunk), mayHash(chunk) {
-      let isBehind =
-        isHurried() || (chunk + Self.backlog < chunkCount && blob.contains(chunk: chunk + Self.backlog))
-      let isKnown = state.withLock { $0.digests.contains(chunk) }
-      try hash(chunk, buffer, into: &whole, withChunkDigest: !isKnown && !isBehind)
-      if !isKnown, isBehind { _ = state.withLock { $0.owed.insert(chunk) } }
+      try hash(chunk, buffer, into: &whole)
+      if chunk + 1 < chunkCount, let behind = whole.state { note(behind.bytes, of: chunk) }
       chunk += 1
       budget -= 1
       if chunk.isMultiple(of: Self.writebackChunks) {
@@ -157,6 +147,7 @@ final class BlobVerifier: Sendable {
       progress()
     }
     let digest = chunk == chunkCount ? whole.finish() : nil
+    if let digest, digest.algorithm == .sha256 { note(digest.bytes, of: chunkCount - 1) }
     if chunk == chunkCount { budget = max(budget, 1) }
     put(whole, at: chunk)
     return state.withLock { state in
@@ -169,25 +160,28 @@ final class BlobVerifier: Sendable {
     }
   }
 
-  /// Adds a chunk to the whole digest, and computes its own where that is wanted.
+  /// Adds a chunk to the whole digest.
   private func hash(
     _ chunk: Int,
     _ buffer: UnsafeMutableRawBufferPointer,
-    into whole: inout HashStream,
-    withChunkDigest: Bool
+    into whole: inout HashStream
   ) throws(Errno) {
     let range = BlockMap.bytes(ofChunk: chunk, size: size)
-    var own = withChunkDigest ? HashStream(.sha256) : nil
     var position = range.lowerBound
     while position < range.upperBound {
       let count = min(Self.piece, Int(range.upperBound - position))
       let part = UnsafeMutableRawBufferPointer(rebasing: buffer[..<count])
       guard try blob.read(into: part, at: position) == count else { throw Errno.ioError }
       whole.update(UnsafeRawBufferPointer(part))
-      own?.update(UnsafeRawBufferPointer(part))
       position += Int64(count)
     }
-    if let digest = own?.finish() { record(digest, of: chunk) }
+  }
+
+  /// Keeps the entry of a chunk of the front, and records it: one that cannot be recorded costs the chunk at the next
+  /// reboot, and nothing before.
+  private func note(_ entry: [UInt8], of chunk: Int) {
+    state.withLock { $0.entries += entry }
+    try? blob.record(ChunkRecord(kind: .states, bytes: entry), ofChunk: chunk)
   }
 
   private func put(_ whole: consuming HashStream, at chunk: Int) {
@@ -198,7 +192,7 @@ final class BlobVerifier: Sendable {
     }
   }
 
-  /// The digests of chunks behind a gap, and of those that were left out: they let chunks outlive a reboot.
+  /// Records the digests of chunks behind a gap.
   private func recordOwed(
     _ buffer: UnsafeMutableRawBufferPointer,
     _ mayHash: (Int) -> Bool,
@@ -206,7 +200,7 @@ final class BlobVerifier: Sendable {
   ) throws(Errno) {
     let chunks = state.withLock { state in
       defer { state.owed = [] }
-      return state.owed.filter { !state.digests.contains($0) }.sorted()
+      return state.owed.filter { $0 >= state.front }.sorted()
     }
     for (index, chunk) in chunks.enumerated() where blob.contains(chunk: chunk) && mayHash(chunk) {
       // The front goes first.
@@ -215,44 +209,24 @@ final class BlobVerifier: Sendable {
         state.withLock { $0.owed.formUnion(chunks[index...]) }
         return
       }
-      // One that an earlier run recorded does for the next reboot; for the list that is kept it is computed again.
-      if try blob.digest(ofChunk: chunk) == nil { try computeDigest(of: chunk, buffer) }
+      if try blob.record(ofChunk: chunk) == nil { try recordDigest(of: chunk, buffer) }
       progress()
     }
   }
 
-  /// Computes the digests that were left out, of a blob that was verified since.
-  ///
-  /// Blocks.
-  func computeMissing() {
-    let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: Int(BlockMap.chunkSize), alignment: 4096)
-    defer { buffer.deallocate() }
-    for chunk in 0..<chunkCount where !state.withLock({ $0.digests.contains(chunk) }) {
-      guard (try? computeDigest(of: chunk, buffer)) != nil else { return }
-    }
-  }
-
-  private func computeDigest(of chunk: Int, _ buffer: UnsafeMutableRawBufferPointer) throws(Errno) {
+  private func recordDigest(of chunk: Int, _ buffer: UnsafeMutableRawBufferPointer) throws(Errno) {
     let range = BlockMap.bytes(ofChunk: chunk, size: size)
     let part = UnsafeMutableRawBufferPointer(rebasing: buffer[..<range.count])
     guard try blob.read(into: part, at: range.lowerBound) == range.count else { throw Errno.ioError }
-    record(HashStream.digest(of: UnsafeRawBufferPointer(part), .sha256), of: chunk)
-  }
-
-  /// A digest that cannot be recorded costs the chunk at the next reboot, and nothing before.
-  private func record(_ digest: Digest, of chunk: Int) {
-    try? blob.record(digest, ofChunk: chunk)
-    note(digest, of: chunk)
-  }
-
-  private func note(_ digest: Digest, of chunk: Int) {
-    state.withLock { $0.digests.insert(digest, of: chunk) }
+    let digest = HashStream.digest(of: UnsafeRawBufferPointer(part))
+    // One that cannot be recorded costs the chunk at the next reboot, and nothing before.
+    try? blob.record(ChunkRecord(kind: .digests, bytes: digest.bytes), ofChunk: chunk)
   }
 
   /// Forgets a chunk whose bytes were taken out again.
   func forget(_ chunks: Range<Int>) {
     state.withLock { state in
-      state.digests.remove(chunks)
+      state.owed.subtract(chunks)
       if chunks.lowerBound < state.front || state.whole == nil { state.mustRestart = true }
     }
   }

@@ -119,18 +119,20 @@ extension LazyBlob {
 
   private func matches(_ list: ChunkList, _ chunk: Int, _ blob: PartialBlob) throws(Errno) -> Bool {
     let range = list.range(of: chunk)
-    if list.chunkSize == BlockMap.chunkSize, let recorded = try blob.digest(ofChunk: chunk),
-      recorded == list.digest(of: chunk)
-    {
-      return true
-    }
+    let entry = ChunkRecord(kind: list.kind, bytes: Array(list.entry(of: chunk)))
+    if list.chunkSize == BlockMap.chunkSize, try blob.record(ofChunk: chunk) == entry { return true }
     let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: range.count, alignment: 4096)
     defer { buffer.deallocate() }
     guard try blob.read(into: buffer, at: range.lowerBound) == range.count else { throw Errno.ioError }
     guard list.matches(UnsafeRawBufferPointer(buffer), chunk: chunk) else { return false }
     // So that it outlives a reboot; one that cannot be recorded does not.
-    if list.chunkSize == BlockMap.chunkSize, let digest = list.digest(of: chunk) {
-      try? blob.record(digest, ofChunk: chunk)
+    if list.chunkSize == BlockMap.chunkSize {
+      try? blob.record(entry, ofChunk: chunk)
+      // A state is worth something with the one before it, which says nothing of the bytes of that chunk.
+      if list.kind == .states, chunk > 0, try blob.record(ofChunk: chunk - 1) == nil {
+        let before = Array(list.entry(of: chunk - 1))
+        try? blob.record(ChunkRecord(kind: .states, bytes: before, isVerified: false), ofChunk: chunk - 1)
+      }
     }
     return true
   }

@@ -15,10 +15,27 @@ extension LazyBlob {
   /// - Parameter chunks: that became whole.
   func verify(_ chunks: [Int] = []) {
     guard case .partial(let blob, let verifier) = state.withLock({ $0.phase }) else { return }
+    if let isProven = isProven(blob) {
+      guard isProven else { return }
+      store.keep(self)
+      store.hashing.start {
+        self.finish(blob, self.descriptor.digest, verifier)
+        self.store.releaseIfIdle(self)
+      }
+      return
+    }
     guard verifier.request(chunks) else { return }
     state.withLock { $0.isVerifying = true }
     store.keep(self)
     hash(blob, verifier)
+  }
+
+  /// Whether every chunk was held against a list that vouches for the whole; nil where no such list is used.
+  private func isProven(_ blob: PartialBlob) -> Bool? {
+    state.withLock { state in
+      guard let chunks = state.chunks, chunks.list.isProof(of: descriptor.digest) else { return nil }
+      return blob.isComplete && chunks.isVerified
+    }
   }
 
   /// Hashes for a while, and again when others had their turn.
@@ -45,10 +62,10 @@ extension LazyBlob {
     }
   }
 
-  // Bytes a second that a core hashes twice beside its other work.
+  // Bytes a second from which a core has no time for digests that may never be needed.
   private static let hurry: Double = 200e6
 
-  /// Whether bytes come faster than they can be hashed twice without anybody waiting for a core.
+  /// Whether bytes come so fast that only the whole is hashed.
   private var isHurried: Bool {
     state.withLock({ $0.table.hasStartedFlights }) && store.scheduler.limit(of: link).rate > Self.hurry
   }
@@ -58,20 +75,19 @@ extension LazyBlob {
     state.withLock { $0.chunks?.covers(BlockMap.bytes(ofChunk: chunk, size: descriptor.size)) ?? true }
   }
 
-  /// Keeps the chunk digests of a verified blob; those that were left out are computed first, behind everything else.
+  /// Keeps the list of a verified blob's chunks, behind everything else.
   private func keepChunkList(_ verifier: BlobVerifier) {
     guard case .complete(_, true) = state.withLock({ $0.phase }), state.withLock({ $0.chunks == nil }) else {
       return
     }
     store.foreign.start {
-      verifier.computeMissing()
       // The file must be what was verified: who wrote to it since has changed its identity.
       guard let list = verifier.chunkList, self.completeFile?.isInPlace ?? false else { return }
       do throws(ContentError) {
         try self.store.lists.write(list, of: self.descriptor.digest)
       } catch {
         self.store.log.info(
-          "the digests of a blob's chunks were not kept",
+          "the list of a blob's chunks was not kept",
           metadata: ["blob": "\(self.descriptor.digest)", "reason": "\(error)"]
         )
       }

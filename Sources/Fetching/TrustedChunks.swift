@@ -21,6 +21,7 @@ package struct TrustedChunks: Sendable {
 
   package let list: ChunkList
   private var marks: [UInt8]
+  private var verifiedCount = 0
   private var failures: [Int: Int] = [:]
   private var refusals: [Int: ContinuousClock.Instant] = [:]
 
@@ -39,6 +40,9 @@ package struct TrustedChunks: Sendable {
   package func covers(_ range: Range<Int64>) -> Bool {
     list.chunks(touching: range).allSatisfy { marks[$0] == Mark.verified.rawValue }
   }
+
+  /// Whether every chunk was verified.
+  package var isVerified: Bool { verifiedCount == list.count }
 
   /// The whole chunks around a range.
   ///
@@ -70,6 +74,7 @@ package struct TrustedChunks: Sendable {
   ///
   /// - Parameter chunk: its number.
   package mutating func pass(_ chunk: Int) {
+    if marks[chunk] != Mark.verified.rawValue { verifiedCount += 1 }
     marks[chunk] = Mark.verified.rawValue
     failures[chunk] = nil
     refusals[chunk] = nil
@@ -78,7 +83,12 @@ package struct TrustedChunks: Sendable {
   /// A chunk could not be looked at.
   ///
   /// - Parameter chunk: its number.
-  package mutating func abandon(_ chunk: Int) { marks[chunk] = Mark.unknown.rawValue }
+  package mutating func abandon(_ chunk: Int) { forget(chunk) }
+
+  private mutating func forget(_ chunk: Int) {
+    if marks[chunk] == Mark.verified.rawValue { verifiedCount -= 1 }
+    marks[chunk] = Mark.unknown.rawValue
+  }
 
   /// A chunk is wrong.
   ///
@@ -87,7 +97,7 @@ package struct TrustedChunks: Sendable {
   ///   - end: until when it is not asked for again if it was wrong before.
   /// - Returns: what to do.
   package mutating func fail(_ chunk: Int, refusedUntil end: ContinuousClock.Instant) -> Verdict {
-    marks[chunk] = Mark.unknown.rawValue
+    forget(chunk)
     let count = (failures[chunk] ?? 0) + 1
     guard count > 1 else {
       failures[chunk] = count

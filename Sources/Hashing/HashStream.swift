@@ -2,34 +2,37 @@ import COpenSSL
 package import OCI
 
 /// A digest in the making: takes bytes as they come.
-// SAFETY: it cannot be copied and everything that touches the context is mutating, so one thread has it at a time.
-package struct HashStream: ~Copyable, @unchecked Sendable {
+package struct HashStream: ~Copyable, Sendable {
   /// What is computed.
   package let algorithm: Digest.Algorithm
-  private let context: OpaquePointer
-
-  // SAFETY: EVP_MD_fetch gives objects that are immutable and shared by threads (EVP_DigestInit(3), "fetching").
-  private nonisolated(unsafe) static let sha256 = EVP_MD_fetch(nil, "SHA256", nil)
-  private nonisolated(unsafe) static let sha512 = EVP_MD_fetch(nil, "SHA512", nil)
+  private var short = SHA256_CTX()
+  private var long = SHA512_CTX()
 
   /// Starts a digest of no bytes.
   ///
   /// - Parameter algorithm: what to compute.
   package init(_ algorithm: Digest.Algorithm) {
-    guard let context = EVP_MD_CTX_new() else { preconditionFailure("out of memory for a digest") }
     self.algorithm = algorithm
-    self.context = context
-    Self.start(context, algorithm)
+    reset()
   }
 
-  deinit { EVP_MD_CTX_free(context) }
+  /// Starts a SHA-256 in the middle of a message.
+  ///
+  /// - Parameter state: of the stream that hashed what is before.
+  package init(resuming state: HashState) {
+    self.init(.sha256)
+    let bits = UInt64(state.position) << 3
+    (short.Nl, short.Nh) = (UInt32(truncatingIfNeeded: bits), UInt32(bits >> 32))
+    short.h = state.words
+  }
 
   /// Starts anew.
-  package mutating func reset() { Self.start(context, algorithm) }
-
-  private static func start(_ context: OpaquePointer, _ algorithm: Digest.Algorithm) {
-    let result = EVP_DigestInit_ex2(context, algorithm == .sha256 ? sha256 : sha512, nil)
-    precondition(result == 1, "OpenSSL has no \(algorithm.rawValue)")
+  package mutating func reset() {
+    // FIPS 180-4 initial values; neither call can fail.
+    switch algorithm {
+    case .sha256: SHA256_Init(&short)
+    case .sha512: SHA512_Init(&long)
+    }
   }
 
   /// Takes bytes.
@@ -37,8 +40,17 @@ package struct HashStream: ~Copyable, @unchecked Sendable {
   /// - Parameter bytes: the next ones.
   package mutating func update(_ bytes: UnsafeRawBufferPointer) {
     guard bytes.count > 0 else { return }
-    let result = EVP_DigestUpdate(context, bytes.baseAddress, bytes.count)
-    precondition(result == 1, "EVP_DigestUpdate failed")
+    switch algorithm {
+    case .sha256: SHA256_Update(&short, bytes.baseAddress, bytes.count)
+    case .sha512: SHA512_Update(&long, bytes.baseAddress, bytes.count)
+    }
+  }
+
+  /// The state of a SHA-256 between two of its blocks; nil within a block and for other digests.
+  package var state: HashState? {
+    guard algorithm == .sha256, short.num == 0 else { return nil }
+    let bits = UInt64(short.Nh) << 32 | UInt64(short.Nl)
+    return HashState(words: short.h, position: Int64(bits >> 3))
   }
 
   /// The digest of all bytes so far.
@@ -46,8 +58,10 @@ package struct HashStream: ~Copyable, @unchecked Sendable {
   /// Call `reset` before taking more.
   package mutating func finish() -> Digest {
     let bytes = [UInt8](unsafeUninitializedCapacity: algorithm.byteCount) { buffer, count in
-      let result = EVP_DigestFinal_ex(context, buffer.baseAddress, nil)
-      precondition(result == 1, "EVP_DigestFinal_ex failed")
+      switch algorithm {
+      case .sha256: SHA256_Final(buffer.baseAddress, &short)
+      case .sha512: SHA512_Final(buffer.baseAddress, &long)
+      }
       count = algorithm.byteCount
     }
     guard let digest = Digest(algorithm: algorithm, bytes: bytes) else {
@@ -61,7 +75,6 @@ package struct HashStream: ~Copyable, @unchecked Sendable {
   /// - Parameters:
   ///   - bytes: all of them.
   ///   - algorithm: what to compute.
-  /// - Returns: what was asked for.
   package static func digest(of bytes: [UInt8], _ algorithm: Digest.Algorithm = .sha256) -> Digest {
     bytes.withUnsafeBytes { digest(of: $0, algorithm) }
   }
@@ -71,7 +84,6 @@ package struct HashStream: ~Copyable, @unchecked Sendable {
   /// - Parameters:
   ///   - bytes: all of them.
   ///   - algorithm: what to compute.
-  /// - Returns: what was asked for.
   package static func digest(
     of bytes: UnsafeRawBufferPointer,
     _ algorithm: Digest.Algorithm = .sha256

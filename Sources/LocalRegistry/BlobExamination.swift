@@ -2,7 +2,9 @@ import Layouts
 package import Stores
 package import BlobCache
 package import Content
+import Dispatch
 import Glibc
+import Locking
 import Hashing
 package import OCI
 import SystemPackage
@@ -20,7 +22,7 @@ package struct BlobExamination: Sendable {
   /// Whether every byte is right.
   package var isIntact: Bool { damage.isEmpty }
 
-  /// Reads and hashes a file.
+  /// Reads and hashes a file: its chunks on all cores where a list vouches for the whole, else from its start to its end.
   ///
   /// Blocks.
   ///
@@ -28,55 +30,116 @@ package struct BlobExamination: Sendable {
   ///   - file: that has the blob.
   ///   - descriptor: what it should be.
   ///   - list: of an earlier verification; nil where there is none.
-  ///   - progress: told the bytes that were read.
+  ///   - progress: told the bytes that were read, by any thread.
   /// - Throws: `Errno` where the file cannot be read at all.
   init(
     _ file: BlobFile,
     _ descriptor: Descriptor,
     list: ChunkList?,
-    progress: (Int64) -> Void
+    progress: @Sendable (Int64) -> Void
   ) throws(Errno) {
+    guard let list, list.isProof(of: descriptor.digest) else {
+      self = try Self.inOrder(file, descriptor, list: list, progress)
+      return
+    }
+    let damage = try Self.wrongChunks(file, list, progress)
+    guard !damage.isEmpty || file.size != descriptor.size else {
+      self.init(damage: [], isExact: false, chunks: list)
+      return
+    }
+    // A list that calls a right blob wrong is wrong itself.
+    let whole = try Self.inOrder(file, descriptor, list: nil) { _ in }
+    self = whole.isIntact ? whole : BlobExamination(damage: damage, isExact: true, chunks: nil)
+  }
+
+  private init(damage: [Range<Int64>], isExact: Bool, chunks: ChunkList?) {
+    self.damage = damage
+    self.isExact = isExact
+    self.chunks = chunks
+  }
+
+  /// The bytes of chunks that a list does not have, in order; cores work on them side by side.
+  private static func wrongChunks(
+    _ file: BlobFile,
+    _ list: ChunkList,
+    _ progress: @Sendable (Int64) -> Void
+  ) throws(Errno) -> [Range<Int64>] {
+    let result = Mutex<(wrong: Set<Int>, failure: Errno?)>(([], nil))
+    let next = Atomic<Int>(0)
+    DispatchQueue.concurrentPerform(iterations: ProcessorCount.value) { _ in
+      let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: Int(list.chunkSize), alignment: 4096)
+      defer { buffer.deallocate() }
+      while true {
+        let chunk = next.add(1, ordering: .relaxed).oldValue
+        guard chunk < list.count, result.withLock({ $0.failure == nil }) else { return }
+        let range = list.range(of: chunk)
+        do throws(Errno) {
+          let bytes = try read(file, range, buffer)
+          if !list.matches(bytes, chunk: chunk) { _ = result.withLock { $0.wrong.insert(chunk) } }
+        } catch {
+          result.withLock { $0.failure = error }
+        }
+        progress(Int64(range.count))
+      }
+    }
+    let (wrong, failure) = result.withLock { $0 }
+    if let failure { throw failure }
+    return wrong.sorted().reduce(into: []) { damage, chunk in add(list.range(of: chunk), to: &damage) }
+  }
+
+  /// The bytes of a chunk as far as they can be read.
+  private static func read(
+    _ file: BlobFile,
+    _ range: Range<Int64>,
+    _ buffer: UnsafeMutableRawBufferPointer
+  ) throws(Errno) -> UnsafeRawBufferPointer {
+    let part = UnsafeMutableRawBufferPointer(rebasing: buffer[..<range.count])
+    do throws(Errno) {
+      return UnsafeRawBufferPointer(rebasing: part[..<(try file.read(into: part, at: range.lowerBound))])
+    } catch .ioError {
+      // A sector that cannot be read, or a Merkle tree that says no: this chunk is damaged, others may be right.
+      return UnsafeRawBufferPointer(rebasing: part[..<0])
+    }
+  }
+
+  private static func add(_ range: Range<Int64>, to damage: inout [Range<Int64>]) {
+    if let last = damage.last, last.upperBound == range.lowerBound {
+      damage[damage.count - 1] = last.lowerBound..<range.upperBound
+    } else {
+      damage.append(range)
+    }
+  }
+
+  private static func inOrder(
+    _ file: BlobFile,
+    _ descriptor: Descriptor,
+    list: ChunkList?,
+    _ progress: (Int64) -> Void
+  ) throws(Errno) -> BlobExamination {
     let chunkSize = list?.chunkSize ?? BlockMap.chunkSize
     let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: Int(chunkSize), alignment: 4096)
     defer { buffer.deallocate() }
     var whole = HashStream(descriptor.digest.algorithm)
     var damage: [Range<Int64>] = []
-    var digests: [UInt8] = []
-    var position: Int64 = 0
-    var chunk = 0
-    while position < descriptor.size {
-      let end = min(position + chunkSize, descriptor.size)
-      let wanted = Int(end - position)
-      let count: Int
-      do throws(Errno) {
-        count = try file.read(into: UnsafeMutableRawBufferPointer(rebasing: buffer[..<wanted]), at: position)
-      } catch .ioError {
-        // A sector that cannot be read, or a Merkle tree that says no: this chunk is damaged, others may be right.
-        count = 0
-      }
-      let bytes = UnsafeRawBufferPointer(rebasing: buffer[..<count])
+    var entries: [UInt8] = []
+    for (chunk, position) in stride(from: 0, to: descriptor.size, by: Int(chunkSize)).enumerated() {
+      let range = position..<min(position + chunkSize, descriptor.size)
+      let bytes = try read(file, range, buffer)
       whole.update(bytes)
-      let digest = HashStream.digest(of: bytes, .sha256)
-      digests += digest.bytes
-      let isRight = count == wanted && (list.map { $0.matches(bytes, chunk: chunk) } ?? true)
-      if !isRight {
-        if let last = damage.last, last.upperBound == position {
-          damage[damage.count - 1] = last.lowerBound..<end
-        } else {
-          damage.append(position..<end)
-        }
-      }
-      progress(Int64(wanted))
-      position = end
-      chunk += 1
+      if range.upperBound < descriptor.size { entries += whole.state?.bytes ?? [] }
+      let isRight = bytes.count == range.count && (list.map { $0.matches(bytes, chunk: chunk) } ?? true)
+      if !isRight { add(range, to: &damage) }
+      progress(Int64(range.count))
     }
+    entries += descriptor.digest.algorithm == .sha256 ? descriptor.digest.bytes : []
     let isRight = whole.finish() == descriptor.digest && file.size == descriptor.size
     // A list that calls a right blob wrong is wrong itself.
-    if isRight { damage = [] }
-    isExact = list != nil && !damage.isEmpty
-    if !isRight, !isExact { damage = [0..<descriptor.size] }
-    self.damage = damage
-    chunks = isRight ? ChunkList(digests, blobSize: descriptor.size, chunkSize: chunkSize) : nil
+    if isRight {
+      let chunks = ChunkList(entries, blobSize: descriptor.size, chunkSize: chunkSize, kind: .states)
+      return BlobExamination(damage: [], isExact: false, chunks: chunks)
+    }
+    let isExact = list != nil && !damage.isEmpty
+    return BlobExamination(damage: isExact ? damage : [0..<descriptor.size], isExact: isExact, chunks: nil)
   }
 }
 
@@ -158,13 +221,13 @@ extension LocalRegistry {
   /// - Parameters:
   ///   - file: that has the blob.
   ///   - descriptor: what it should be.
-  ///   - progress: told the bytes that were read.
+  ///   - progress: told the bytes that were read, by any thread.
   /// - Returns: what was found.
   /// - Throws: `ContentError` where the file cannot be read.
   package func examine(
     _ file: BlobFile,
     _ descriptor: Descriptor,
-    progress: (Int64) -> Void
+    progress: @Sendable (Int64) -> Void
   ) throws(ContentError) -> BlobExamination {
     let lists = ChunkListStore(root: root)
     let list = lists.read(descriptor)

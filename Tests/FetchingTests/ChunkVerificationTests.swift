@@ -35,14 +35,15 @@ struct ChunkVerificationTests {
   }
 
   /// Keeps a list as an earlier verification does.
-  private func keepList(_ list: ChunkList? = nil) throws {
+  private func keepList(_ kind: ChunkList.Kind = .digests) throws {
     _ = try store()
     let lists = ChunkListStore(root: RegistryRoot(path: FilePath(folder.path("root"))))
-    try lists.write(list ?? ModelChunks.list(of: bytes), of: Verification.digest(of: bytes))
+    try lists.write(ModelChunks.list(of: bytes, kind: kind), of: Verification.digest(of: bytes))
   }
 
-  @Test func aReadBringsItsChunkVerifiedAndNoMoreEvenIfStrict() async throws {
-    try keepList()
+  @Test(arguments: [.digests, .states] as [ChunkList.Kind])
+  func aReadBringsItsChunkVerifiedAndNoMoreEvenIfStrict(_ kind: ChunkList.Kind) async throws {
+    try keepList(kind)
     let source = MemoryRepository(bytes)
     let blob = try await store { $0.verify = .strict }.open(source.descriptor, layout: nil, source: source)
     let range: Range<Int64> = (5 << 20) + 10..<(5 << 20) + 20
@@ -51,8 +52,9 @@ struct ChunkVerificationTests {
     #expect(blob.status == BlobStatus(presence: .partial, cachedBytes: 1 << 20, verified: .chunk))
   }
 
-  @Test func aChunkThatCameWrongIsFetchedOnceMore() async throws {
-    try keepList()
+  @Test(arguments: [.digests, .states] as [ChunkList.Kind])
+  func aChunkThatCameWrongIsFetchedOnceMore(_ kind: ChunkList.Kind) async throws {
+    try keepList(kind)
     let source = MemoryRepository(bytes)
     source.setWrong(3 << 20 | 77, times: 1)
     let blob = try await store().open(source.descriptor, layout: nil, source: source)
@@ -64,8 +66,9 @@ struct ChunkVerificationTests {
     #expect(Array(try Data(contentsOf: URL(filePath: path))) == bytes)
   }
 
-  @Test func aChunkThatStaysWrongFailsItsReadersAlone() async throws {
-    try keepList()
+  @Test(arguments: [.digests, .states] as [ChunkList.Kind])
+  func aChunkThatStaysWrongFailsItsReadersAlone(_ kind: ChunkList.Kind) async throws {
+    try keepList(kind)
     let source = MemoryRepository(bytes)
     source.setWrong(3 << 20 | 77, times: 1000)
     let blob = try await store { $0.fill = .background }.open(source.descriptor, layout: nil, source: source)
@@ -96,8 +99,9 @@ struct ChunkVerificationTests {
     #expect(await eventually { (try? await blob.bytes(3 << 20..<(3 << 20) + 10).get()) == right })
   }
 
-  @Test func readersAtRandomGetRightBytesFromARegistryThatFlipsBits() async throws {
-    try keepList()
+  @Test(arguments: [.digests, .states] as [ChunkList.Kind])
+  func readersAtRandomGetRightBytesFromARegistryThatFlipsBits(_ kind: ChunkList.Kind) async throws {
+    try keepList(kind)
     let source = MemoryRepository(bytes)
     for chunk in stride(from: 0, to: 12, by: 3) { source.setWrong(chunk << 20 | chunk, times: 1) }
     let blob = try await store { $0.fill = .background }.open(source.descriptor, layout: nil, source: source)
@@ -125,7 +129,7 @@ struct ChunkVerificationTests {
     let first = try await store().open(source.descriptor, layout: nil, source: source)
     try await first.complete()
     let lists = ChunkListStore(root: RegistryRoot(path: FilePath(folder.path("root"))))
-    #expect(await eventually { lists.read(source.descriptor) == ModelChunks.list(of: bytes) })
+    #expect(await eventually { lists.read(source.descriptor) == ModelChunks.states(of: bytes) })
     try FileManager.default.removeItem(
       atPath: folder.path("root/.weightfs/blobs/sha256/\(source.descriptor.digest.hex)")
     )

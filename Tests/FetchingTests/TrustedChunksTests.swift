@@ -1,3 +1,4 @@
+import Hashing
 import BlobCache
 import Content
 import Fetching
@@ -65,6 +66,39 @@ struct TrustedChunksTests {
     #expect(chunks.firstRefused(in: 0..<Int64(bytes.count), now: now) == nil)
   }
 
+  @Test func eachChunkIsVerifiedByItselfAndAllOfThemAreTheBlob() throws {
+    let list = ModelChunks.states(of: bytes)
+    let digest = Verification.digest(of: bytes)
+    #expect(list.isProof(of: digest))
+    #expect(!list.isProof(of: Verification.digest(of: [1])))
+    #expect(!ModelChunks.list(of: bytes).isProof(of: digest))
+    func matches(_ content: ArraySlice<UInt8>, _ chunk: Int) -> Bool {
+      content.withUnsafeBytes { list.matches($0, chunk: chunk) }
+    }
+    for chunk in (0..<list.count).reversed() {
+      let range = Int(list.range(of: chunk).lowerBound)..<Int(list.range(of: chunk).upperBound)
+      #expect(matches(bytes[range], chunk))
+      var wrong = bytes
+      wrong[range.upperBound - 1] ^= 1
+      #expect(!matches(wrong[range], chunk), "chunk \(chunk), its last byte")
+      #expect(!matches(bytes[range].dropLast(), chunk), "chunk \(chunk), a byte short")
+    }
+    #expect(!matches(bytes[..<(1 << 20)], 1), "the right bytes in another place")
+  }
+
+  @Test func aListOfStatesOfAnotherBlobIsNone() throws {
+    let folder = try TemporaryFolder()
+    let store = ChunkListStore(root: RegistryRoot(path: .init(folder.path)))
+    try folder.write([], to: ".weightfs/state/chunks/x")
+    let blob = Descriptor(mediaType: .empty, digest: Verification.digest(of: bytes), size: Int64(bytes.count))
+    var others = bytes
+    others[0] ^= 1
+    try store.write(ModelChunks.states(of: others), of: blob.digest)
+    #expect(store.read(blob) == nil)
+    try store.write(ModelChunks.states(of: bytes), of: blob.digest)
+    #expect(store.read(blob) == ModelChunks.states(of: bytes))
+  }
+
   @Test func listsOutliveTheProgramAndAreCheckedWhenAManifestNamesThem() throws {
     let folder = try TemporaryFolder()
     let root = RegistryRoot(path: .init(folder.path))
@@ -99,5 +133,23 @@ enum ModelChunks {
       preconditionFailure("a list that is none")
     }
     return list
+  }
+
+  /// The states of the blob's own digest behind each chunk.
+  static func states(of bytes: [UInt8], chunkSize: Int = 1 << 20) -> ChunkList {
+    var entries: [UInt8] = []
+    var stream = HashStream(.sha256)
+    for start in stride(from: 0, to: bytes.count, by: chunkSize) {
+      bytes[start..<min(start + chunkSize, bytes.count)].withUnsafeBytes { stream.update($0) }
+      entries += start + chunkSize < bytes.count ? stream.state?.bytes ?? [] : stream.finish().bytes
+    }
+    guard
+      let list = ChunkList(entries, blobSize: Int64(bytes.count), chunkSize: Int64(chunkSize), kind: .states)
+    else { preconditionFailure("a list that is none") }
+    return list
+  }
+
+  static func list(of bytes: [UInt8], kind: ChunkList.Kind) -> ChunkList {
+    kind == .digests ? list(of: bytes) : states(of: bytes)
   }
 }

@@ -1,3 +1,4 @@
+import Hashing
 import BlobCache
 import Disk
 import Content
@@ -114,7 +115,8 @@ struct BlobPoolTests {
     try fill(before, 0..<before.blocks.blockCount - 1)
     for chunk in 0..<2 {
       let range = chunk << 20..<(chunk + 1) << 20
-      try before.record(Verification.digest(of: Array(bytes[range])), ofChunk: chunk)
+      let digest = Verification.digest(of: Array(bytes[range]))
+      try before.record(ChunkRecord(kind: .digests, bytes: digest.bytes), ofChunk: chunk)
     }
     // Power was lost: chunk 1 never reached the disk.
     let path = folder.path("root/.weightfs/partial/sha256/\(descriptor.digest.hex)")
@@ -127,6 +129,26 @@ struct BlobPoolTests {
     #expect(!after.contains(1 << 20..<(1 << 20) + 1), "chunk 1 is wrong")
     #expect(!after.contains(2 << 20..<(2 << 20) + 1), "chunk 2 was never hashed")
     #expect(try registry(boot: 2).pool.partial(descriptor).presentBytes == 1 << 20)
+  }
+
+  @Test func afterAnotherBootStatesCountThoughAChunkBeforeIsLost() throws {
+    let before = try registry(boot: 1).pool.partial(descriptor)
+    try fill(before, 0..<before.blocks.blockCount)
+    var stream = HashStream(.sha256)
+    for chunk in 0..<BlockMap.chunkCount(size: descriptor.size) {
+      let range = BlockMap.bytes(ofChunk: chunk, size: descriptor.size)
+      bytes[Int(range.lowerBound)..<Int(range.upperBound)].withUnsafeBytes { stream.update($0) }
+      let entry = range.upperBound == descriptor.size ? descriptor.digest.bytes : stream.state?.bytes
+      try before.record(ChunkRecord(kind: .states, bytes: try #require(entry)), ofChunk: chunk)
+    }
+    let path = folder.path("root/.weightfs/partial/sha256/\(descriptor.digest.hex)")
+    let file = try FileHandle(forUpdating: URL(filePath: path))
+    try file.seek(toOffset: 17)
+    try file.write(contentsOf: Data([bytes[17] ^ 1]))
+    try file.close()
+    let after = try registry(boot: 2).pool.partial(descriptor)
+    #expect(!after.contains(0..<1), "chunk 0 is wrong")
+    #expect(after.contains(1 << 20..<descriptor.size), "the chunks behind it are right by their own states")
   }
 
   @Test func aDamagedMapStartsAnew() throws {

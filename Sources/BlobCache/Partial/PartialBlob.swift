@@ -198,6 +198,8 @@ package final class PartialBlob: Sendable {
     let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: Int(BlockMap.chunkSize), alignment: 4096)
     defer { buffer.deallocate() }
     var position = 0
+    // Of the chunk before, as it was recorded: a chunk that is dropped takes nothing from the next one.
+    var previous: (chunk: Int, record: ChunkRecord?)?
     while case let first = blocks.firstPresent(from: position, before: blocks.blockCount),
       first < blocks.blockCount
     {
@@ -205,10 +207,20 @@ package final class PartialBlob: Sendable {
       let range = BlockMap.bytes(ofChunk: chunk, size: size)
       let members = blocks.blocks(touching: range)
       position = members.upperBound
-      if blocks.contains(chunk: chunk), let expected = try map.digest(ofChunk: chunk) {
+      let record = try map.record(ofChunk: chunk)
+      let before =
+        previous?.chunk == chunk - 1 ? previous?.record : chunk > 0 ? try map.record(ofChunk: chunk - 1) : nil
+      previous = (chunk, record)
+      if blocks.contains(chunk: chunk), let record {
         let part = UnsafeMutableRawBufferPointer(rebasing: buffer[..<range.count])
         let count = try Disk.read(file, into: part, at: range.lowerBound)
-        if count == range.count, HashStream.digest(of: UnsafeRawBufferPointer(part)) == expected { continue }
+        let isRight = record.matches(
+          UnsafeRawBufferPointer(part),
+          behind: before,
+          position: range.lowerBound,
+          isLast: range.upperBound == size
+        )
+        if count == range.count, isRight { continue }
       }
       blocks.remove(members)
       try map.write(states: [UInt8](repeating: 0, count: members.count), from: members.lowerBound)
@@ -447,20 +459,19 @@ package final class PartialBlob: Sendable {
     return (try? map.write(origin: name)) != nil
   }
 
-  /// The recorded digest of a chunk.
+  /// What is recorded of a chunk.
   ///
   /// - Parameter chunk: its number.
-  /// - Returns: nil where there is none.
   /// - Throws: `Errno`.
-  package func digest(ofChunk chunk: Int) throws(Errno) -> Digest? { try map.digest(ofChunk: chunk) }
+  package func record(ofChunk chunk: Int) throws(Errno) -> ChunkRecord? { try map.record(ofChunk: chunk) }
 
-  /// Records the digest of a chunk.
+  /// Records what a chunk is verified against, so that it counts after a reboot.
   ///
   /// - Parameters:
-  ///   - digest: its SHA-256.
+  ///   - record: of the chunk.
   ///   - chunk: its number.
   /// - Throws: `Errno`.
-  package func record(_ digest: Digest, ofChunk chunk: Int) throws(Errno) {
-    try map.write(digest, ofChunk: chunk)
+  package func record(_ record: ChunkRecord, ofChunk chunk: Int) throws(Errno) {
+    try map.write(record, ofChunk: chunk)
   }
 }

@@ -14,7 +14,8 @@ import Disk
 ///     24  16 boot id of the kernel under which it was written
 ///     40  16 who the bytes came from: the front of the SHA-256 of its name, zeros for nobody yet
 ///     64  n  one byte a block: 1 where it is there
-///     …   33 a chunk: 1 and the SHA-256 of the chunk, or zeros
+///     …   33 a chunk: 1 and the SHA-256 of the chunk; 2 and its entry in a list of states; 3 the
+///            same, not held against its bytes; or zeros
 struct PartialMapFile {
   static let headerSize = 64
   private static let magic = Array("WFSMAP01".utf8)
@@ -100,15 +101,21 @@ struct PartialMapFile {
     try write(states, at: Self.headerSize + block)
   }
 
-  func digest(ofChunk chunk: Int) throws(Errno) -> Digest? {
+  /// What was recorded of a chunk: its digest, or its entry in a list of states.
+  func record(ofChunk chunk: Int) throws(Errno) -> ChunkRecord? {
     let record = try bytes(at: recordOffset(chunk), count: Self.recordSize)
-    guard record.count == Self.recordSize, record[0] == 1 else { return nil }
-    return Digest(algorithm: .sha256, bytes: record[1...])
+    guard record.count == Self.recordSize else { return nil }
+    switch record[0] {
+    case 1: return ChunkRecord(kind: .digests, bytes: Array(record[1...]))
+    case 2: return ChunkRecord(kind: .states, bytes: Array(record[1...]))
+    case 3: return ChunkRecord(kind: .states, bytes: Array(record[1...]), isVerified: false)
+    default: return nil
+    }
   }
 
-  func write(_ digest: Digest?, ofChunk chunk: Int) throws(Errno) {
-    let record = digest.map { [1] + $0.bytes } ?? [UInt8](repeating: 0, count: Self.recordSize)
-    try write(record, at: recordOffset(chunk))
+  func write(_ record: ChunkRecord?, ofChunk chunk: Int) throws(Errno) {
+    let bytes = record.map { [$0.kind == .digests ? 1 : $0.isVerified ? 2 : 3] + $0.bytes }
+    try write(bytes ?? [UInt8](repeating: 0, count: Self.recordSize), at: recordOffset(chunk))
   }
 
   private func recordOffset(_ chunk: Int) -> Int {

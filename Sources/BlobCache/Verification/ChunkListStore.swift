@@ -8,13 +8,15 @@ import Disk
 ///
 /// They outlive the blob.
 ///
-///     0   8  "WFSCHNK1"
+///     0   8  "WFSCHNK1": digests; "WFSCHNK2": states
 ///     8   8  bytes of the blob, little endian
 ///     16  8  bytes of a chunk
 ///     24  32 the SHA-256 of what follows
-///     56  32 a chunk: its SHA-256
+///     56  32 a chunk: its entry
 package struct ChunkListStore: Sendable {
-  private static let magic = Array("WFSCHNK1".utf8)
+  private static let magics: [(kind: ChunkList.Kind, bytes: [UInt8])] = [
+    (.digests, Array("WFSCHNK1".utf8)), (.states, Array("WFSCHNK2".utf8)),
+  ]
   private static let headerSize = 56
   private let root: RegistryRoot
 
@@ -33,12 +35,15 @@ package struct ChunkListStore: Sendable {
     let most = Self.headerSize + Int(ChunkList.size(blobSize: blob.size, chunkSize: BlockMap.blockSize))
     guard let bytes = try? Disk.contents(of: path(blob.digest, list), limit: most),
       bytes.count >= Self.headerSize,
-      bytes.starts(with: Self.magic), Self.number(bytes[8..<16]) == blob.size
+      let kind = Self.magics.first(where: { bytes.starts(with: $0.bytes) })?.kind,
+      Self.number(bytes[8..<16]) == blob.size
     else { return nil }
     let content = Array(bytes[Self.headerSize...])
     guard Verification.digest(of: content).bytes == Array(bytes[24..<56]) else { return nil }
     if let list, Verification.digest(of: content, list.algorithm) != list { return nil }
-    return ChunkList(content, blobSize: blob.size, chunkSize: Self.number(bytes[16..<24]))
+    let found = ChunkList(content, blobSize: blob.size, chunkSize: Self.number(bytes[16..<24]), kind: kind)
+    // The last state is the blob's digest: a list of another blob is none.
+    return kind == .digests || found?.isProof(of: blob.digest) ?? false ? found : nil
   }
 
   /// Keeps a list.
@@ -51,7 +56,8 @@ package struct ChunkListStore: Sendable {
   package func write(_ chunks: ChunkList, of blob: Digest, list: Digest? = nil) throws(ContentError) {
     func littleEndian(_ value: Int64) -> [UInt8] { withUnsafeBytes(of: value.littleEndian) { Array($0) } }
     let header =
-      Self.magic + littleEndian(chunks.blobSize) + littleEndian(chunks.chunkSize)
+      (Self.magics.first { $0.kind == chunks.kind }?.bytes ?? []) + littleEndian(chunks.blobSize)
+      + littleEndian(chunks.chunkSize)
       + Verification.digest(of: chunks.bytes).bytes
     try root.replace(
       path(blob, list),

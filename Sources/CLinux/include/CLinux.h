@@ -53,3 +53,6 @@ int clinux_limit_privileges(uint64_t keep);
 // from which a block has a mapping of its own grows with each block that is freed, up to 32 MiB, and a long-lived daemon
 // keeps what one large artifact took. Heaps that threads have already stay: call it before most threads start.
 void clinux_limit_heap(void);
+
+// Processors that this process may use, by sched_getaffinity(2); at least 1.
+int clinux_processor_count(void);
