@@ -16,6 +16,11 @@ package protocol BlobStoreDelegate: AnyObject, Sendable {
   /// - Parameter digest: of the blob.
   func blobTurnedBad(_ digest: Digest)
 
+  /// A blob is whole and verified: its file can be read in place of the blob's parts.
+  ///
+  /// - Parameter digest: of the blob.
+  func blobBecameComplete(_ digest: Digest)
+
   /// Pages with wrong bytes may be in the kernel's cache. Called after waiting reads were answered.
   ///
   /// - Parameter digest: of the blob.

@@ -42,15 +42,21 @@ struct FlightSink: BlobSink {
     do throws(ContentError) {
       let taken = UnsafeRawBufferPointer(rebasing: bytes[..<count])
       let arrival = try ingest.accept(taken, at: offset, isLast: control.isAtEnd)
-      if arrival.isReadable { blob.answerReady() }
+      guard arrival.isReadable else { return goesOn(count == bytes.count) }
+      blob.answerReady()
       for run in arrival.kept { blob.arrived(run) }
       if arrival.kept.isEmpty, blob.needsOnDisk(offset..<offset + Int64(count)) { try blob.flush(ingest) }
     } catch {
       control.fail(error)
       return false
     }
+    return goesOn(count == bytes.count)
+  }
+
+  /// Whether more of the response is wanted.
+  private func goesOn(_ isTaken: Bool) -> Bool {
     // Cut, or all there: the rest of the response is nobody's.
-    if count < bytes.count { return false }
+    if !isTaken { return false }
     guard control.isWidened, !blob.wantsMore(partial) else { return true }
     control.decline()
     return false

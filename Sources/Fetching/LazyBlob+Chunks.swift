@@ -56,10 +56,15 @@ extension LazyBlob {
     }
   }
 
-  /// Whether the bytes of a range may be served.
-  func isReady(_ range: Range<Int64>, _ blob: PartialBlob, _ state: borrowing State) -> Bool {
+  /// Whether the bytes of a range may be served; for a command that fetches ahead, whether they are on the disk.
+  func isReady(
+    _ range: Range<Int64>,
+    _ blob: PartialBlob,
+    _ state: borrowing State,
+    isReader: Bool = true
+  ) -> Bool {
     if let chunks = state.chunks { return chunks.covers(range) }
-    return servesUnverified && blob.holds(range)
+    return servesUnverified && (isReader ? blob.holds(range) : blob.contains(range))
   }
 
   /// Whole chunks around a range where a list is used, else the range.

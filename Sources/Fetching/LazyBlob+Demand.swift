@@ -6,28 +6,48 @@ import OCI
 
 /// What is asked for: what readers need, the window ahead of them, and the rest of the blob.
 extension LazyBlob {
-  /// Who is asked first; what is known of a host is kept under its name.
-  var link: String { state.withLock { $0.sources.first?.link ?? "" } }
-
   /// Starts what a read needs and the window ahead of it, as far as they are missing.
   func demand(_ range: Range<Int64>) {
-    let limit = store.scheduler.limit(of: link)
-    let size = windowSize(limit)
-    let ahead = state.withLock { state in
-      if !state.isContentRead { state.isContentRead = !state.formats.isHeader(at: range.lowerBound) }
-      let (region, first) = state.formats.region(at: range.lowerBound)
-      let (end, _) = state.formats.region(at: range.upperBound - 1)
-      return state.window.advance(range, in: region, endingIn: end, first: first, limit: size)
-    }
+    measureWindow()
+    let ahead = state.withLock { window(ahead: range, &$0) }
     start(ahead, need: range, .window)
     fill()
   }
 
-  /// How far ahead of one reader is fetched: what the link can bring, within what is set for all readers together.
-  private func windowSize(_ limit: ParallelLimit) -> Int64 {
-    let streams = max(1, state.withLock { $0.window.streamCount })
-    let share = store.policy.windowBudget / Int64(max(1, store.scheduler.blobCount)) / Int64(streams)
-    return max(ReadWindow.first, min(share, max(limit.windowSize, ReadWindow.largest)))
+  /// Starts what is missing of the window of a read, and what there is room for beside it.
+  func request(_ ahead: Range<Int64>, for range: Range<Int64>) {
+    measureWindow()
+    start(ahead, need: range, .window)
+    fill()
+  }
+
+  private func window(ahead range: Range<Int64>, _ state: inout State) -> Range<Int64> {
+    if !state.isContentRead { state.isContentRead = !state.formats.isHeader(at: range.lowerBound) }
+    let (region, first) = state.formats.region(at: range.lowerBound)
+    let (end, _) = state.formats.region(at: range.upperBound - 1)
+    return state.window.advance(range, in: region, endingIn: end, first: first, limit: state.windowSize)
+  }
+
+  /// The window of a read whose bytes are here; nil where nothing has to be asked for.
+  func lack(ahead range: Range<Int64>, _ blob: PartialBlob, _ state: inout State) -> Range<Int64>? {
+    let wasContentRead = state.isContentRead
+    let ahead = window(ahead: range, &state)
+    // With nothing under way nobody else goes on with the rest of the blob.
+    guard wasContentRead == state.isContentRead, !state.controls.isEmpty else { return ahead }
+    let blocks = BlockMap.blocks(touching: aligned(ahead, state), size: descriptor.size)
+    return state.table.uncovered(blob.missing(in: blocks)).isEmpty ? nil : ahead
+  }
+
+  /// Notes how far ahead of one reader is fetched: what the link can bring, within what is set for all readers together.
+  ///
+  /// With each request that is sent, not with each read: other blobs share what is asked here.
+  private func measureWindow() {
+    let limit = store.scheduler.limit(of: link)
+    let budget = store.policy.windowBudget / Int64(max(1, store.scheduler.blobCount))
+    state.withLock { state in
+      let share = budget / Int64(max(1, state.window.streamCount))
+      state.windowSize = max(ReadWindow.first, min(share, max(limit.windowSize, ReadWindow.largest)))
+    }
   }
 
   /// Fetches the whole blob and waits until it is verified.

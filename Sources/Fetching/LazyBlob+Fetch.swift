@@ -378,9 +378,7 @@ extension LazyBlob {
     }
   }
 
-  func noteProgress() {
-    state.withLock { $0.lastProgress = ContinuousClock.now }
-  }
+  func noteProgress() { progress.note() }
 
   /// After blocks came: answers who waited, hashes the chunks that became whole.
   func arrived(_ blocks: Range<Int>) {

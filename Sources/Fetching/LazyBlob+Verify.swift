@@ -134,6 +134,7 @@ extension LazyBlob {
       store.local.distribute(descriptor.digest)
       keepChunkList(verifier)
       answerReady()
+      store.delegate?.blobBecameComplete(descriptor.digest)
       store.foreign.start { self.store.local.sealWhole(with: self.descriptor.digest) }
     } catch {
       store.log.error(

@@ -18,6 +18,9 @@ package final class LazyBlob: Sendable {
   let number: UInt64
   /// What is served without being kept.
   let unkept: UnkeptBytes
+  let progress = LastProgress()
+  /// Of the source that is asked first: what is known of a host is kept under this name.
+  private let firstLink = Mutex("")
   /// Bytes of several sources may be here: none is served before the whole is verified.
   private let isMixed = Atomic(false)
 
@@ -45,6 +48,8 @@ package final class LazyBlob: Sendable {
     var table = FetchTable()
     var pending: [UInt64: Pending] = [:]
     var window: ReadWindow
+    /// How far ahead of a reader is fetched, bytes, by what was last known of the link.
+    var windowSize = ReadWindow.first
     var formats: FileFormats
     /// A trusted list; with it each byte is verified before it is served.
     var chunks: TrustedChunks?
@@ -63,7 +68,6 @@ package final class LazyBlob: Sendable {
     /// References by which it was opened, which are noted beside it on the disk.
     var holders: Set<Reference> = []
     var nextIdentifier: UInt64 = 1
-    var lastProgress: ContinuousClock.Instant
     /// When its use was last noted on the disk.
     var lastUse: ContinuousClock.Instant?
     /// Somebody wants it whole, whatever the policy: a pull, or a reader who may only see verified bytes.
@@ -94,8 +98,7 @@ package final class LazyBlob: Sendable {
       State(
         phase: phase,
         window: ReadWindow(blobSize: descriptor.size),
-        formats: FileFormats(blobSize: descriptor.size),
-        lastProgress: ContinuousClock.now
+        formats: FileFormats(blobSize: descriptor.size)
       )
     )
     number = store.scheduler.makeIdentifier()
@@ -109,6 +112,7 @@ package final class LazyBlob: Sendable {
     let partial: PartialBlob? = state.withLock { state in
       guard !state.sources.contains(where: { $0.origin == source.origin }) else { return nil }
       state.sources.append(source)
+      if state.sources.count == 1 { firstLink.withLock { $0 = source.link } }
       if case .partial(let partial, _) = state.phase { return partial }
       return nil
     }
@@ -137,6 +141,8 @@ package final class LazyBlob: Sendable {
       return true
     }
   }
+
+  var link: String { firstLink.withLock { $0 } }
 
   /// What is here of it.
   package var status: BlobStatus {
@@ -203,7 +209,8 @@ package final class LazyBlob: Sendable {
 
   private enum Answer {
     case file(BlobFile)
-    case partial(PartialBlob)
+    /// What is to be asked for ahead of the reader; nil where all of that is here or on its way.
+    case partial(PartialBlob, ahead: Range<Int64>?)
     case failure(ContentError)
   }
 
@@ -232,7 +239,9 @@ package final class LazyBlob: Sendable {
       case .complete(let file, let isVerified):
         return isVerified || store.policy.verify != .strict ? .file(file) : nil
       case .partial(let blob, _):
-        if servesPartial(state), isReady(range, blob, state) { return .partial(blob) }
+        if servesPartial(state), isReady(range, blob, state) {
+          return .partial(blob, ahead: isMetadata ? nil : lack(ahead: range, blob, &state))
+        }
         if let refused = state.chunks?.firstRefused(in: range, now: .now) {
           return .failure(wrongChunk(refused, state.sources.first?.origin))
         }
@@ -244,9 +253,9 @@ package final class LazyBlob: Sendable {
     case .file(let file)?:
       reply.file(file.descriptor.rawValue, offset: file.offset + range.lowerBound, count: range.count)
       return
-    case .partial(let blob)?:
+    case .partial(let blob, let ahead)?:
       blob.answer(reply, range)
-      if !isMetadata { demand(range) }
+      if let ahead { request(ahead, for: range) }
       return
     case .failure(let error)?:
       reply.fail(error)
@@ -311,9 +320,10 @@ package final class LazyBlob: Sendable {
         }
       case .partial(let blob, _):
         let ready = Self.takeReady(&state) { waiter, state in
-          waiter.range.map { isReady($0, blob, state) } ?? false
+          let isReader = state.pending[waiter.identifier]?.isReader ?? true
+          return waiter.range.map { isReady($0, blob, state, isReader: isReader) } ?? false
         }
-        return ready.map { ($0, .partial(blob)) }
+        return ready.map { ($0, .partial(blob, ahead: nil)) }
       case .bad(let error):
         return Self.take(&state, .failure(error)) { _ in true }
       }
@@ -326,7 +336,7 @@ package final class LazyBlob: Sendable {
           offset: file.offset + pending.range.lowerBound,
           count: pending.range.count
         )
-      case .partial(let blob): pending.reply.partial(blob, pending.range)
+      case .partial(let blob, _): pending.reply.partial(blob, pending.range)
       case .failure(let error): pending.reply.fail(error)
       }
     }
@@ -400,94 +410,5 @@ package final class LazyBlob: Sendable {
       return waiters.compactMap { state.pending.removeValue(forKey: $0.identifier) }
     }
     for pending in failed { pending.reply.fail(error) }
-  }
-
-  // MARK: Deadlines
-
-  func startWatch() {
-    let isFirst = state.withLock { state in
-      defer { state.isWatched = true }
-      return !state.isWatched
-    }
-    guard isFirst else { return }
-    let store = store
-    Task { [weak self] in
-      while true {
-        try? await Task.sleep(for: store.watchInterval)
-        guard let self, self.sweep(now: ContinuousClock.now) else { return }
-      }
-    }
-  }
-
-  /// Ends waits whose time is over or whose caller dies.
-  ///
-  /// False once nobody waits.
-  @discardableResult
-  func sweep(now: ContinuousClock.Instant) -> Bool {
-    let deadline = store.policy.patience
-    // Asked without the lock: the transfer thread must not wait for /proc.
-    let callers = state.withLock { state in
-      Set(state.pending.values.filter { now - $0.since > .milliseconds(200) }.compactMap(\.caller))
-    }
-    // Who waits for a turn waits for others' bytes: that is progress too.
-    let turn = store.scheduler.lastProgress(of: link)
-    let dying = callers.filter { $0 > 0 && CallerState.isBeingKilled($0) }
-    let (late, killed, isOver): ([Pending], [Pending], Bool) = state.withLock { state in
-      var late: [Pending] = []
-      var killed: [Pending] = []
-      for (identifier, pending) in state.pending {
-        if let caller = pending.caller, dying.contains(caller) {
-          killed.append(pending)
-        } else if now
-          - max(
-            pending.since,
-            state.lastProgress,
-            waitsForTurn(pending, state) ? turn ?? pending.since : pending.since
-          )
-          > deadline, !state.isVerifying
-        {
-          late.append(pending)
-        } else {
-          continue
-        }
-        state.pending[identifier] = nil
-        state.table.remove(identifier)
-      }
-      if state.pending.isEmpty { state.isWatched = false }
-      if !late.isEmpty { state.lastTimeout = (now, late.map(\.range)) }
-      return (late, killed, state.pending.isEmpty)
-    }
-    for pending in killed {
-      pending.reply.fail(ContentError(.cancelled, "\(descriptor.digest)", "the reader was killed"))
-    }
-    let origin = state.withLock { $0.sources.first?.origin }
-    for pending in late { pending.reply.fail(timeout(origin)) }
-    if !isOver { helpSlowReaders(now) }
-    return !isOver
-  }
-
-  /// Whether what somebody waits for is to be brought by a request that was not sent yet.
-  private func waitsForTurn(_ pending: Pending, _ state: borrowing State) -> Bool {
-    let range = pending.range.isEmpty ? 0..<descriptor.size : aligned(pending.range, state)
-    return state.table.isWaiting(BlockMap.blocks(touching: range, size: descriptor.size))
-  }
-
-  private func timeout(_ origin: String?) -> ContentError {
-    ContentError(
-      .timedOut,
-      "\(descriptor.digest)",
-      host: origin,
-      "no byte arrived for \(store.policy.patience)",
-      advice: "Check the connection to the registry; the next read tries again"
-    )
-  }
-
-  // The kernel asks again, page by page, for what failed as readahead: one wait is enough for both.
-  private static let timeoutMemory: Duration = .seconds(1)
-
-  /// Whether somebody waited for the same bytes in vain a moment ago, and nothing came since.
-  private func hasJustTimedOut(_ range: Range<Int64>, _ state: State) -> Bool {
-    guard let last = state.lastTimeout, state.lastProgress < last.at else { return false }
-    return ContinuousClock.now - last.at < Self.timeoutMemory && last.ranges.contains { $0.overlaps(range) }
   }
 }

@@ -224,5 +224,22 @@ extension FileSystem {
     guard let open else { return }
     let backing = open.file.withModes { $0.close(isPassing: open.isPassing) }
     if let backing { passthrough.remove(backing) }
+    if !open.isPassing, open.blob.verifiedFile != nil { dropServedPages(of: open.blob.descriptor.digest) }
+  }
+
+  /// Takes pages that the daemon filled out of the kernel, of files that the kernel reads itself from now on.
+  ///
+  /// The next open would do so, and wait for it: a tenth of a second for each GiB. Until then the file is in memory twice.
+  func dropServedPages(of digest: Digest) {
+    let (body, nodes) = state.withLock { ($0.invalidate, $0.nodes.files(of: digest)) }
+    guard let body else { return }
+    let idle = nodes.filter { node in
+      guard case .file(let file) = node.kind, let blob = file.openBlob, backingFile(file, blob) != nil else {
+        return false
+      }
+      // A file that is open keeps its pages: somebody may have mapped them.
+      return file.withModes { $0.takeServedPages() }
+    }
+    if !idle.isEmpty { body(idle.map(\.identifier)) }
   }
 }

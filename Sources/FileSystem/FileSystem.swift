@@ -290,6 +290,8 @@ extension FileSystem: BlobStoreDelegate {
     Task { await loader.forget(digest) }
   }
 
+  package func blobBecameComplete(_ digest: Digest) { dropServedPages(of: digest) }
+
   package func pagesAreWrong(_ digest: Digest) {
     let (body, nodes) = state.withLock { state in
       (state.invalidate, state.nodes.files(of: digest).map(\.identifier))

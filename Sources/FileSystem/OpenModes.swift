@@ -27,6 +27,8 @@ package struct OpenModes: Sendable {
   /// Handles that the daemon serves.
   package private(set) var servedCount = 0
   private var backing: Backing?
+  /// The kernel may have pages that the daemon filled.
+  private var hasServedPages = false
 
   /// A node that is not open.
   package init() {}
@@ -73,6 +75,13 @@ package struct OpenModes: Sendable {
     return .pass(number)
   }
 
+  /// Whether the kernel may have pages that the daemon filled, and nobody has the node open; once for each time.
+  package mutating func takeServedPages() -> Bool {
+    guard servedCount == 0, backing == nil, hasServedPages else { return false }
+    hasServedPages = false
+    return true
+  }
+
   /// Takes the end of a handle.
   ///
   /// - Parameter isPassing: how it was open.
@@ -80,6 +89,7 @@ package struct OpenModes: Sendable {
   package mutating func close(isPassing: Bool) -> Int32? {
     guard isPassing else {
       servedCount -= 1
+      hasServedPages = true
       return nil
     }
     backing?.count -= 1

@@ -80,6 +80,17 @@ struct BlobStoreTests {
     #expect(source.mostSent == 1)
   }
 
+  @Test func whatWasFetchedAheadIsOnTheDiskWhenTheCommandEnds() async throws {
+    let source = repository(8)
+    let blob = try await store().open(source.descriptor, layout: nil, source: source)
+    // Ends within what is written at once.
+    try await blob.prefetch(0..<(3 << 20) - 5)
+    let digest = source.descriptor.digest
+    let file = try folder.read("root/.weightfs/partial/sha256/\(digest.hex)")
+    #expect(file[..<((3 << 20) - 5)] == source.bytes[..<((3 << 20) - 5)])
+    #expect(blob.status(of: 0..<(3 << 20) - 5).presence == .complete)
+  }
+
   @Test func backwardsReadsAreRight() async throws {
     let source = repository(3)
     let blob = try await store().open(source.descriptor, layout: nil, source: source)
@@ -318,5 +329,6 @@ private final class BadBlobWatcher: BlobStoreDelegate {
   let calls = Mutex<[String]>([])
 
   func blobTurnedBad(_ digest: Digest) { calls.withLock { $0.append("bad \(digest)") } }
+  func blobBecameComplete(_ digest: Digest) { calls.withLock { $0.append("complete \(digest)") } }
   func pagesAreWrong(_ digest: Digest) { calls.withLock { $0.append("pages \(digest)") } }
 }

@@ -1,0 +1,85 @@
+import Telemetry
+import Content
+import FileSystem
+import Synchronization
+import SystemPackage
+import TestSupport
+import Testing
+
+/// Pages of files that the daemon served go out of the kernel once it reads the file itself.
+struct ServedPagesTests {
+  private let fixture: FileSystemFixture
+  private let bytes = SeededGenerator.bytes(300_000, seed: 4)
+
+  init() throws { fixture = try FileSystemFixture() }
+
+  /// Takes every file.
+  private struct AnyRegistrar: BackingRegistrar {
+    func register(_ descriptor: FileDescriptor) throws(Errno) -> Int32 { 1 }
+    func remove(_ number: Int32) {}
+  }
+
+  private func readAll(_ fileSystem: FileSystem, _ handle: UInt64) async throws -> [UInt8] {
+    let result: Result<[UInt8], ContentError> = await withCheckedContinuation { continuation in
+      let reply = ReadReply(responder: OneAnswer(continuation), token: 0)
+      fileSystem.read(handle, offset: 0, count: bytes.count, caller: 0, reply: reply)
+    }
+    return try result.get()
+  }
+
+  @Test func theyGoWithTheLastCloseOfACompleteFile() async throws {
+    try fixture.remote.add("example.com/a/m:t", files: ["x.bin": bytes])
+    let fileSystem = try fixture.make()
+    fileSystem.usePassthrough(AnyRegistrar())
+    let dropped = Mutex<[UInt64]>([])
+    fileSystem.onInvalidation { nodes in dropped.withLock { $0 += nodes } }
+    let node = try await fixture.walk(fileSystem, "example.com/a/m/t/x.bin").get().node
+    let first = try await fileSystem.open(node).value.get()
+    let second = try await fileSystem.open(node).value.get()
+    #expect(try await readAll(fileSystem, first.handle) == bytes)
+    #expect(await eventually { fixture.metrics.committedBlobs.value == 1 })
+    fileSystem.close(first.handle)
+    #expect(dropped.withLock { $0 } == [], "somebody may have mapped them")
+    fileSystem.close(second.handle)
+    #expect(await eventually { dropped.withLock { $0 } == [node] })
+    let again = try await fileSystem.open(node).value.get()
+    fileSystem.close(again.handle)
+    #expect(dropped.withLock { $0 } == [node], "what the kernel read itself stays")
+  }
+
+  @Test func theyStayWhereTheKernelOffersNoPassthrough() async throws {
+    try fixture.remote.add("example.com/a/m:t", files: ["x.bin": bytes])
+    let fileSystem = try fixture.make()
+    let dropped = Mutex<[UInt64]>([])
+    fileSystem.onInvalidation { nodes in dropped.withLock { $0 += nodes } }
+    let node = try await fixture.walk(fileSystem, "example.com/a/m/t/x.bin").get().node
+    let handle = try await fileSystem.open(node).value.get().handle
+    #expect(try await readAll(fileSystem, handle) == bytes)
+    #expect(await eventually { fixture.metrics.committedBlobs.value == 1 })
+    fileSystem.close(handle)
+    #expect(dropped.withLock { $0 } == [])
+  }
+}
+
+/// Resumes with the answer of one read.
+private final class OneAnswer: ReadResponder {
+  private let continuation: Mutex<CheckedContinuation<Result<[UInt8], ContentError>, Never>?>
+
+  init(_ continuation: CheckedContinuation<Result<[UInt8], ContentError>, Never>) {
+    self.continuation = Mutex(continuation)
+  }
+
+  private func finish(_ result: Result<[UInt8], ContentError>) {
+    continuation.withLock { $0.take() }?.resume(returning: result)
+  }
+
+  func answer(_ token: UInt, file descriptor: Int32, offset: Int64, count: Int, keepsPages: Bool) {
+    var bytes = [UInt8](repeating: 0, count: count)
+    let file = FileDescriptor(rawValue: descriptor)
+    let got = try? bytes.withUnsafeMutableBytes { try file.read(fromAbsoluteOffset: offset, into: $0) }
+    finish(.success(Array(bytes[..<(got ?? 0)])))
+  }
+
+  func answer(_ token: UInt, bytes: UnsafeRawBufferPointer) { finish(.success(Array(bytes))) }
+  func answer(_ token: UInt, error: ContentError) { finish(.failure(error)) }
+}
