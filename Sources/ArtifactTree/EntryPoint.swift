@@ -20,7 +20,6 @@ package enum EntryPoint {
   /// safetensors model, else the only file.
   ///
   /// - Parameter tree: of the artifact.
-  /// - Returns: what was asked for.
   package static func model(in tree: FileTree) -> Result {
     if let number = tree.resolve(ramalamaLink), case .file = tree.nodes[number].kind {
       return .path(ramalamaLink)
@@ -78,7 +77,6 @@ package enum EntryPoint {
   /// The projector of a multimodal model.
   ///
   /// - Parameter tree: of the artifact.
-  /// - Returns: what was asked for.
   package static func projector(in tree: FileTree) -> Result {
     let found = tree.files.map { tree.path(of: $0.node) }.filter(isProjector)
     return found.isEmpty ? .none : found.count == 1 ? .path(found[0]) : .ambiguous(found)

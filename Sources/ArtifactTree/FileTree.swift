@@ -187,7 +187,6 @@ package struct FileTree: Sendable {
   /// The path of a node, from the root.
   ///
   /// - Parameter node: its number.
-  /// - Returns: the text.
   package func path(of node: Int) -> String {
     var names: [String] = []
     var current = node

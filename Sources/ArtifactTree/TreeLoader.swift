@@ -26,7 +26,6 @@ package struct TreeLoader: Sendable {
   /// - Parameters:
   ///   - manifest: of the artifact.
   ///   - bytes: of its layers.
-  /// - Returns: what was asked for.
   /// - Throws: `ContentError` where a tar layer cannot be had.
   package func load(_ manifest: Manifest, bytes: any LayerBytes) async throws(ContentError) -> FileTree {
     let created = manifest.annotations["org.opencontainers.image.created"].flatMap(Timestamp.seconds) ?? 0

@@ -9,7 +9,6 @@ extension BlobFetcher {
   /// - Parameters:
   ///   - descriptor: of the content.
   ///   - limit: of its size in bytes.
-  /// - Returns: all of them, in order.
   /// - Throws: `ContentError` with `corrupt` where the bytes are not what the descriptor says.
   package func verifiedBytes(of descriptor: Descriptor, limit: Int64) async throws(ContentError) -> [UInt8] {
     guard descriptor.size <= limit else {
@@ -59,7 +58,6 @@ extension BlobFetcher {
   /// Fetches, verifies and reads a manifest or an index.
   ///
   /// - Parameter descriptor: of the document, at most 4 MiB.
-  /// - Returns: what was asked for.
   /// - Throws: `ContentError` with `invalid` where it cannot be read.
   package func document(_ descriptor: Descriptor) async throws(ContentError) -> ManifestDocument {
     let bytes = try await verifiedBytes(of: descriptor, limit: ManifestDocument.maximumSize)
@@ -75,7 +73,6 @@ extension BlobFetcher {
   /// - Parameters:
   ///   - descriptor: of a manifest or an index.
   ///   - platform: of this machine.
-  /// - Returns: what was asked for.
   /// - Throws: `ContentError`; `invalid` where indexes lie more than four deep in each other.
   package func manifest(
     _ descriptor: Descriptor,

@@ -28,7 +28,6 @@ package final class BlockingExecutor: Sendable {
   /// Runs work and waits for it without holding a thread of the pool.
   ///
   /// - Parameter body: may block.
-  /// - Returns: what the work returns.
   /// - Throws: what the work throws.
   package func run<Value: Sendable>(
     _ body: @escaping @Sendable () throws(ContentError) -> Value

@@ -5,7 +5,6 @@ package protocol Resolver: Sendable {
   /// Resolves a target.
   ///
   /// - Parameter target: a tag or a digest of a manifest.
-  /// - Returns: what was asked for.
   /// - Throws: `ContentError` with `notFound` where there is none.
   func resolve(_ target: Reference.Target) async throws(ContentError) -> Descriptor
 }
@@ -34,7 +33,6 @@ package protocol TagLister: Sendable {
   /// Lists tags in lexical order, at most `limit`.
   ///
   /// - Parameter limit: of tags.
-  /// - Returns: all of them, in order.
   /// - Throws: `ContentError` with `notFound` where there is no such repository.
   func tags(limit: Int) async throws(ContentError) -> [String]
 }

@@ -8,7 +8,6 @@ package enum Verification {
   /// - Parameters:
   ///   - bytes: all of them.
   ///   - algorithm: what to compute.
-  /// - Returns: what was asked for.
   package static func digest(of bytes: [UInt8], _ algorithm: Digest.Algorithm = .sha256) -> Digest {
     HashStream.digest(of: bytes, algorithm)
   }

@@ -117,7 +117,6 @@ package struct FUSERequest: ~Copyable, @unchecked Sendable {
   /// - Parameters:
   ///   - size: bytes that the caller has room for.
   ///   - hasAttributes: for readdirplus.
-  /// - Returns: what was asked for.
   package func makeDirectoryBuffer(size: Int, hasAttributes: Bool) -> FUSEDirectoryBuffer {
     FUSEDirectoryBuffer(request: pointer, size: size, hasAttributes: hasAttributes)
   }

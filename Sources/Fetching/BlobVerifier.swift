@@ -61,7 +61,6 @@ final class BlobVerifier: Sendable {
   /// Whether the caller is to start a run; one at a time.
   ///
   /// - Parameter chunks: that became whole.
-  /// - Returns: true if so.
   func request(_ chunks: [Int]) -> Bool {
     state.withLock { state in
       for chunk in chunks where chunk >= state.front { state.owed.insert(chunk) }

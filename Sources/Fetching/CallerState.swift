@@ -8,7 +8,6 @@ package enum CallerState {
   /// A program with a handler for its signal is left alone: it does not expect EINTR of a regular file.
   ///
   /// - Parameter thread: its number in this process' namespace.
-  /// - Returns: true if so.
   package static func isBeingKilled(_ thread: Int32) -> Bool {
     guard let file = fopen("/proc/\(thread)/status", "re") else {
       // Gone; where /proc does not show other users' processes, nothing is known of it.

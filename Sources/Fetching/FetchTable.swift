@@ -44,7 +44,6 @@ package struct FetchTable: Sendable {
   /// Whether some of these blocks are to be brought by a request that was not sent yet.
   ///
   /// - Parameter blocks: in order.
-  /// - Returns: true if so.
   package func isWaiting(_ blocks: Range<Int>) -> Bool {
     flights.values.contains { flight in !flight.isStarted && flight.blocks.contains { $0.overlaps(blocks) } }
   }
@@ -75,7 +74,6 @@ package struct FetchTable: Sendable {
   /// The parts of missing runs that no flight brings.
   ///
   /// - Parameter missing: runs of blocks, in order.
-  /// - Returns: all of them, in order.
   package func uncovered(_ missing: [Range<Int>]) -> [Range<Int>] {
     var result = missing
     for flight in flights.values {
@@ -157,8 +155,6 @@ package struct FetchTable: Sendable {
   }
 
   /// Takes flights out that lost all they were to bring before their turn came.
-  ///
-  /// - Returns: their identifiers.
   package mutating func removeEmpty() -> [UInt64] {
     let empty = flights.filter { !$0.value.isStarted && $0.value.blocks.isEmpty }.map(\.key)
     for identifier in empty { flights[identifier] = nil }
@@ -187,7 +183,6 @@ package struct FetchTable: Sendable {
   /// Flights that bring some of these blocks, and are under way.
   ///
   /// - Parameter blocks: in order.
-  /// - Returns: their identifiers.
   package func started(bringing blocks: [Range<Int>]) -> [UInt64] {
     flights.filter { flight in
       flight.value.isStarted
@@ -254,7 +249,6 @@ package struct FetchTable: Sendable {
   /// The runs a flight is to bring.
   ///
   /// - Parameter flight: its identifier.
-  /// - Returns: all of them, in order.
   package func blocks(of flight: UInt64) -> [Range<Int>] { flights[flight]?.blocks ?? [] }
 
   /// Takes those out who wait for nothing any more.

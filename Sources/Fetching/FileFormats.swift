@@ -173,7 +173,6 @@ package struct FileFormats: Sendable {
   /// The size of a file.
   ///
   /// - Parameter index: of the file.
-  /// - Returns: bytes.
   package func size(of index: Int) -> Int64 { Int64(files[index].range.count) }
 
   /// The tensors of a file.

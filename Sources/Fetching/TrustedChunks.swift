@@ -36,7 +36,6 @@ package struct TrustedChunks: Sendable {
   /// Whether every byte of a range was verified.
   ///
   /// - Parameter range: within the blob.
-  /// - Returns: true if so.
   package func covers(_ range: Range<Int64>) -> Bool {
     list.chunks(touching: range).allSatisfy { marks[$0] == Mark.verified.rawValue }
   }
@@ -47,7 +46,6 @@ package struct TrustedChunks: Sendable {
   /// The whole chunks around a range.
   ///
   /// - Parameter range: within the blob.
-  /// - Returns: bytes.
   package func aligned(_ range: Range<Int64>) -> Range<Int64> {
     let chunks = list.chunks(touching: range)
     guard let first = chunks.first, let last = chunks.last else { return range }
@@ -59,7 +57,6 @@ package struct TrustedChunks: Sendable {
   /// - Parameters:
   ///   - range: where to look.
   ///   - isPresent: whether all bytes of a range are there.
-  /// - Returns: their numbers.
   package mutating func takeUnchecked(in range: Range<Int64>, _ isPresent: (Range<Int64>) -> Bool) -> [Int] {
     var found: [Int] = []
     for chunk in list.chunks(touching: range)
@@ -95,7 +92,6 @@ package struct TrustedChunks: Sendable {
   /// - Parameters:
   ///   - chunk: its number.
   ///   - end: until when it is not asked for again if it was wrong before.
-  /// - Returns: what to do.
   package mutating func fail(_ chunk: Int, refusedUntil end: ContinuousClock.Instant) -> Verdict {
     forget(chunk)
     let count = (failures[chunk] ?? 0) + 1

@@ -169,7 +169,6 @@ extension FileSystem {
   /// - Parameters:
   ///   - handle: from `openDirectory`.
   ///   - offset: how many names to pass over.
-  /// - Returns: what was asked for.
   package func entries(_ handle: UInt64, from offset: Int) -> ArraySlice<DirectoryEntry> {
     state.withLock { state in
       guard let entries = state.folders[handle], offset < entries.count else { return [] }

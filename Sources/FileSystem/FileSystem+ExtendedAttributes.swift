@@ -20,7 +20,6 @@ extension FileSystem {
   /// Nothing is resolved for them.
   ///
   /// - Parameter identifier: of a node.
-  /// - Returns: all of them, in order.
   package func attributeNames(of identifier: UInt64) -> [String] {
     switch node(identifier)?.kind {
     case .file: Self.fileNames.map { Self.prefix + $0 }

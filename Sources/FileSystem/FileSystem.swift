@@ -190,7 +190,6 @@ package final class FileSystem: Sendable {
   /// The name a node has from the root of the mount, for messages.
   ///
   /// - Parameter identifier: its number.
-  /// - Returns: the text.
   package func path(of identifier: UInt64) -> String { node(identifier)?.path ?? "?" }
 
   // MARK: Attributes
@@ -198,7 +197,6 @@ package final class FileSystem: Sendable {
   /// What stat(2) tells.
   ///
   /// - Parameter identifier: of a node.
-  /// - Returns: what was asked for.
   package func attributes(of identifier: UInt64) -> Result<FileAttributes, FileSystemError> {
     guard let node = node(identifier) else { return .failure(FileSystemError(.staleNFSFileHandle)) }
     return .success(attributes(of: node))
@@ -247,7 +245,6 @@ package final class FileSystem: Sendable {
   /// The target of a symbolic link.
   ///
   /// - Parameter identifier: of a node.
-  /// - Returns: what was asked for.
   package func linkTarget(of identifier: UInt64) -> Result<[UInt8], FileSystemError> {
     guard let node = node(identifier), case .link(let link) = node.kind else {
       return .failure(FileSystemError(.invalidArgument))

@@ -29,7 +29,6 @@ package enum NameRules {
   /// Whether a name ends like a file, so that it is never taken for a namespace or a host.
   ///
   /// - Parameter name: of a component.
-  /// - Returns: true if so.
   package static func looksLikeFile(_ name: String) -> Bool {
     let lower = name.lowercased()
     return fileSuffixes.contains { lower.hasSuffix($0) }
@@ -55,7 +54,6 @@ package enum NameRules {
   /// - Parameters:
   ///   - name: as the kernel gives it.
   ///   - isBelowRegistry: directly below a registry, where there are no tags.
-  /// - Returns: what was asked for.
   package static func parse(_ name: String, isBelowRegistry: Bool) -> Name {
     guard name.contains(":") || name.contains("@") else {
       let mayBeComponent = Grammar.isRepositoryComponent(name)
@@ -87,7 +85,6 @@ package enum NameRules {
   /// - Parameters:
   ///   - name: as the kernel gives it.
   ///   - isBelowRegistry: directly below a registry.
-  /// - Returns: all of them, in order.
   package static func decodings(_ name: String, isBelowRegistry: Bool) -> [Name] {
     guard name.contains("__") else { return [] }
     var found: [Name] = []
@@ -118,7 +115,6 @@ package enum NameRules {
   /// Whether a tag is one that tools make beside real ones: the fallback of the referrers API, and signatures.
   ///
   /// - Parameter tag: from a list.
-  /// - Returns: true if so.
   package static func isReferrersTag(_ tag: String) -> Bool {
     let prefix = "sha256-"
     guard tag.hasPrefix(prefix), tag.utf8.count >= prefix.utf8.count + 64 else { return false }

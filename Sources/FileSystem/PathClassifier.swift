@@ -65,7 +65,6 @@ package actor PathClassifier {
   ///   - prefix: of the folder it is looked up in.
   ///   - mayBeComponent: by the grammar.
   ///   - mayBeTag: by the grammar.
-  /// - Returns: what was asked for.
   /// - Throws: `ContentError` where a registry that must be asked does not answer.
   func classify(
     _ name: String,

@@ -43,7 +43,6 @@ package struct HTTPResponse: Sendable {
   /// Every value of a header.
   ///
   /// - Parameter name: in lower case.
-  /// - Returns: all of them, in order.
   package func allHeaders(_ name: String) -> [String] {
     headers.filter { $0.name.lowercased() == name }.map(\.value)
   }

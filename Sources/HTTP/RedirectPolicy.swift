@@ -56,7 +56,6 @@ package enum RedirectPolicy {
   /// Whether a status is a redirect that has a Location.
   ///
   /// - Parameter status: of a response.
-  /// - Returns: true if so.
   package static func isRedirect(_ status: Int) -> Bool {
     [301, 302, 303, 307, 308].contains(status)
   }

@@ -65,7 +65,6 @@ package struct RequestURL: Sendable, Hashable {
   /// Whether both have one scheme, host and port.
   ///
   /// - Parameter other: another address.
-  /// - Returns: true if so.
   package func hasSameOrigin(as other: RequestURL) -> Bool {
     scheme == other.scheme && host == other.host && port == other.port
   }
@@ -76,7 +75,6 @@ package struct RequestURL: Sendable, Hashable {
   /// Whether a host is this machine by name or address (RFC 6761 6.3, RFC 1122 3.2.1.3).
   ///
   /// - Parameter host: without port and brackets.
-  /// - Returns: true if so.
   package static func isLoopback(host: String) -> Bool {
     if host == "localhost" || host == "::1" { return true }
     let parts = host.split(separator: ".", omittingEmptySubsequences: false)

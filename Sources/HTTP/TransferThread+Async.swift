@@ -6,7 +6,6 @@ extension TransferThread {
   /// - Parameters:
   ///   - request: what to send.
   ///   - limit: of the body in bytes; a longer one is an error before it is read whole.
-  /// - Returns: what was asked for.
   /// - Throws: `HTTPError`.
   package func send(
     _ request: HTTPRequest,

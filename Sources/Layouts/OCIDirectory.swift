@@ -25,7 +25,6 @@ package struct OCIDirectory: LocalRepository {
   /// Whether a folder is an oci-dir.
   ///
   /// - Parameter path: of the folder.
-  /// - Returns: true if so.
   package static func exists(at path: FilePath) -> Bool {
     Disk.exists(path.appending("oci-layout")) && Disk.exists(path.appending("index.json"))
   }

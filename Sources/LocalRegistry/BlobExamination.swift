@@ -178,7 +178,6 @@ extension LocalRegistry {
   /// Whether the pool has a blob that is known to be right.
   ///
   /// - Parameter descriptor: of the blob.
-  /// - Returns: true if so.
   package func hasVerified(_ descriptor: Descriptor) -> Bool {
     if case .file(_, isVerified: true) = try? pool.complete(descriptor) { true } else { false }
   }
@@ -222,7 +221,6 @@ extension LocalRegistry {
   ///   - file: that has the blob.
   ///   - descriptor: what it should be.
   ///   - progress: told the bytes that were read, by any thread.
-  /// - Returns: what was found.
   /// - Throws: `ContentError` where the file cannot be read.
   package func examine(
     _ file: BlobFile,

@@ -243,7 +243,7 @@ extension LocalRegistry {
       for (folder, isPartial) in [(root.blobs(algorithm), false), (root.partials(algorithm), true)] {
         for name in try Disk.names(in: folder) {
           let path = folder.appending(name)
-          let stem = name.hasSuffix(".chunks") ? String(name.dropLast(".chunks".count)) : name
+          let stem = PartialNames.blob(ofMap: name) ?? name
           guard let digest = Digest(algorithm: algorithm, hex: stem[...]) else {
             guard isOld(path) else { continue }
             report.leftovers.append(.init(path: "\(path)", reason: "is no blob"))

@@ -257,7 +257,6 @@ package final class LocalRegistry: Sendable {
   /// - Parameters:
   ///   - registry: its host.
   ///   - components: of the path, perhaps none.
-  /// - Returns: what was asked for.
   package func children(registry: String, components: [String]) async -> LocalChildren {
     let result: LocalChildren? = try? await executor.run { () throws(ContentError) in
       var found = (try? self.tree.children(registry: registry, components: components)) ?? LocalChildren()
@@ -321,7 +320,6 @@ package final class LocalRegistry: Sendable {
   /// - Parameters:
   ///   - registry: its host.
   ///   - components: of the path.
-  /// - Returns: true if so.
   package func hasTags(registry: String, components: [String]) async -> Bool {
     await executor.ask {
       if (try? self.tree.hasTags(registry: registry, components: components)) ?? false { return true }
@@ -371,7 +369,6 @@ package final class LocalRegistry: Sendable {
   /// Whether a layout lies in this root, so that its blobs are links to the pool's and may be replaced.
   ///
   /// - Parameter layout: an oci-dir.
-  /// - Returns: true if so.
   package func owns(_ layout: any LocalRepository) -> Bool {
     layout.directory?.starts(with: root.path) ?? false
   }

@@ -12,7 +12,6 @@ package enum Readahead {
   /// half behind it, so 64 KiB touch two blocks and 128 KiB three. Else longer reads mean fewer of them.
   ///
   /// - Parameter fill: what is fetched beside what is read.
-  /// - Returns: bytes.
   package static func bytes(_ fill: FetchPolicy.Fill) -> Int {
     switch fill {
     case .demand: 64 << 10

@@ -8,7 +8,6 @@ package enum Grammar {
   /// A registry: `host` or `host:port`; labels of letters, digits and inner dashes, or an IPv6 address in brackets.
   ///
   /// - Parameter text: what may be one.
-  /// - Returns: true if so.
   package static func isRegistry(_ text: some StringProtocol) -> Bool {
     let bytes = Array(text.utf8)
     guard !bytes.isEmpty, bytes.count <= maximumNameLength else { return false }
@@ -37,7 +36,6 @@ package enum Grammar {
   /// Whether the first part of a reference such as `a/b` is a registry and not a namespace of Docker Hub.
   ///
   /// - Parameter text: the part before the first slash.
-  /// - Returns: true if so.
   package static func looksLikeRegistry(_ text: some StringProtocol) -> Bool {
     text == "localhost" || text.utf8.contains(UInt8(ascii: ".")) || text.utf8.contains(UInt8(ascii: ":"))
       || text.utf8.contains { (UInt8(ascii: "A")...UInt8(ascii: "Z")).contains($0) }
@@ -46,7 +44,6 @@ package enum Grammar {
   /// One component of a repository: `[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*`.
   ///
   /// - Parameter text: what may be one.
-  /// - Returns: true if so.
   package static func isRepositoryComponent(_ text: some StringProtocol) -> Bool {
     let bytes = Array(text.utf8)
     guard let first = bytes.first, let last = bytes.last, bytes.count <= maximumNameLength else {
@@ -75,7 +72,6 @@ package enum Grammar {
   /// A repository: components with slashes between them.
   ///
   /// - Parameter text: what may be one.
-  /// - Returns: true if so.
   package static func isRepository(_ text: some StringProtocol) -> Bool {
     guard text.utf8.count <= maximumNameLength else { return false }
     return text.split(separator: "/", omittingEmptySubsequences: false).allSatisfy {
@@ -86,7 +82,6 @@ package enum Grammar {
   /// A tag: `[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}`.
   ///
   /// - Parameter text: what may be one.
-  /// - Returns: true if so.
   package static func isTag(_ text: some StringProtocol) -> Bool {
     let bytes = text.utf8
     guard let first = bytes.first, bytes.count <= 128, isAlphanumeric(first) || first == UInt8(ascii: "_")

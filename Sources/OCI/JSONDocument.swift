@@ -15,7 +15,6 @@ package enum JSONDocument {
   /// - Parameters:
   ///   - type: what to make.
   ///   - bytes: UTF-8.
-  /// - Returns: what was asked for.
   /// - Throws: `DocumentError` that says what is wrong, in one line.
   package static func decode<Value: Decodable>(
     _ type: Value.Type,
@@ -36,7 +35,6 @@ package enum JSONDocument {
   /// Encodes a value with sorted keys, so that equal values give equal bytes.
   ///
   /// - Parameter value: what to write.
-  /// - Returns: all of them, in order.
   /// - Throws: what its `encode(to:)` throws.
   package static func encode(_ value: some Encodable) throws -> [UInt8] {
     let encoder = JSONEncoder()

@@ -7,7 +7,6 @@ package enum ReferencePath {
   /// The path of a reference, relative to the root.
   ///
   /// - Parameter reference: with a tag, or a digest alone.
-  /// - Returns: the text.
   package static func path(of reference: Reference) -> String {
     "\(path(of: reference.repository))/\(leaf(of: reference.target))"
   }
@@ -26,7 +25,6 @@ package enum ReferencePath {
   /// tag `x`.
   ///
   /// - Parameter reference: with a tag or a digest.
-  /// - Returns: true if so.
   package static func isArchiveOnly(_ reference: Reference) -> Bool {
     guard case .tag(let tag) = reference.target else { return false }
     return archiveSuffixes.contains { tag.hasSuffix($0) }
@@ -35,7 +33,6 @@ package enum ReferencePath {
   /// The path of a repository, relative to the root.
   ///
   /// - Parameter repository: its name.
-  /// - Returns: the text.
   package static func path(of repository: RepositoryName) -> String {
     "\(escape(repository.registry))/\(repository.path)"
   }
@@ -43,7 +40,6 @@ package enum ReferencePath {
   /// The last component: `__<tag>` or `__sha256__<hex>`.
   ///
   /// - Parameter target: a tag or a digest.
-  /// - Returns: the text.
   package static func leaf(of target: Reference.Target) -> String { "__" + escape("\(target)") }
 
   /// The target a last component stands for.
@@ -68,7 +64,6 @@ package enum ReferencePath {
   /// Writes every colon as `__`.
   ///
   /// - Parameter text: a name.
-  /// - Returns: the text.
   package static func escape(_ text: String) -> String {
     text.split(separator: ":", omittingEmptySubsequences: false).joined(separator: "__")
   }
@@ -76,7 +71,6 @@ package enum ReferencePath {
   /// The registry a first component stands for: `host__port` is `host:port`.
   ///
   /// - Parameter component: of a path.
-  /// - Returns: the text.
   package static func registry(of component: String) -> String {
     guard let mark = component.ranges(of: "__").last else { return component }
     let port = component[mark.upperBound...]

@@ -22,7 +22,6 @@ package struct RepositoryName: Sendable, Hashable {
   /// The one spelling of a registry that stands for all of them.
   ///
   /// - Parameter registry: as a user writes it.
-  /// - Returns: the text.
   package static func normalisedRegistry(_ registry: String) -> String {
     switch registry {
     case "index.docker.io", "registry-1.docker.io": "docker.io"

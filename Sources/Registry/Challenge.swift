@@ -11,7 +11,6 @@ package struct Challenge: Sendable, Hashable {
   /// text.
   ///
   /// - Parameter header: the value.
-  /// - Returns: all of them, in order.
   package static func parse(_ header: String) -> [Challenge] {
     var parser = Parser(header)
     return parser.challenges()

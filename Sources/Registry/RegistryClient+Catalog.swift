@@ -8,7 +8,6 @@ extension RegistryClient {
   /// - Parameters:
   ///   - registry: its host.
   ///   - limit: of repositories.
-  /// - Returns: all of them, in order.
   /// - Throws: `ContentError`.
   package func catalog(of registry: String, limit: Int) async throws(ContentError) -> [String] {
     // The catalog is no repository's; what stands in for one keeps its token apart from all real ones.

@@ -37,7 +37,6 @@ package final class RegistryClient: Sendable {
   /// A repository of a registry.
   ///
   /// - Parameter name: its registry and path.
-  /// - Returns: what was asked for.
   package func repository(_ name: RepositoryName) -> RegistryRepository {
     RegistryRepository(client: self, name: name)
   }

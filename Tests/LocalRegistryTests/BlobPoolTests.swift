@@ -151,9 +151,30 @@ struct BlobPoolTests {
     #expect(after.contains(1 << 20..<descriptor.size), "the chunks behind it are right by their own states")
   }
 
+  @Test func aMapUnderItsOldNameIsRenamedUnlessAnotherProcessHasIt() throws {
+    let path = folder.path("root/.weightfs/partial/sha256/\(descriptor.digest.hex)")
+    try fill(try registry().pool.partial(descriptor), 0..<4)
+    try FileManager.default.moveItem(atPath: "\(path).map", toPath: "\(path).chunks")
+    do {
+      // As a process of the version before has it open: a shared lock on its first byte.
+      let other = try Disk.open(FilePath("\(path).chunks"), .readWrite, options: [.closeOnExec])
+      defer { try? other.close() }
+      try RangeLock.share(other, 0..<1)
+      let used = try registry().pool.partial(descriptor)
+      #expect(used.presentBytes == 4 * 65_536)
+      #expect(folder.has("root/.weightfs/partial/sha256/\(descriptor.digest.hex).chunks"))
+      #expect(try registry().pool.partialBytes(descriptor, in: 0..<descriptor.size) == 4 * 65_536)
+    }
+    let renamed = try registry().pool.partial(descriptor)
+    #expect(renamed.presentBytes == 4 * 65_536)
+    #expect(try renamed.claim(0..<8)?.missing == [4..<8], "no block is fetched twice")
+    #expect(folder.has("root/.weightfs/partial/sha256/\(descriptor.digest.hex).map"))
+    #expect(!folder.has("root/.weightfs/partial/sha256/\(descriptor.digest.hex).chunks"))
+  }
+
   @Test func aDamagedMapStartsAnew() throws {
     try fill(try registry().pool.partial(descriptor), 0..<4)
-    let path = folder.path("root/.weightfs/partial/sha256/\(descriptor.digest.hex).chunks")
+    let path = folder.path("root/.weightfs/partial/sha256/\(descriptor.digest.hex).map")
     try Data("rubbish".utf8).write(to: URL(filePath: path))
     #expect(try registry().pool.partial(descriptor).presentBytes == 0)
   }
@@ -169,7 +190,7 @@ struct BlobPoolTests {
     let attributes = try FileManager.default.attributesOfItem(atPath: file.path.string)
     #expect(attributes[.posixPermissions] as? Int == 0o444)
     #expect(!folder.has("root/.weightfs/partial/sha256/\(descriptor.digest.hex)"))
-    #expect(!folder.has("root/.weightfs/partial/sha256/\(descriptor.digest.hex).chunks"))
+    #expect(!folder.has("root/.weightfs/partial/sha256/\(descriptor.digest.hex).map"))
     #expect(Array(try Data(contentsOf: URL(filePath: file.path.string))) == bytes)
   }
 

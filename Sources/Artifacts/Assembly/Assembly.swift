@@ -79,7 +79,6 @@ package struct Assembly: Sendable {
   ///   - source: a reference, or a layout on this machine.
   ///   - isFresh: asks the registry whatever is known.
   ///   - isRecorded: whether the local registry is to have it from now on.
-  /// - Returns: what was asked for.
   /// - Throws: `ContentError`.
   package func load(
     _ source: ArtifactSource,

@@ -74,7 +74,6 @@ package actor ArtifactLoader {
   ///   - resolution: what the reference stands for.
   ///   - isRecorded: whether the local registry is to have it from now on.
   ///   - replacesFinal: what was loaded or put there gives way: a `pull`.
-  /// - Returns: what was asked for.
   /// - Throws: `ContentError`.
   package func load(
     _ reference: Reference,
@@ -221,7 +220,6 @@ package actor ArtifactLoader {
   ///   - layout: an oci-dir or an oci-archive.
   ///   - entry: of its index.
   ///   - label: what the user calls it.
-  /// - Returns: what was asked for.
   /// - Throws: `ContentError`.
   package func load(
     _ layout: any LocalRepository,

@@ -8,7 +8,6 @@ package protocol RepositoryProvider: Sendable {
   /// A repository, without asking anybody.
   ///
   /// - Parameter name: its registry and path.
-  /// - Returns: what was asked for.
   func repository(_ name: RepositoryName) -> any Repository
 
   /// The repositories of a registry by its catalog, which is an extension that few public ones allow.
@@ -16,7 +15,6 @@ package protocol RepositoryProvider: Sendable {
   /// - Parameters:
   ///   - registry: its host.
   ///   - limit: of repositories.
-  /// - Returns: all of them, in order.
   /// - Throws: `ContentError`.
   func catalog(of registry: String, limit: Int) async throws(ContentError) -> [String]
 }

@@ -78,7 +78,6 @@ package struct BlockMap: Sendable, Equatable {
   /// Whether every block of a chunk is present.
   ///
   /// - Parameter chunk: its number.
-  /// - Returns: true if so.
   package func contains(chunk: Int) -> Bool {
     chunk < chunkCount && contains(Self.bytes(ofChunk: chunk, size: size))
   }
@@ -86,7 +85,6 @@ package struct BlockMap: Sendable, Equatable {
   /// The blocks that a range of bytes lies in.
   ///
   /// - Parameter range: bytes within the blob.
-  /// - Returns: what was asked for.
   package func blocks(touching range: Range<Int64>) -> Range<Int> { Self.blocks(touching: range, size: size) }
 
   /// The blocks that a range of bytes of a blob lies in.
@@ -94,7 +92,6 @@ package struct BlockMap: Sendable, Equatable {
   /// - Parameters:
   ///   - range: bytes within the blob.
   ///   - size: of the blob.
-  /// - Returns: their numbers.
   package static func blocks(touching range: Range<Int64>, size: Int64) -> Range<Int> {
     guard !range.isEmpty else { return 0..<0 }
     let first = Int(range.lowerBound / blockSize)
@@ -105,7 +102,6 @@ package struct BlockMap: Sendable, Equatable {
   /// The bytes of some blocks.
   ///
   /// - Parameter blocks: their numbers.
-  /// - Returns: what was asked for.
   package func bytes(of blocks: Range<Int>) -> Range<Int64> { Self.bytes(of: blocks, size: size) }
 
   /// The bytes of some blocks of a blob.
@@ -133,7 +129,6 @@ package struct BlockMap: Sendable, Equatable {
   /// The chunks that a range of bytes lies in.
   ///
   /// - Parameter range: not empty.
-  /// - Returns: their numbers.
   package static func chunks(touching range: Range<Int64>) -> Range<Int> {
     Int(range.lowerBound / chunkSize)..<Int((range.upperBound - 1) / chunkSize) + 1
   }
@@ -143,7 +138,6 @@ package struct BlockMap: Sendable, Equatable {
   /// - Parameters:
   ///   - chunk: its number.
   ///   - size: of the blob.
-  /// - Returns: what was asked for.
   package static func bytes(ofChunk chunk: Int, size: Int64) -> Range<Int64> {
     Int64(chunk) * chunkSize..<min(Int64(chunk + 1) * chunkSize, size)
   }

@@ -17,7 +17,6 @@ package final class PartialBlob: Sendable {
   package let file: FileDescriptor
   /// Of the sparse file.
   package let path: FilePath
-  var mapPath: FilePath { Self.mapPath(of: path) }
   /// The disk had no room for its files: they are in memory, and no byte of the blob is kept.
   package let isInMemory: Bool
   private let map: PartialMapFile
@@ -57,9 +56,6 @@ package final class PartialBlob: Sendable {
     try? map.descriptor.close()
   }
 
-  /// Where the map of a partial blob is.
-  static func mapPath(of path: FilePath) -> FilePath { FilePath(path.string + ".chunks") }
-
   /// Opens or makes a partial blob.
   ///
   /// After another boot each chunk is hashed anew before it counts: power may have been lost before its
@@ -69,23 +65,26 @@ package final class PartialBlob: Sendable {
   ///   - descriptor: of the blob.
   ///   - path: of the sparse file.
   ///   - bootIdentifier: 16 bytes that tell one boot from another.
-  /// - Returns: what was asked for.
   /// - Throws: `Errno`.
   static func open(
     _ descriptor: Descriptor,
     path: FilePath,
     bootIdentifier: [UInt8]
   ) throws(Errno) -> PartialBlob {
-    let mapPath = mapPath(of: path)
-    if let found = try existing(descriptor, path, mapPath, bootIdentifier) { return found }
+    if let found = try existing(descriptor, path, bootIdentifier) { return found }
     // What is there under these names may be somebody's who has it open: it loses its names, never its bytes.
     try Disk.remove(path)
-    try Disk.remove(mapPath)
+    try PartialNames.removeMap(of: path)
     let permissions: FilePermissions = [.ownerReadWrite, .groupRead, .otherRead]
     let options: FileDescriptor.OpenOptions = [.create, .exclusiveCreate, .closeOnExec]
     let file = try Disk.open(path, .readWrite, options: options, permissions: permissions)
     do throws(Errno) {
-      let mapFile = try Disk.open(mapPath, .readWrite, options: options, permissions: permissions)
+      let mapFile = try Disk.open(
+        PartialNames.newMap(of: path),
+        .readWrite,
+        options: options,
+        permissions: permissions
+      )
       do throws(Errno) {
         return try empty(descriptor, file, mapFile, path, bootIdentifier, isInMemory: false)
       } catch {
@@ -151,11 +150,11 @@ package final class PartialBlob: Sendable {
   private static func existing(
     _ descriptor: Descriptor,
     _ path: FilePath,
-    _ mapPath: FilePath,
     _ bootIdentifier: [UInt8]
   ) throws(Errno) -> PartialBlob? {
     let options: FileDescriptor.OpenOptions = [.closeOnExec, .noFollow]
     guard let file = try? Disk.open(path, .readWrite, options: options) else { return nil }
+    let mapPath = PartialNames.map(of: path)
     guard let mapFile = try? Disk.open(mapPath, .readWrite, options: options) else {
       try? file.close()
       return nil
@@ -163,6 +162,7 @@ package final class PartialBlob: Sendable {
     do throws(Errno) {
       let map = PartialMapFile(descriptor: mapFile, size: descriptor.size)
       if try FileIdentity(of: file).size == descriptor.size, let boot = try map.bootIdentifier() {
+        try rename(mapFile, mapPath, of: path)
         // Before the map is read: from now on nobody takes blocks out of it.
         try RangeLock.share(mapFile, presence)
         let isSameBoot = boot == bootIdentifier
@@ -184,6 +184,13 @@ package final class PartialBlob: Sendable {
       try? mapFile.close()
       throw error
     }
+  }
+
+  /// Gives the map of an earlier version its name of today, unless another process has it open.
+  private static func rename(_ mapFile: FileDescriptor, _ mapPath: FilePath, of path: FilePath) throws(Errno)
+  {
+    guard mapPath == PartialNames.oldMap(of: path), try RangeLock.tryLock(mapFile, presence) else { return }
+    try Disk.rename(mapPath, to: PartialNames.newMap(of: path))
   }
 
   private static func load(
@@ -255,13 +262,11 @@ package final class PartialBlob: Sendable {
   /// Whether every byte of a range is there, without asking the disk.
   ///
   /// - Parameter range: bytes.
-  /// - Returns: true if so.
   package func contains(_ range: Range<Int64>) -> Bool { state.withLock { $0.blocks.contains(range) } }
 
   /// Runs of blocks that are not there, as this process knows.
   ///
   /// - Parameter blocks: where to look.
-  /// - Returns: all of them, in order.
   package func missing(in blocks: Range<Int>) -> [Range<Int>] {
     state.withLock { $0.blocks.missing(in: blocks) }
   }
@@ -309,7 +314,6 @@ package final class PartialBlob: Sendable {
   /// Whether every byte of a chunk is there.
   ///
   /// - Parameter chunk: its number.
-  /// - Returns: true if so.
   package func contains(chunk: Int) -> Bool { state.withLock { $0.blocks.contains(chunk: chunk) } }
 
   /// Bytes that are there.

@@ -14,10 +14,10 @@ extension BlobPool {
     defer { withExtendedLifetime(lock) {} }
     guard !isOpen(digest, isPartial: true) else { throw Errno.resourceBusy }
     let path = root.partial(digest)
-    let mapPath = PartialBlob.mapPath(of: path)
+    let mapPath = PartialNames.newMap(of: path)
     try ledger.add(-Disk.allocatedBytes(path))
     try Disk.remove(path)
-    try Disk.remove(mapPath)
+    try PartialNames.removeMap(of: path)
     let isOwn = file.path == root.blob(digest) && file.isInPlace
     let target = isOwn ? try? makeWritable(file) : nil
     defer { try? target?.close() }

@@ -116,7 +116,7 @@ package final class BlobPool: Sendable {
   ///   - isPartial: the one that is on its way.
   /// - Returns: true also where that cannot be told.
   package func isOpen(_ digest: Digest, isPartial: Bool) -> Bool {
-    let path = isPartial ? PartialBlob.mapPath(of: root.partial(digest)) : root.blob(digest)
+    let path = isPartial ? PartialNames.map(of: root.partial(digest)) : root.blob(digest)
     guard let file = try? Disk.open(path, .readOnly, options: [.closeOnExec, .noFollow]) else {
       return Disk.exists(path)
     }
@@ -164,7 +164,7 @@ package final class BlobPool: Sendable {
     let path = root.partial(digest)
     let size = Disk.allocatedBytes(path)
     try Disk.remove(path)
-    try Disk.remove(PartialBlob.mapPath(of: path))
+    try PartialNames.removeMap(of: path)
     try ledger.add(-size)
     return size
   }
@@ -180,13 +180,12 @@ package final class BlobPool: Sendable {
     }
     if isSame == false { try ledger.add(-Disk.allocatedBytes(path)) }
     try Disk.remove(path)
-    try Disk.remove(PartialBlob.mapPath(of: path))
+    try PartialNames.removeMap(of: path)
   }
 
   /// Whether a blob is complete here, by its size alone.
   ///
   /// - Parameter descriptor: of the blob.
-  /// - Returns: true if so.
   package func hasComplete(_ descriptor: Descriptor) -> Bool {
     (try? FileIdentity(at: root.blob(descriptor.digest)))?.size == descriptor.size
   }
@@ -199,7 +198,6 @@ package final class BlobPool: Sendable {
   /// Opens the partial blob of a digest, one object a process.
   ///
   /// - Parameter descriptor: of the blob.
-  /// - Returns: what was asked for.
   /// - Throws: `ContentError`.
   package func partial(_ descriptor: Descriptor) throws(ContentError) -> PartialBlob {
     if let blob = open.withLock({ $0[descriptor.digest]?.blob }), blob.descriptor.size == descriptor.size {
@@ -244,7 +242,7 @@ package final class BlobPool: Sendable {
     if let blob = open.withLock({ $0[descriptor.digest]?.blob }) {
       return blob.blocks.presentBytes(in: range)
     }
-    let path = PartialBlob.mapPath(of: root.partial(descriptor.digest))
+    let path = PartialNames.map(of: root.partial(descriptor.digest))
     guard let file = try? Disk.open(path, .readOnly) else { return 0 }
     defer { try? file.close() }
     var blocks = BlockMap(size: descriptor.size)
@@ -331,7 +329,7 @@ package final class BlobPool: Sendable {
     // What has another name by now goes on taking its room.
     if try FileIdentity.linkCount(of: blob.file) == 1 { try ledger.add(-Disk.allocatedBytes(blob.path)) }
     try Disk.remove(blob.path)
-    try Disk.remove(blob.mapPath)
+    try PartialNames.removeMap(of: blob.path)
   }
 
   /// Throws a partial blob away whose bytes turned out wrong.

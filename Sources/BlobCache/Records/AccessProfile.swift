@@ -90,7 +90,6 @@ package struct AccessProfileStore: Sendable {
   /// Whether reads of a blob are to be recorded.
   ///
   /// - Parameter blob: whose.
-  /// - Returns: true if so.
   package func isRecording(_ blob: Digest) -> Bool { Disk.exists(mark(blob)) }
 
   /// Says whether reads of a blob are to be recorded by whoever serves them.

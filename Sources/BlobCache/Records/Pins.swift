@@ -26,7 +26,6 @@ package struct Pins: Sendable {
   /// Whether a reference is pinned.
   ///
   /// - Parameter reference: of an artifact.
-  /// - Returns: true if so.
   package func contains(_ reference: Reference) -> Bool { Disk.exists(path(reference)) }
 
   /// Pins a reference.

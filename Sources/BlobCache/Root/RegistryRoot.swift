@@ -35,7 +35,6 @@ package struct RegistryRoot: Sendable {
   /// - Parameters:
   ///   - environment: of the process.
   ///   - isRoot: whether the user is root.
-  /// - Returns: what was asked for.
   package static func standard(environment: [String: String], isRoot: Bool) -> RegistryRoot {
     func value(_ name: String) -> String? { environment[name].flatMap { $0.isEmpty ? nil : $0 } }
     if let path = value("WEIGHTFS_ROOT") { return RegistryRoot(path: FilePath(path)) }

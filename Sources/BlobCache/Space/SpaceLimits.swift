@@ -27,7 +27,6 @@ package struct SpaceLimits: Sendable, Equatable {
   /// What is left free on a disk where nobody says how much.
   ///
   /// - Parameter diskSize: bytes.
-  /// - Returns: bytes.
   package static func defaultFree(diskSize: Int64) -> Int64 { min(diskSize / defaultShare, largestDefault) }
 
   /// What both sides accept.

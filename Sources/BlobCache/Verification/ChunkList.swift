@@ -59,7 +59,6 @@ package struct ChunkList: Sendable, Equatable {
   /// - Parameters:
   ///   - blobSize: of the blob, bytes.
   ///   - chunkSize: of a chunk, bytes.
-  /// - Returns: bytes.
   package static func size(blobSize: Int64, chunkSize: Int64) -> Int64 {
     (blobSize + chunkSize - 1) / chunkSize * Int64(entrySize)
   }
@@ -78,7 +77,6 @@ package struct ChunkList: Sendable, Equatable {
   /// The chunks that a range of bytes lies in.
   ///
   /// - Parameter range: within the blob.
-  /// - Returns: their numbers.
   package func chunks(touching range: Range<Int64>) -> Range<Int> {
     guard !range.isEmpty else { return 0..<0 }
     return Int(range.lowerBound / chunkSize)..<min(count, Int((range.upperBound - 1) / chunkSize) + 1)

@@ -18,7 +18,6 @@ package struct VerificationRecords: Sendable {
   /// - Parameters:
   ///   - file: as it is open.
   ///   - digest: of the blob.
-  /// - Returns: true if so.
   package func covers(_ file: BlobFile, _ digest: Digest) -> Bool {
     read(foreignPath(file, digest)) == foreignLine(file)
   }

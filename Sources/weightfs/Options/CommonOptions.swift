@@ -193,7 +193,6 @@ struct CommonOptions: ParsableArguments {
   }
 
   /// - Parameter usual: the level where none was asked for.
-  /// - Returns: what was asked for.
   func log(_ usual: Logger.Level) -> Logger {
     let level = logLevel.flatMap { Logger.Level(rawValue: $0.rawValue) } ?? usual
     return Logger(label: "weightfs") { _ in StandardErrorLog(level: level) }
