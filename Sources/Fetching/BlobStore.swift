@@ -245,7 +245,7 @@ package final class BlobStore: Sendable {
   }
 
   // 4 TiB: some ten times the largest model; the map of a partial blob has a byte for each 64 KiB.
-  private static let largestBlob: Int64 = 4 << 40
+  static let largestBlob: Int64 = 4 << 40
 
   /// The object of a digest, and one that may not be used again: bad, or its file removed or replaced.
   private func known(
@@ -264,119 +264,15 @@ package final class BlobStore: Sendable {
     return (blob, nil)
   }
 
-  private func phase(
-    _ descriptor: Descriptor,
-    _ layout: (any LocalRepository)?,
-    canFetch: Bool
-  ) throws(ContentError) -> LazyBlob.Phase {
-    if let data = descriptor.verifiedData {
-      let file = try BlobFile.holding(data, path: FilePath("\(descriptor.digest)"))
-      return .complete(file, isVerified: true)
-    }
-    switch try local.pool.complete(descriptor) {
-    case .file(let file, let isVerified):
-      if isVerified || !isKnownBad(file, descriptor.digest) { return .complete(file, isVerified: isVerified) }
-    case .setAside(let damaged):
-      // The layouts of this root have links to the same damaged file.
-      local.removeLinks(of: descriptor.digest, to: damaged)
-      if let layout { local.remove(descriptor.digest, from: layout, ifItIs: damaged) }
-    case .none: break
-    }
-    if let layout, let phase = try foreignPhase(descriptor, layout, canFetch: canFetch) { return phase }
-    if let file = local.storedBlob(descriptor.digest, size: descriptor.size),
-      !isKnownBad(file, descriptor.digest)
-    {
-      let isVerified = VerificationRecords(root: local.root).covers(file, descriptor.digest)
-      return .complete(file, isVerified: isVerified)
-    }
-    let partial = try local.pool.partial(descriptor)
-    // Another process may have committed it between the two looks.
-    if case .file(let file, let isVerified) = try local.pool.complete(descriptor) {
-      if !partial.isComplete { local.pool.discard(partial) }
-      return .complete(file, isVerified: isVerified)
-    }
-    return .partial(partial, BlobVerifier(blob: partial))
-  }
-
-  /// A file of a layout; nil where it has none, or one that is wrong and can be had elsewhere.
-  private func foreignPhase(
-    _ descriptor: Descriptor,
-    _ layout: any LocalRepository,
-    canFetch: Bool
-  ) throws(ContentError) -> LazyBlob.Phase? {
-    guard let file = try layout.blob(descriptor.digest) else { return nil }
-    if file.size != descriptor.size || isKnownBad(file, descriptor.digest) {
-      guard !canFetch else {
-        local.remove(descriptor.digest, from: layout)
-        return nil
-      }
-      throw ContentError(
-        .corrupt,
-        "\(descriptor.digest)",
-        host: layout.origin,
-        file.size != descriptor.size
-          ? "the blob has \(file.size) bytes, the manifest says \(descriptor.size)"
-          : "the blob's bytes are wrong",
-        advice: "Repair or remove the layout"
-      )
-    }
-    let isVerified = VerificationRecords(root: local.root).covers(file, descriptor.digest)
-    return .complete(file, isVerified: isVerified)
-  }
-
-  private func isKnownBad(_ file: BlobFile, _ digest: Digest) -> Bool {
+  func isKnownBad(_ file: BlobFile, _ digest: Digest) -> Bool {
     state.withLock { $0.badFiles.contains(file.identity) }
       || VerificationRecords(root: local.root).isDamaged(file, digest)
   }
 
-  func noteBadFile(_ identity: FileIdentity) { _ = state.withLock { $0.badFiles.insert(identity) } }
+  /// The object of a blob that somebody has open.
+  func openBlob(_ digest: Digest) -> LazyBlob? { state.withLock { $0.blobs[digest]?.blob } }
 
-  /// What is here of a blob, or of a range of it, without opening it.
-  ///
-  /// - Parameters:
-  ///   - descriptor: of the blob.
-  ///   - layout: where it may lie apart from the pool.
-  ///   - range: of a file in it; nil for all of it.
-  /// - Returns: bytes and state of the range.
-  package func status(
-    _ descriptor: Descriptor,
-    layout: (any LocalRepository)?,
-    range: Range<Int64>? = nil
-  ) async -> BlobStatus {
-    let whole = range ?? 0..<descriptor.size
-    guard descriptor.size <= Self.largestBlob else {
-      return BlobStatus(presence: .remote, cachedBytes: 0, verified: .no)
-    }
-    if let blob = state.withLock({ $0.blobs[descriptor.digest]?.blob }),
-      blob.descriptor.size == descriptor.size
-    {
-      // All bytes of a blob may be here before they are verified; that is not complete.
-      return whole.count == Int(descriptor.size) ? blob.status : blob.status(of: whole)
-    }
-    let count = Int64(whole.count)
-    if descriptor.verifiedData != nil {
-      return BlobStatus(presence: .complete, cachedBytes: count, verified: .blob)
-    }
-    let status: BlobStatus? = try? await local.executor.run { () throws(ContentError) in
-      if self.local.pool.hasComplete(descriptor) {
-        return BlobStatus(presence: .complete, cachedBytes: count, verified: .blob)
-      }
-      if let file = try? layout?.blob(descriptor.digest), file.size == descriptor.size {
-        let isVerified = VerificationRecords(root: self.local.root).covers(file, descriptor.digest)
-        return BlobStatus(presence: .complete, cachedBytes: count, verified: isVerified ? .blob : .no)
-      }
-      if let file = self.local.storedBlob(descriptor.digest, size: descriptor.size) {
-        let isVerified = VerificationRecords(root: self.local.root).covers(file, descriptor.digest)
-        return BlobStatus(presence: .complete, cachedBytes: count, verified: isVerified ? .blob : .no)
-      }
-      let bytes = self.local.pool.partialBytes(descriptor, in: whole)
-      guard count < descriptor.size else {
-        return BlobStatus(presence: bytes > 0 ? .partial : .remote, cachedBytes: bytes, verified: .no)
-      }
-      return .partial(bytes, of: count)
-    }
-    return status ?? BlobStatus(presence: .remote, cachedBytes: 0, verified: .no)
-  }
+  func noteBadFile(_ identity: FileIdentity) { _ = state.withLock { $0.badFiles.insert(identity) } }
 
   /// Waits until what is known of verified blobs is on the disk: the digests of their chunks.
   ///
@@ -390,7 +286,7 @@ package final class BlobStore: Sendable {
   }
 
   func releaseIfIdle(_ blob: LazyBlob) {
-    let isIdle = blob.state.withLock { $0.table.isIdle }
+    let isIdle = blob.state.withLock { $0.waiters.isEmpty && $0.table.isIdle }
     guard isIdle else { return }
     // The last reference may go here: it must not go with the lock held.
     let released = state.withLock { state in

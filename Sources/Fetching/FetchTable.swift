@@ -1,25 +1,8 @@
-/// Who waits for which bytes of a blob, and what is under way.
+/// Which bytes of a blob are under way, by which requests.
 ///
 /// Pure: which blocks are there is asked of the caller.
 package struct FetchTable: Sendable {
   package typealias Purpose = FlightQueue.Purpose
-
-  /// Somebody who waits.
-  package struct Waiter: Sendable, Equatable {
-    package let identifier: UInt64
-    /// Bytes; nil for the whole blob, verified.
-    package let range: Range<Int64>?
-
-    /// Makes a waiter.
-    ///
-    /// - Parameters:
-    ///   - identifier: unique within the table.
-    ///   - range: bytes, nil for the whole blob, verified.
-    package init(identifier: UInt64, range: Range<Int64>?) {
-      self.identifier = identifier
-      self.range = range
-    }
-  }
 
   private struct Flight: Sendable {
     var purpose: Purpose
@@ -31,15 +14,13 @@ package struct FetchTable: Sendable {
     var isEnding = false
   }
 
-  /// In the order in which they came.
-  package private(set) var waiters: [Waiter] = []
   private var flights: [UInt64: Flight] = [:]
 
   /// Makes an empty table.
   package init() {}
 
-  /// Whether nobody waits and nothing is under way.
-  package var isIdle: Bool { waiters.isEmpty && flights.isEmpty }
+  /// Whether nothing is under way.
+  package var isIdle: Bool { flights.isEmpty }
 
   /// Whether some of these blocks are to be brought by a request that was not sent yet.
   ///
@@ -65,11 +46,6 @@ package struct FetchTable: Sendable {
   /// - Parameter purpose: the most urgent that counts.
   /// - Returns: waiting ones too.
   package func flightCount(from purpose: Purpose) -> Int { flights.values.count { $0.purpose >= purpose } }
-
-  /// Adds somebody who waits.
-  ///
-  /// - Parameter waiter: last in order.
-  package mutating func enqueue(_ waiter: Waiter) { waiters.append(waiter) }
 
   /// The parts of missing runs that no flight brings.
   ///
@@ -250,27 +226,6 @@ package struct FetchTable: Sendable {
   ///
   /// - Parameter flight: its identifier.
   package func blocks(of flight: UInt64) -> [Range<Int>] { flights[flight]?.blocks ?? [] }
-
-  /// Takes those out who wait for nothing any more.
-  ///
-  /// - Parameter isReady: whether what somebody waits for is there.
-  /// - Returns: in the order in which they came.
-  package mutating func takeReady(_ isReady: (Waiter) -> Bool) -> [Waiter] {
-    var ready: [Waiter] = []
-    waiters.removeAll { waiter in
-      guard isReady(waiter) else { return false }
-      ready.append(waiter)
-      return true
-    }
-    return ready
-  }
-
-  /// Takes somebody out.
-  ///
-  /// - Parameter identifier: who.
-  package mutating func remove(_ identifier: UInt64) {
-    waiters.removeAll { $0.identifier == identifier }
-  }
 
   private static func subtract(_ taken: Range<Int>, from run: Range<Int>) -> [Range<Int>] {
     guard taken.overlaps(run) else { return [run] }

@@ -60,10 +60,10 @@ extension LazyBlob {
   func isReady(
     _ range: Range<Int64>,
     _ blob: PartialBlob,
-    _ state: borrowing State,
+    _ chunks: TrustedChunks?,
     isReader: Bool = true
   ) -> Bool {
-    if let chunks = state.chunks { return chunks.covers(range) }
+    if let chunks { return chunks.covers(range) }
     return servesUnverified && (isReader ? blob.holds(range) : blob.contains(range))
   }
 

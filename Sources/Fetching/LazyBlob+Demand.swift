@@ -128,9 +128,7 @@ extension LazyBlob {
       state.wantsWhole || (store.policy.fill == .background && state.mayFill && state.isContentRead)
     else { return nil }
     // A reader who may only see verified bytes waits for all of them.
-    let isRead = state.table.waiters.contains {
-      $0.range == nil && state.pending[$0.identifier]?.isReader ?? false
-    }
+    let isRead = state.waiters.all.contains { $0.needsWhole && $0.isReader }
     let purpose: Purpose = isRead ? .demand : state.wantsWhole ? .window : .background
     guard state.table.flightCount(from: purpose) < appetite else { return nil }
     var position = 0

@@ -328,7 +328,7 @@ extension LazyBlob {
       guard let list = state.chunks?.list,
         range.lowerBound / list.chunkSize != range.upperBound / list.chunkSize
       else { return false }
-      return state.pending.values.contains { $0.isReader }
+      return state.waiters.all.contains { $0.isReader }
     }
   }
 
@@ -369,9 +369,7 @@ extension LazyBlob {
   /// Starts flights for waiters whose blocks no flight brings.
   private func restart() {
     let waiting = state.withLock { state in
-      state.table.waiters.compactMap { waiter in
-        waiter.range.map { (range: $0, isReader: state.pending[waiter.identifier]?.isReader ?? false) }
-      }
+      state.waiters.all.filter { !$0.needsWhole }.map { (range: $0.range, isReader: $0.isReader) }
     }
     for (range, isReader) in waiting {
       start(range, need: isReader ? range : nil, isReader ? .demand : .window)

@@ -27,12 +27,12 @@ extension LazyBlob {
     let (slow, hedged, isNews, name, origin): ([Slow], Slow?, Bool, String?, String?) = state.withLock {
       state in
       guard case .partial(let blob, _) = state.phase else { return ([], nil, false, nil, nil) }
-      let readers = state.pending.values.filter { $0.isReader && now - $0.since > Self.patience }
-      let slow = readers.map { pending in
-        let range = pending.range.isEmpty ? 0..<descriptor.size : aligned(pending.range, state)
+      let readers = state.waiters.all.filter { $0.isReader && now - $0.since > Self.patience }
+      let slow = readers.map { waiter in
+        let range = aligned(waiter.needed(of: descriptor.size), state)
         let missing = blob.missing(in: BlockMap.blocks(touching: range, size: descriptor.size))
         let rates = state.table.started(bringing: missing).compactMap { state.controls[$0]?.rate(at: now) }
-        return Slow(range: pending.range, since: pending.since, rate: rates.max())
+        return Slow(range: waiter.range, since: waiter.since, rate: rates.max())
       }
       let isTooSlow = slow.first { reader in
         reader.rate.map { $0 < Double(store.policy.minimumRate) } ?? false && !reader.range.isEmpty

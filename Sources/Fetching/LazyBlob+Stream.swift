@@ -47,7 +47,7 @@ extension LazyBlob {
       let reached = blob.nextMissing(from: 0, limit: 1)?.lowerBound ?? 0
       if Int64(reached) * BlockMap.blockSize < Self.keptStart { return true }
       if state.profile.contains(where: { !blob.missing(in: $0).isEmpty }) { return true }
-      return state.table.waiters.contains { waiter in waiter.range.map { !blob.contains($0) } ?? true }
+      return state.waiters.all.contains { $0.needsWhole || !blob.contains($0.range) }
     }
   }
 }

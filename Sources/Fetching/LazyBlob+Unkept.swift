@@ -35,13 +35,7 @@ extension LazyBlob {
   /// Answers those who may see verified bytes alone: from memory, where the blob fits.
   private func serveWholeWithoutKeeping(_ error: ContentError) {
     guard descriptor.size <= Self.limit, let source = state.withLock({ $0.sources.first }) else { return }
-    let waiting: [(ReadReplyBox, Range<Int64>)] = state.withLock { state in
-      let readers = Set(state.pending.filter { $0.value.isReader && !$0.value.range.isEmpty }.keys)
-      let waiters = state.table.takeReady { readers.contains($0.identifier) }
-      return waiters.compactMap { state.pending.removeValue(forKey: $0.identifier) }.map {
-        ($0.reply, $0.range)
-      }
-    }
+    let waiting = state.withLock { $0.waiters.take { $0.isReader && !$0.range.isEmpty } }
     guard !waiting.isEmpty else { return }
     Task {
       do throws(ContentError) {
@@ -49,11 +43,11 @@ extension LazyBlob {
         let bytes = try await self.unkept.whole { () async throws(ContentError) in
           try await source.verifiedBytes(of: self.descriptor, limit: Self.limit)
         }
-        for (reply, range) in waiting {
-          reply.bytes(Array(bytes[Int(range.lowerBound)..<Int(range.upperBound)]))
+        for waiter in waiting {
+          waiter.reply.bytes(Array(bytes[Int(waiter.range.lowerBound)..<Int(waiter.range.upperBound)]))
         }
       } catch {
-        for (reply, _) in waiting { reply.fail(error) }
+        for waiter in waiting { waiter.reply.fail(error) }
       }
     }
   }
@@ -63,35 +57,33 @@ extension LazyBlob {
   /// Who wants the whole blob kept is left to fail.
   func serveWithoutKeeping(_ runs: [Range<Int>], _ error: ContentError) {
     guard mayServePartial else { return serveWholeWithoutKeeping(error) }
-    let waiting: [(ReadReplyBox, Range<Int64>)] = state.withLock { state in
+    let waiting: [Waiter] = state.withLock { state in
       guard case .partial(let blob, _) = state.phase else { return [] }
       let lost = runs.flatMap { blob.missing(in: $0) }
       let chunks = state.chunks
       // Who fetches ahead wants them kept.
-      let readers = Set(state.pending.filter(\.value.isReader).keys)
-      let waiters = state.table.takeReady { waiter in
-        guard let range = waiter.range, Int64(range.count) <= Self.limit, readers.contains(waiter.identifier)
-        else { return false }
-        let blocks = BlockMap.blocks(touching: chunks?.aligned(range) ?? range, size: descriptor.size)
+      return state.waiters.take { waiter in
+        guard waiter.isReader, !waiter.needsWhole, Int64(waiter.range.count) <= Self.limit else {
+          return false
+        }
+        let range = chunks?.aligned(waiter.range) ?? waiter.range
+        let blocks = BlockMap.blocks(touching: range, size: descriptor.size)
         return lost.contains { $0.overlaps(blocks) }
-      }
-      return waiters.compactMap { state.pending.removeValue(forKey: $0.identifier) }.map {
-        ($0.reply, $0.range)
       }
     }
     guard !waiting.isEmpty, let source = state.withLock({ $0.sources.first }) else {
-      for (reply, _) in waiting { reply.fail(error) }
+      for waiter in waiting { waiter.reply.fail(error) }
       return
     }
-    for (reply, range) in waiting {
+    for waiter in waiting {
       Task {
         do throws(ContentError) {
-          let bytes = try await self.unkept.bytes(range) { (range) async throws(ContentError) in
+          let bytes = try await self.unkept.bytes(waiter.range) { (range) async throws(ContentError) in
             try await self.unkeptBytes(range, source)
           }
-          reply.bytes(bytes)
+          waiter.reply.bytes(bytes)
         } catch {
-          reply.fail(error)
+          waiter.reply.fail(error)
         }
       }
     }

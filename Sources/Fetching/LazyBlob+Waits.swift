@@ -28,49 +28,39 @@ extension LazyBlob {
     let deadline = store.policy.patience
     // Asked without the lock: the transfer thread must not wait for /proc.
     let callers = state.withLock { state in
-      Set(state.pending.values.filter { now - $0.since > .milliseconds(200) }.compactMap(\.caller))
+      Set(state.waiters.all.filter { now - $0.since > .milliseconds(200) }.compactMap(\.caller))
     }
     // Who waits for a turn waits for others' bytes: that is progress too.
     let turn = store.scheduler.lastProgress(of: link)
     let dying = callers.filter { $0 > 0 && CallerState.isBeingKilled($0) }
-    let (late, killed, isOver): ([Pending], [Pending], Bool) = state.withLock { state in
-      var late: [Pending] = []
-      var killed: [Pending] = []
-      for (identifier, pending) in state.pending {
-        if let caller = pending.caller, dying.contains(caller) {
-          killed.append(pending)
-        } else if now
-          - max(
-            pending.since,
-            progress.instant,
-            waitsForTurn(pending, state) ? turn ?? pending.since : pending.since
-          )
-          > deadline, !state.isVerifying
-        {
-          late.append(pending)
-        } else {
-          continue
+    let (late, killed, isOver): ([Waiter], [Waiter], Bool) = state.withLock { state in
+      let killed = state.waiters.take { waiter in waiter.caller.map { dying.contains($0) } ?? false }
+      let (table, chunks) = (state.table, state.chunks)
+      let late =
+        state.isVerifying
+        ? []
+        : state.waiters.take { waiter in
+          let others = waitsForTurn(waiter, table, chunks) ? turn ?? waiter.since : waiter.since
+          return now - max(waiter.since, progress.instant, others) > deadline
         }
-        state.pending[identifier] = nil
-        state.table.remove(identifier)
-      }
-      if state.pending.isEmpty { state.isWatched = false }
+      if state.waiters.isEmpty { state.isWatched = false }
       if !late.isEmpty { state.lastTimeout = (now, late.map(\.range)) }
-      return (late, killed, state.pending.isEmpty)
+      return (late, killed, state.waiters.isEmpty)
     }
-    for pending in killed {
-      pending.reply.fail(ContentError(.cancelled, "\(descriptor.digest)", "the reader was killed"))
+    for waiter in killed {
+      waiter.reply.fail(ContentError(.cancelled, "\(descriptor.digest)", "the reader was killed"))
     }
     let origin = state.withLock { $0.sources.first?.origin }
-    for pending in late { pending.reply.fail(timeout(origin)) }
+    for waiter in late { waiter.reply.fail(timeout(origin)) }
     if !isOver { helpSlowReaders(now) }
     return !isOver
   }
 
   /// Whether what somebody waits for is to be brought by a request that was not sent yet.
-  private func waitsForTurn(_ pending: Pending, _ state: borrowing State) -> Bool {
-    let range = pending.range.isEmpty ? 0..<descriptor.size : aligned(pending.range, state)
-    return state.table.isWaiting(BlockMap.blocks(touching: range, size: descriptor.size))
+  private func waitsForTurn(_ waiter: Waiter, _ table: FetchTable, _ chunks: TrustedChunks?) -> Bool {
+    let needed = waiter.needed(of: descriptor.size)
+    let range = chunks?.aligned(needed) ?? needed
+    return table.isWaiting(BlockMap.blocks(touching: range, size: descriptor.size))
   }
 
   func timeout(_ origin: String?) -> ContentError {

@@ -33,20 +33,12 @@ package final class LazyBlob: Sendable {
     case bad(ContentError)
   }
 
-  struct Pending {
-    var reply: ReadReplyBox
-    var range: Range<Int64>
-    var since: ContinuousClock.Instant
-    /// The thread that reads, where its end should end the wait.
-    var caller: Int32?
-    /// Somebody reads, in place of fetching ahead.
-    var isReader: Bool
-  }
+  typealias Waiter = Waiters<ReadReplyBox>.Waiter
 
   struct State {
     var phase: Phase
     var table = FetchTable()
-    var pending: [UInt64: Pending] = [:]
+    var waiters = Waiters<ReadReplyBox>()
     var window: ReadWindow
     /// How far ahead of a reader is fetched, bytes, by what was last known of the link.
     var windowSize = ReadWindow.first
@@ -67,7 +59,6 @@ package final class LazyBlob: Sendable {
     var sources: [any Repository] = []
     /// References by which it was opened, which are noted beside it on the disk.
     var holders: Set<Reference> = []
-    var nextIdentifier: UInt64 = 1
     /// When its use was last noted on the disk.
     var lastUse: ContinuousClock.Instant?
     /// Somebody wants it whole, whatever the policy: a pull, or a reader who may only see verified bytes.
@@ -239,7 +230,7 @@ package final class LazyBlob: Sendable {
       case .complete(let file, let isVerified):
         return isVerified || store.policy.verify != .strict ? .file(file) : nil
       case .partial(let blob, _):
-        if servesPartial(state), isReady(range, blob, state) {
+        if servesPartial(state), isReady(range, blob, state.chunks) {
           return .partial(blob, ahead: isMetadata ? nil : lack(ahead: range, blob, &state))
         }
         if let refused = state.chunks?.firstRefused(in: range, now: .now) {
@@ -281,18 +272,9 @@ package final class LazyBlob: Sendable {
     isReader: Bool = false
   ) {
     let box = ReadReplyBox(reply)
+    let now = ContinuousClock.now
     state.withLock { state in
-      let identifier = state.nextIdentifier
-      state.nextIdentifier += 1
-      let now = ContinuousClock.now
-      state.pending[identifier] = Pending(
-        reply: box,
-        range: range,
-        since: now,
-        caller: caller,
-        isReader: isReader
-      )
-      state.table.enqueue(.init(identifier: identifier, range: isForWhole ? nil : range))
+      state.waiters.add(box, range, needsWhole: isForWhole, caller: caller, isReader: isReader, now: now)
       if isForWhole { state.wantsWhole = true }
       state.isFillPaused = false
     }
@@ -311,56 +293,34 @@ package final class LazyBlob: Sendable {
 
   /// Answers everyone whose bytes are there.
   func answerReady() {
-    let ready: [(Pending, Answer)] = state.withLock { state in
+    let (ready, answer): ([Waiter], Answer?) = state.withLock { state in
+      guard !state.waiters.isEmpty else { return ([], nil) }
       switch state.phase {
       case .complete(let file, let isVerified):
         // Who waits for the whole waits for its digest too.
-        return Self.take(&state, .file(file)) { waiter in
-          isVerified || (waiter.range != nil && store.policy.verify != .strict)
-        }
+        let mayServe = store.policy.verify != .strict
+        return (state.waiters.take { isVerified || (!$0.needsWhole && mayServe) }, .file(file))
       case .partial(let blob, _):
-        let ready = Self.takeReady(&state) { waiter, state in
-          let isReader = state.pending[waiter.identifier]?.isReader ?? true
-          return waiter.range.map { isReady($0, blob, state, isReader: isReader) } ?? false
+        let chunks = state.chunks
+        let ready = state.waiters.take { waiter in
+          !waiter.needsWhole && isReady(waiter.range, blob, chunks, isReader: waiter.isReader)
         }
-        return ready.map { ($0, .partial(blob, ahead: nil)) }
-      case .bad(let error):
-        return Self.take(&state, .failure(error)) { _ in true }
+        return (ready, .partial(blob, ahead: nil))
+      case .bad(let error): return (state.waiters.take { _ in true }, .failure(error))
       }
     }
-    for (pending, answer) in ready {
+    guard let answer else { return }
+    for waiter in ready {
       switch answer {
       case .file(let file):
-        pending.reply.file(
+        waiter.reply.file(
           file.descriptor.rawValue,
-          offset: file.offset + pending.range.lowerBound,
-          count: pending.range.count
+          offset: file.offset + waiter.range.lowerBound,
+          count: waiter.range.count
         )
-      case .partial(let blob, _): pending.reply.partial(blob, pending.range)
-      case .failure(let error): pending.reply.fail(error)
+      case .partial(let blob, _): waiter.reply.partial(blob, waiter.range)
+      case .failure(let error): waiter.reply.fail(error)
       }
-    }
-  }
-
-  private static func takeReady(
-    _ state: inout State,
-    _ isReady: (FetchTable.Waiter, borrowing State) -> Bool
-  ) -> [Pending] {
-    guard !state.table.waiters.isEmpty else { return [] }
-    let ready = Set(state.table.waiters.filter { isReady($0, state) }.map(\.identifier))
-    guard !ready.isEmpty else { return [] }
-    return state.table.takeReady { ready.contains($0.identifier) }.compactMap {
-      state.pending.removeValue(forKey: $0.identifier)
-    }
-  }
-
-  private static func take(
-    _ state: inout State,
-    _ answer: Answer,
-    _ isReady: (FetchTable.Waiter) -> Bool
-  ) -> [(Pending, Answer)] {
-    state.table.takeReady(isReady).compactMap { waiter in
-      state.pending.removeValue(forKey: waiter.identifier).map { ($0, answer) }
     }
   }
 
@@ -377,38 +337,28 @@ package final class LazyBlob: Sendable {
     evenIfPresent: Bool = false,
     sparesReaders: Bool = false
   ) {
-    let failed: [Pending] = state.withLock { state in
+    let failed: [Waiter] = state.withLock { state in
       guard case .partial(let blob, _) = state.phase else { return [] }
       let lost = evenIfPresent ? runs : runs.flatMap { blob.missing(in: $0) }
       let chunks = state.chunks
-      let spared = sparesReaders ? Set(state.pending.filter(\.value.isReader).keys) : []
-      let waiters = state.table.takeReady { waiter in
-        guard let range = waiter.range else { return !evenIfPresent }
-        if spared.contains(waiter.identifier) { return false }
-        let blocks = BlockMap.blocks(touching: chunks?.aligned(range) ?? range, size: descriptor.size)
+      return state.waiters.take { waiter in
+        if waiter.needsWhole { return !evenIfPresent }
+        if sparesReaders, waiter.isReader { return false }
+        let range = chunks?.aligned(waiter.range) ?? waiter.range
+        let blocks = BlockMap.blocks(touching: range, size: descriptor.size)
         return lost.contains { $0.overlaps(blocks) }
       }
-      return waiters.compactMap { state.pending.removeValue(forKey: $0.identifier) }
     }
-    for pending in failed { pending.reply.fail(error) }
+    for waiter in failed { waiter.reply.fail(error) }
   }
 
   /// Fails everyone who waits for the whole blob, verified.
   func failWhole(with error: ContentError) {
-    let failed: [Pending] = state.withLock { state in
-      state.table.takeReady { $0.range == nil }.compactMap {
-        state.pending.removeValue(forKey: $0.identifier)
-      }
-    }
-    for pending in failed { pending.reply.fail(error) }
+    for waiter in state.withLock({ $0.waiters.take { $0.needsWhole } }) { waiter.reply.fail(error) }
   }
 
   /// Fails everyone who waits.
   func failAll(with error: ContentError) {
-    let failed: [Pending] = state.withLock { state in
-      let waiters = state.table.takeReady { _ in true }
-      return waiters.compactMap { state.pending.removeValue(forKey: $0.identifier) }
-    }
-    for pending in failed { pending.reply.fail(error) }
+    for waiter in state.withLock({ $0.waiters.take { _ in true } }) { waiter.reply.fail(error) }
   }
 }

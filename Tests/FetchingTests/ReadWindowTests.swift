@@ -208,9 +208,14 @@ struct FetchTableTests {
     var table = FetchTable()
     var map = BlockMap(size: 64 * BlockMap.blockSize)
     var flights: [UInt64: [Range<Int>]] = [:]
+    var waiters = Waiters<UInt64>()
     var waiting: Set<UInt64> = []
     var answered: Set<UInt64> = []
     var next: UInt64 = 1
+    func takeReady() -> [UInt64] {
+      let copy = map
+      return waiters.take { copy.contains($0.range) }.map(\.reply)
+    }
     func land(_ flight: UInt64, partly: Bool) {
       for run in flights[flight] ?? [] {
         let end = partly ? run.lowerBound + run.count / 2 : run.upperBound
@@ -222,7 +227,7 @@ struct FetchTableTests {
       case 0:
         let first = Int64.random(in: 0..<60, using: &generator) * BlockMap.blockSize
         let range = first..<first + Int64.random(in: 1..<4 * BlockMap.blockSize, using: &generator)
-        table.enqueue(.init(identifier: next, range: range))
+        waiters.add(next, range, needsWhole: false, caller: nil, isReader: true, now: .now)
         waiting.insert(next)
         next += 1
         for run in table.uncovered(map.missing(in: map.blocks(touching: range))) {
@@ -240,9 +245,8 @@ struct FetchTableTests {
         #expect(runs == flights[flight], "seed \(seed)")
         flights[flight] = nil
         // What a flight did not bring is started again for who waits.
-        for waiter in table.waiters {
-          guard let range = waiter.range else { continue }
-          for run in table.uncovered(map.missing(in: map.blocks(touching: range))) {
+        for waiter in waiters.all {
+          for run in table.uncovered(map.missing(in: map.blocks(touching: waiter.range))) {
             table.begin(next, .demand, run)
             flights[next] = [run]
             next += 1
@@ -250,10 +254,9 @@ struct FetchTableTests {
         }
       default: break
       }
-      let copy = map
-      for waiter in table.takeReady({ waiter in waiter.range.map { copy.contains($0) } ?? false }) {
-        #expect(answered.insert(waiter.identifier).inserted, "seed \(seed): answered twice")
-        waiting.remove(waiter.identifier)
+      for waiter in takeReady() {
+        #expect(answered.insert(waiter).inserted, "seed \(seed): answered twice")
+        waiting.remove(waiter)
       }
     }
     while let flight = flights.keys.min() {
@@ -261,11 +264,8 @@ struct FetchTableTests {
       _ = table.end(flight)
       flights[flight] = nil
     }
-    let copy = map
-    for waiter in table.takeReady({ waiter in waiter.range.map { copy.contains($0) } ?? false }) {
-      waiting.remove(waiter.identifier)
-    }
+    for waiter in takeReady() { waiting.remove(waiter) }
     #expect(waiting.isEmpty, "seed \(seed): \(waiting) wait for ever")
-    #expect(table.isIdle, "seed \(seed)")
+    #expect(waiters.isEmpty && table.isIdle, "seed \(seed)")
   }
 }

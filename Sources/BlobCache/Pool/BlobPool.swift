@@ -190,6 +190,11 @@ package final class BlobPool: Sendable {
     (try? FileIdentity(at: root.blob(descriptor.digest)))?.size == descriptor.size
   }
 
+  /// Whether the pool has a file under a digest.
+  ///
+  /// - Parameter digest: of a blob.
+  package func hasFile(_ digest: Digest) -> Bool { Disk.exists(root.blob(digest)) }
+
   /// Whether the pool has a blob or a part of one.
   package func has(_ digest: Digest) -> Bool {
     Disk.exists(root.blob(digest)) || Disk.exists(root.partial(digest))

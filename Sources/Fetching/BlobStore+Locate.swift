@@ -1,0 +1,195 @@
+import BlobCache
+import Content
+import Disk
+package import Layouts
+import LocalRegistry
+package import OCI
+import SystemPackage
+
+/// Where a blob is: one cascade of places for those who open it and those who ask what is here.
+extension BlobStore {
+  /// A place that has, or may have, all bytes of a blob.
+  private enum Location {
+    /// In its descriptor.
+    case embedded([UInt8])
+    case pool
+    case layout(BlobFile, any LocalRepository)
+    case store(BlobFile)
+    /// Nowhere on this machine, or a part of it in the pool.
+    case elsewhere
+  }
+
+  /// In the order in which they are asked.
+  private enum Place: Int, CaseIterable {
+    case descriptor, pool, layout, store
+  }
+
+  /// Finds the first place that has a blob, by names: nothing is hashed or changed.
+  ///
+  /// - Parameters:
+  ///   - descriptor: of the blob.
+  ///   - layout: where it may lie apart from the pool.
+  ///   - skipped: places that were looked at already.
+  /// - Throws: `ContentError` where the layout cannot be read.
+  private func locate(
+    _ descriptor: Descriptor,
+    _ layout: (any LocalRepository)?,
+    without skipped: Set<Place> = []
+  ) throws(ContentError) -> (location: Location, place: Place?) {
+    for place in Place.allCases where !skipped.contains(place) {
+      switch place {
+      case .descriptor:
+        if let data = descriptor.verifiedData { return (.embedded(data), place) }
+      case .pool:
+        if local.pool.hasFile(descriptor.digest) { return (.pool, place) }
+      case .layout:
+        if let layout, let file = try layout.blob(descriptor.digest) { return (.layout(file, layout), place) }
+      case .store:
+        if let file = local.storedBlob(descriptor.digest, size: descriptor.size),
+          !isKnownBad(file, descriptor.digest)
+        {
+          return (.store(file), place)
+        }
+      }
+    }
+    return (.elsewhere, nil)
+  }
+
+  /// Opens what is here of a blob.
+  func phase(
+    _ descriptor: Descriptor,
+    _ layout: (any LocalRepository)?,
+    canFetch: Bool
+  ) throws(ContentError) -> LazyBlob.Phase {
+    var skipped: Set<Place> = []
+    while case let (location, place?) = try locate(descriptor, layout, without: skipped) {
+      skipped.insert(place)
+      switch location {
+      case .embedded(let data):
+        let file = try BlobFile.holding(data, path: FilePath("\(descriptor.digest)"))
+        return .complete(file, isVerified: true)
+      case .pool:
+        if let phase = try pooled(descriptor, layout) { return phase }
+      case .layout(let file, let layout):
+        if try isUsable(file, descriptor, in: layout, canFetch: canFetch) {
+          return complete(file, descriptor)
+        }
+      case .store(let file): return complete(file, descriptor)
+      case .elsewhere: break
+      }
+    }
+    let partial = try local.pool.partial(descriptor)
+    // Another process may have committed it between the two looks.
+    if case .file(let file, let isVerified) = try local.pool.complete(descriptor) {
+      if !partial.isComplete { local.pool.discard(partial) }
+      return .complete(file, isVerified: isVerified)
+    }
+    return .partial(partial, BlobVerifier(blob: partial))
+  }
+
+  /// The pool's file; nil where it turns out wrong, and is out of the way then.
+  private func pooled(
+    _ descriptor: Descriptor,
+    _ layout: (any LocalRepository)?
+  ) throws(ContentError) -> LazyBlob.Phase? {
+    switch try local.pool.complete(descriptor) {
+    case .file(let file, let isVerified):
+      return isVerified || !isKnownBad(file, descriptor.digest)
+        ? .complete(file, isVerified: isVerified) : nil
+    case .setAside(let damaged):
+      // The layouts of this root have links to the same damaged file.
+      local.removeLinks(of: descriptor.digest, to: damaged)
+      if let layout { local.remove(descriptor.digest, from: layout, ifItIs: damaged) }
+      return nil
+    case .none: return nil
+    }
+  }
+
+  private func complete(_ file: BlobFile, _ descriptor: Descriptor) -> LazyBlob.Phase {
+    .complete(file, isVerified: isVerified(file, descriptor))
+  }
+
+  private func isVerified(_ file: BlobFile, _ descriptor: Descriptor) -> Bool {
+    VerificationRecords(root: local.root).covers(file, descriptor.digest)
+  }
+
+  /// Whether a file of a layout may be served; one that is wrong and can be had elsewhere is taken out of the layout.
+  private func isUsable(
+    _ file: BlobFile,
+    _ descriptor: Descriptor,
+    in layout: any LocalRepository,
+    canFetch: Bool
+  ) throws(ContentError) -> Bool {
+    guard file.size != descriptor.size || isKnownBad(file, descriptor.digest) else { return true }
+    guard !canFetch else {
+      local.remove(descriptor.digest, from: layout)
+      return false
+    }
+    throw ContentError(
+      .corrupt,
+      "\(descriptor.digest)",
+      host: layout.origin,
+      file.size != descriptor.size
+        ? "the blob has \(file.size) bytes, the manifest says \(descriptor.size)"
+        : "the blob's bytes are wrong",
+      advice: "Repair or remove the layout"
+    )
+  }
+
+  /// What is here of a blob, or of a range of it, without opening it.
+  ///
+  /// - Parameters:
+  ///   - descriptor: of the blob.
+  ///   - layout: where it may lie apart from the pool.
+  ///   - range: of a file in it; nil for all of it.
+  /// - Returns: bytes and state of the range.
+  package func status(
+    _ descriptor: Descriptor,
+    layout: (any LocalRepository)?,
+    range: Range<Int64>? = nil
+  ) async -> BlobStatus {
+    let whole = range ?? 0..<descriptor.size
+    guard descriptor.size <= Self.largestBlob else {
+      return BlobStatus(presence: .remote, cachedBytes: 0, verified: .no)
+    }
+    if let blob = openBlob(descriptor.digest),
+      blob.descriptor.size == descriptor.size
+    {
+      // All bytes of a blob may be here before they are verified; that is not complete.
+      return whole.count == Int(descriptor.size) ? blob.status : blob.status(of: whole)
+    }
+    let found = try? await local.executor.run { () throws(ContentError) in
+      try self.lookAt(descriptor, layout, whole)
+    }
+    // What cannot be read is not here for a reader either.
+    return found ?? BlobStatus(presence: .remote, cachedBytes: 0, verified: .no)
+  }
+
+  private func lookAt(
+    _ descriptor: Descriptor,
+    _ layout: (any LocalRepository)?,
+    _ range: Range<Int64>
+  ) throws(ContentError) -> BlobStatus {
+    let count = Int64(range.count)
+    func complete(_ isVerified: Bool) -> BlobStatus {
+      BlobStatus(presence: .complete, cachedBytes: count, verified: isVerified ? .blob : .no)
+    }
+    var skipped: Set<Place> = []
+    while case let (location, place?) = try locate(descriptor, layout, without: skipped) {
+      skipped.insert(place)
+      switch location {
+      case .embedded: return complete(true)
+      case .pool where local.pool.hasComplete(descriptor): return complete(true)
+      case .layout(let file, _) where file.size == descriptor.size:
+        return complete(isVerified(file, descriptor))
+      case .store(let file): return complete(isVerified(file, descriptor))
+      case .pool, .layout, .elsewhere: break
+      }
+    }
+    let bytes = local.pool.partialBytes(descriptor, in: range)
+    guard count < descriptor.size else {
+      return BlobStatus(presence: bytes > 0 ? .partial : .remote, cachedBytes: bytes, verified: .no)
+    }
+    return .partial(bytes, of: count)
+  }
+}
