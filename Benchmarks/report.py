@@ -50,6 +50,15 @@ faster(f"complete {model}, sequential 1 MiB reads, pages warm, speed of native",
 row("the same: READs that reach the daemon", "0", "0", True, "the daemon is stopped (SIGSTOP) while it is read")
 times("complete, 200,000 random faults of a mapping, time of native", "<= 1.10",
       "complete/weightfs faults", "complete/native faults", 1.10)
+faster(f"just fetched {model}, pages warm, sequential 1 MiB reads, speed of native", ">= 0.95",
+       "fetched/sequential", "fetched/native sequential", 0.95)
+times("the same, 60,000 random faults of a mapping, time of native", "<= 1.15",
+      "fetched/faults", "fetched/native faults", 1.15)
+if "fetched/processor time, before" in figures:
+    times(f"daemon's user and system time for a cold sequential {model}, of e051ed7's", "<= 0.65",
+          "fetched/processor time", "fetched/processor time, before", 0.65)
+    faster("the same, speed of e051ed7", ">= 1.0", "fetched/cold", "fetched/cold, before", 1.0)
+times(f"`verify` of one complete {model}, time of `openssl dgst`", "<= 0.60", "verify/weightfs", "verify/openssl", 0.60)
 figure(f"page cache grown by reading a complete {large} blob, of its size", "<= 1.10",
        "complete/page cache grown, of the size", 1.10)
 times(f"cold sequential, {shaped}, 1 Gbit/s and 20 ms, time of `curl`", "<= 1.05", "shaped/weightfs", "shaped/curl", 1.05)

@@ -11,7 +11,7 @@ struct TreeBuilder {
     var modificationTime: Int64
   }
 
-  private struct Node {
+  struct Node {
     var modificationTime: Int64
     /// As in `FileTree.Stored`, but for directories; `blob` of a link is 1 where its target was absolute.
     var first: Int64 = 0
@@ -32,9 +32,9 @@ struct TreeBuilder {
     var isRemoved = false
   }
 
-  private var nodes: [Node]
-  private var names: [UInt8] = []
-  private var blobs: [Descriptor] = []
+  var nodes: [Node]
+  var names: [UInt8] = []
+  var blobs: [Descriptor] = []
   private var blobNumbers: [Digest: Int32] = [:]
   /// Nodes by a hash of their directory and name; the next key is tried where another node has it.
   private var table: [Int: Int32] = [:]
@@ -42,7 +42,7 @@ struct TreeBuilder {
   private var opaque: Set<Int> = []
   private var opaqueLayer = -1
   private(set) var problems: [String] = []
-  private var withheld: [WithheldName] = []
+  var withheld: [WithheldName] = []
   /// More nodes were to be added than a tree may have.
   private(set) var isOverfull = false
   /// Of directories that no packaging mentions.
@@ -53,7 +53,7 @@ struct TreeBuilder {
   // Names and targets of links, all together, bytes.
   private static let nameLimit = 128 << 20
   // PATH_MAX allows some 2,000; no packaging comes near this, and it bounds what one link can cost.
-  private static let maximumDepth = 512
+  static let maximumDepth = 512
 
   init(defaultTime: Int64) {
     self.defaultTime = defaultTime
@@ -217,7 +217,7 @@ struct TreeBuilder {
     }
   }
 
-  private func children(of node: Int) -> [Int] {
+  func children(of node: Int) -> [Int] {
     var found: [Int] = []
     var child = nodes[node].firstChild
     while child >= 0 {
@@ -392,99 +392,5 @@ struct TreeBuilder {
     blobs.append(blob)
     blobNumbers[blob.digest] = Int32(blobs.count - 1)
     return Int32(blobs.count - 1)
-  }
-
-  /// The finished tree: what is reachable, numbered from the root.
-  func build() -> FileTree {
-    var stored: [FileTree.Stored] = []
-    var builtNames: [UInt8] = []
-    var builtChildren: [Int32] = []
-    func add(_ node: Int, parent: Int) -> Int {
-      let source = nodes[node]
-      let start = Int(source.nameStart)
-      stored.append(
-        FileTree.Stored(
-          modificationTime: source.modificationTime,
-          first: source.first,
-          count: source.count,
-          nameStart: UInt32(builtNames.count),
-          parent: Int32(parent),
-          blob: source.blob,
-          mode: source.mode & 0o555,
-          nameCount: source.nameCount,
-          kind: source.kind
-        )
-      )
-      builtNames += names[start..<start + Int(source.nameCount)]
-      if source.kind == .symbolicLink {
-        stored[stored.count - 1].first = Int64(builtNames.count)
-        builtNames += names[Int(source.first)..<Int(source.first + source.count)]
-      }
-      return stored.count - 1
-    }
-    // Directories that still want their children, with their number in the tree.
-    var open = [(node: 0, number: add(0, parent: 0))]
-    while let (node, number) = open.popLast() {
-      let ordered = children(of: node).sorted { left, right in
-        bytes(of: left).lexicographicallyPrecedes(bytes(of: right))
-      }
-      stored[number].first = Int64(builtChildren.count)
-      stored[number].count = Int64(ordered.count)
-      for child in ordered {
-        let made = add(child, parent: number)
-        builtChildren.append(Int32(made))
-        if nodes[child].kind == .directory { open.append((child, made)) }
-      }
-    }
-    return FileTree(
-      stored: stored,
-      names: builtNames,
-      children: builtChildren,
-      layers: blobs.map { Layer($0) },
-      problems: problems,
-      withheld: withheld
-    )
-  }
-
-  private func bytes(of node: Int) -> ArraySlice<UInt8> {
-    let stored = nodes[node]
-    return names[Int(stored.nameStart)..<Int(stored.nameStart) + Int(stored.nameCount)]
-  }
-}
-
-/// The components of a path that are still to be resolved, within the limits of one path.
-private struct PathWalk {
-  /// The node that the next component is a name in.
-  var directory = 0
-  private var rest: [EntryName]
-  private var links = 0
-  private var steps = 0
-  /// The path has more components than one path may have.
-  private(set) var isExhausted = false
-
-  // As many as the kernel follows (MAXSYMLINKS).
-  private static let linkLimit = 40
-  // Components of one path with all the links it leads through: what a path of 128 needs eight times over.
-  private static let stepLimit = 1024
-
-  init(_ path: ArraySlice<EntryName>) { rest = path.reversed() }
-
-  mutating func next() -> EntryName? {
-    guard let name = rest.popLast() else { return nil }
-    steps += 1
-    isExhausted = steps > Self.stepLimit
-    return isExhausted ? nil : name
-  }
-
-  /// Counts a symbolic link; false where it is one too many.
-  mutating func countLink() -> Bool {
-    links += 1
-    return links <= Self.linkLimit
-  }
-
-  /// Adds the target of a link, which was read as a whole: its names count twice.
-  mutating func enter(_ names: [EntryName]) {
-    steps += names.count
-    rest += names.reversed()
   }
 }

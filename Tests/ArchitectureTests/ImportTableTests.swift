@@ -202,7 +202,7 @@ struct ImportTableTests {
     where FileManager.default.fileExists(atPath: Self.root.appending(path: "Sources/\(target)").path) {
       for file in try sources(target) {
         #expect(
-          file.text.split(separator: "\n", omittingEmptySubsequences: false).count <= 500,
+          file.text.split(separator: "\n", omittingEmptySubsequences: false).count <= 400,
           "\(target)/\(file.name)"
         )
         // The folder that this very checkout lies in names a machine.

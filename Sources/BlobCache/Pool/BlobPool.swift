@@ -124,65 +124,6 @@ package final class BlobPool: Sendable {
     return (try? RangeLock.firstConflict(file, Self.presence)) != .some(nil)
   }
 
-  /// Takes a complete blob away, out of layouts first, unless it is open.
-  ///
-  /// - Parameters:
-  ///   - digest: of the blob.
-  ///   - layouts: oci-dirs of this root that may have it.
-  ///   - evenIfOpen: who has it open keeps it.
-  ///   - isCertain: asked once nobody else can touch the blob's names.
-  /// - Returns: bytes that were freed.
-  /// - Throws: `Errno`.
-  package func evict(
-    _ digest: Digest,
-    from layouts: [FilePath],
-    evenIfOpen: Bool = false,
-    isCertain: () -> Bool = { true }
-  ) throws(Errno) -> Int64 {
-    let lock = try namesLock(digest)
-    defer { withExtendedLifetime(lock) {} }
-    guard isCertain(), evenIfOpen || !isOpen(digest, isPartial: false) else { return 0 }
-    for layout in layouts { try Disk.remove(layout.appending(digest.layoutPath)) }
-    let size = Disk.allocatedBytes(root.blob(digest))
-    try Disk.remove(root.blob(digest))
-    VerificationRecords(root: root).removePool(digest)
-    try ledger.add(-size)
-    return size
-  }
-
-  /// Takes a partial blob away unless it is open.
-  ///
-  /// - Parameters:
-  ///   - digest: of the blob.
-  ///   - isCertain: asked once nobody else can touch the blob's names.
-  /// - Returns: bytes that were freed.
-  /// - Throws: `Errno`.
-  package func evictPartial(_ digest: Digest, isCertain: () -> Bool = { true }) throws(Errno) -> Int64 {
-    let lock = try namesLock(digest)
-    defer { withExtendedLifetime(lock) {} }
-    guard isCertain(), !isOpen(digest, isPartial: true) else { return 0 }
-    let path = root.partial(digest)
-    let size = Disk.allocatedBytes(path)
-    try Disk.remove(path)
-    try PartialNames.removeMap(of: path)
-    try ledger.add(-size)
-    return size
-  }
-
-  /// Takes the names of a partial blob away whose blob is complete; its bytes may be that blob's.
-  package func removePartialNames(_ digest: Digest) throws(Errno) {
-    let lock = try namesLock(digest)
-    defer { withExtendedLifetime(lock) {} }
-    guard Disk.exists(root.blob(digest)), !isOpen(digest, isPartial: true) else { return }
-    let path = root.partial(digest)
-    let isSame = (try? FileIdentity(at: path)).map { own in
-      (try? FileIdentity(at: root.blob(digest)))?.isSameFile(as: own) ?? false
-    }
-    if isSame == false { try ledger.add(-Disk.allocatedBytes(path)) }
-    try Disk.remove(path)
-    try PartialNames.removeMap(of: path)
-  }
-
   /// Whether a blob is complete here, by its size alone.
   ///
   /// - Parameter descriptor: of the blob.
@@ -416,58 +357,6 @@ package final class BlobPool: Sendable {
     guard let identity = try? FileIdentity(at: path) else { return }
     // A blob without a record is hashed again; that is all.
     try? VerificationRecords(root: root).recordPool(identity, digest)
-  }
-
-  /// Puts a complete blob into a layout: a reflink where the file system has them, else a hard link, else a copy.
-  ///
-  /// - Parameters:
-  ///   - digest: of a blob that is complete here.
-  ///   - layout: the folder of an oci-dir.
-  /// - Throws: `ContentError`.
-  package func place(_ digest: Digest, into layout: FilePath) throws(ContentError) {
-    let source = root.blob(digest)
-    let target = layout.appending(digest.layoutPath)
-    let folder = target.removingLastComponent()
-    do throws(Errno) {
-      let lock = try namesLock(digest)
-      defer { withExtendedLifetime(lock) {} }
-      guard let file = try BlobFile.open(source) else { return }
-      if let there = try? FileIdentity(at: target), there.size == file.size { return }
-      try Disk.createFolder(folder)
-      if file.size >= Self.smallestLink {
-        if try reflink(file, to: target) { return }
-        do throws(Errno) {
-          try Disk.link(source, to: target)
-          return
-        } catch .fileExists {
-          return
-        } catch .tooManyLinks {
-        } catch .improperLink {
-        } catch .notPermitted {
-        }
-      }
-      try copy(file, to: target)
-    } catch {
-      throw ContentError(.disk, "\(target)", error)
-    }
-  }
-
-  private func reflink(_ file: BlobFile, to target: FilePath) throws(Errno) -> Bool {
-    var output = try TemporaryFile(in: root.temporary, permissions: [.ownerRead, .groupRead, .otherRead])
-    guard ioctl(output.descriptor.rawValue, clinux_ficlone, file.descriptor.rawValue) == 0 else {
-      return false
-    }
-    try output.rename(to: target)
-    return true
-  }
-
-  private func copy(_ file: BlobFile, to target: FilePath) throws(Errno) {
-    var output = try TemporaryFile(
-      in: root.temporary,
-      permissions: [.ownerReadWrite, .groupRead, .otherRead]
-    )
-    try Disk.copy(file.descriptor, file.offset..<file.offset + file.size, to: output.descriptor)
-    try output.rename(to: target)
   }
 
   /// Moves a blob that is not what its name says out of the way; nothing of it is served again.

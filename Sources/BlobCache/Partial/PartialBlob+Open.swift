@@ -1,0 +1,190 @@
+import CLinux
+import Glibc
+import Hashing
+import OCI
+import Locking
+import SystemPackage
+import Disk
+
+/// Making a partial blob, and going on with that of an earlier process.
+extension PartialBlob {
+  /// Opens or makes a partial blob.
+  ///
+  /// After another boot each chunk is hashed anew before it counts: power may have been lost before its
+  /// bytes were on the disk.
+  ///
+  /// - Parameters:
+  ///   - descriptor: of the blob.
+  ///   - path: of the sparse file.
+  ///   - bootIdentifier: 16 bytes that tell one boot from another.
+  /// - Throws: `Errno`.
+  static func open(
+    _ descriptor: Descriptor,
+    path: FilePath,
+    bootIdentifier: [UInt8]
+  ) throws(Errno) -> PartialBlob {
+    if let found = try existing(descriptor, path, bootIdentifier) { return found }
+    // What is there under these names may be somebody's who has it open: it loses its names, never its bytes.
+    try Disk.remove(path)
+    try PartialNames.removeMap(of: path)
+    let permissions: FilePermissions = [.ownerReadWrite, .groupRead, .otherRead]
+    let options: FileDescriptor.OpenOptions = [.create, .exclusiveCreate, .closeOnExec]
+    let file = try Disk.open(path, .readWrite, options: options, permissions: permissions)
+    do throws(Errno) {
+      let mapFile = try Disk.open(
+        PartialNames.newMap(of: path),
+        .readWrite,
+        options: options,
+        permissions: permissions
+      )
+      do throws(Errno) {
+        return try empty(descriptor, file, mapFile, path, bootIdentifier, isInMemory: false)
+      } catch {
+        try? mapFile.close()
+        throw error
+      }
+    } catch {
+      try? file.close()
+      throw error
+    }
+  }
+
+  /// A partial blob that is on no disk.
+  ///
+  /// - Parameters:
+  ///   - descriptor: of the blob.
+  ///   - path: where its file would be, for messages.
+  ///   - bootIdentifier: 16 bytes that tell one boot from another.
+  /// - Returns: a blob that nothing is written of.
+  /// - Throws: `Errno`.
+  static func inMemory(
+    _ descriptor: Descriptor,
+    path: FilePath,
+    bootIdentifier: [UInt8]
+  ) throws(Errno) -> PartialBlob {
+    let numbers = (clinux_memory_file("weightfs-partial"), clinux_memory_file("weightfs-map"))
+    let file = FileDescriptor(rawValue: numbers.0)
+    let mapFile = FileDescriptor(rawValue: numbers.1)
+    do throws(Errno) {
+      guard numbers.0 >= 0, numbers.1 >= 0 else { throw Errno(rawValue: -min(numbers.0, numbers.1)) }
+      return try empty(descriptor, file, mapFile, path, bootIdentifier, isInMemory: true)
+    } catch {
+      if numbers.0 >= 0 { try? file.close() }
+      if numbers.1 >= 0 { try? mapFile.close() }
+      throw error
+    }
+  }
+
+  /// A blob of two new files, with no block present.
+  private static func empty(
+    _ descriptor: Descriptor,
+    _ file: FileDescriptor,
+    _ mapFile: FileDescriptor,
+    _ path: FilePath,
+    _ bootIdentifier: [UInt8],
+    isInMemory: Bool
+  ) throws(Errno) -> PartialBlob {
+    guard ftruncate(file.rawValue, off_t(descriptor.size)) == 0 else { throw Errno(rawValue: errno) }
+    let map = PartialMapFile(descriptor: mapFile, size: descriptor.size)
+    try map.reset(bootIdentifier: bootIdentifier)
+    try RangeLock.share(mapFile, presence)
+    return PartialBlob(
+      descriptor: descriptor,
+      file: file,
+      map: map,
+      blocks: BlockMap(size: descriptor.size),
+      path: path,
+      isInMemory: isInMemory
+    )
+  }
+
+  /// The partial blob of an earlier process; nil where there is none that can be gone on with.
+  private static func existing(
+    _ descriptor: Descriptor,
+    _ path: FilePath,
+    _ bootIdentifier: [UInt8]
+  ) throws(Errno) -> PartialBlob? {
+    let options: FileDescriptor.OpenOptions = [.closeOnExec, .noFollow]
+    guard let file = try? Disk.open(path, .readWrite, options: options) else { return nil }
+    let mapPath = PartialNames.map(of: path)
+    guard let mapFile = try? Disk.open(mapPath, .readWrite, options: options) else {
+      try? file.close()
+      return nil
+    }
+    do throws(Errno) {
+      let map = PartialMapFile(descriptor: mapFile, size: descriptor.size)
+      if try FileIdentity(of: file).size == descriptor.size, let boot = try map.bootIdentifier() {
+        try rename(mapFile, mapPath, of: path)
+        // Before the map is read: from now on nobody takes blocks out of it.
+        try RangeLock.share(mapFile, presence)
+        let isSameBoot = boot == bootIdentifier
+        let blocks = try load(map, file: file, size: descriptor.size, isTrusted: isSameBoot)
+        if !isSameBoot { try map.writeHeader(bootIdentifier: bootIdentifier) }
+        return PartialBlob(
+          descriptor: descriptor,
+          file: file,
+          map: map,
+          blocks: blocks,
+          path: path
+        )
+      }
+      try? file.close()
+      try? mapFile.close()
+      return nil
+    } catch {
+      try? file.close()
+      try? mapFile.close()
+      throw error
+    }
+  }
+
+  /// Gives the map of an earlier version its name of today, unless another process has it open.
+  private static func rename(_ mapFile: FileDescriptor, _ mapPath: FilePath, of path: FilePath) throws(Errno)
+  {
+    guard mapPath == PartialNames.oldMap(of: path), try RangeLock.tryLock(mapFile, presence) else { return }
+    try Disk.rename(mapPath, to: PartialNames.newMap(of: path))
+  }
+
+  private static func load(
+    _ map: PartialMapFile,
+    file: FileDescriptor,
+    size: Int64,
+    isTrusted: Bool
+  ) throws(Errno) -> BlockMap {
+    var blocks = BlockMap(size: size)
+    for run in try map.presentRuns(in: 0..<blocks.blockCount) { blocks.insert(run) }
+    guard !isTrusted else { return blocks }
+    let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: Int(BlockMap.chunkSize), alignment: 4096)
+    defer { buffer.deallocate() }
+    var position = 0
+    // Of the chunk before, as it was recorded: a chunk that is dropped takes nothing from the next one.
+    var previous: (chunk: Int, record: ChunkRecord?)?
+    while case let first = blocks.firstPresent(from: position, before: blocks.blockCount),
+      first < blocks.blockCount
+    {
+      let chunk = Int(Int64(first) * BlockMap.blockSize / BlockMap.chunkSize)
+      let range = BlockMap.bytes(ofChunk: chunk, size: size)
+      let members = blocks.blocks(touching: range)
+      position = members.upperBound
+      let record = try map.record(ofChunk: chunk)
+      let before =
+        previous?.chunk == chunk - 1 ? previous?.record : chunk > 0 ? try map.record(ofChunk: chunk - 1) : nil
+      previous = (chunk, record)
+      if blocks.contains(chunk: chunk), let record {
+        let part = UnsafeMutableRawBufferPointer(rebasing: buffer[..<range.count])
+        let count = try Disk.read(file, into: part, at: range.lowerBound)
+        let isRight = record.matches(
+          UnsafeRawBufferPointer(part),
+          behind: before,
+          position: range.lowerBound,
+          isLast: range.upperBound == size
+        )
+        if count == range.count, isRight { continue }
+      }
+      blocks.remove(members)
+      try map.write(states: [UInt8](repeating: 0, count: members.count), from: members.lowerBound)
+      try map.write(nil, ofChunk: chunk)
+    }
+    return blocks
+  }
+}

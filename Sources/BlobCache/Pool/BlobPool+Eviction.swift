@@ -1,0 +1,69 @@
+import CLinux
+import Content
+import Glibc
+package import OCI
+import Locking
+package import SystemPackage
+import Disk
+
+/// Taking blobs away.
+extension BlobPool {
+  /// Takes a complete blob away, out of layouts first, unless it is open.
+  ///
+  /// - Parameters:
+  ///   - digest: of the blob.
+  ///   - layouts: oci-dirs of this root that may have it.
+  ///   - evenIfOpen: who has it open keeps it.
+  ///   - isCertain: asked once nobody else can touch the blob's names.
+  /// - Returns: bytes that were freed.
+  /// - Throws: `Errno`.
+  package func evict(
+    _ digest: Digest,
+    from layouts: [FilePath],
+    evenIfOpen: Bool = false,
+    isCertain: () -> Bool = { true }
+  ) throws(Errno) -> Int64 {
+    let lock = try namesLock(digest)
+    defer { withExtendedLifetime(lock) {} }
+    guard isCertain(), evenIfOpen || !isOpen(digest, isPartial: false) else { return 0 }
+    for layout in layouts { try Disk.remove(layout.appending(digest.layoutPath)) }
+    let size = Disk.allocatedBytes(root.blob(digest))
+    try Disk.remove(root.blob(digest))
+    VerificationRecords(root: root).removePool(digest)
+    try ledger.add(-size)
+    return size
+  }
+
+  /// Takes a partial blob away unless it is open.
+  ///
+  /// - Parameters:
+  ///   - digest: of the blob.
+  ///   - isCertain: asked once nobody else can touch the blob's names.
+  /// - Returns: bytes that were freed.
+  /// - Throws: `Errno`.
+  package func evictPartial(_ digest: Digest, isCertain: () -> Bool = { true }) throws(Errno) -> Int64 {
+    let lock = try namesLock(digest)
+    defer { withExtendedLifetime(lock) {} }
+    guard isCertain(), !isOpen(digest, isPartial: true) else { return 0 }
+    let path = root.partial(digest)
+    let size = Disk.allocatedBytes(path)
+    try Disk.remove(path)
+    try PartialNames.removeMap(of: path)
+    try ledger.add(-size)
+    return size
+  }
+
+  /// Takes the names of a partial blob away whose blob is complete; its bytes may be that blob's.
+  package func removePartialNames(_ digest: Digest) throws(Errno) {
+    let lock = try namesLock(digest)
+    defer { withExtendedLifetime(lock) {} }
+    guard Disk.exists(root.blob(digest)), !isOpen(digest, isPartial: true) else { return }
+    let path = root.partial(digest)
+    let isSame = (try? FileIdentity(at: path)).map { own in
+      (try? FileIdentity(at: root.blob(digest)))?.isSameFile(as: own) ?? false
+    }
+    if isSame == false { try ledger.add(-Disk.allocatedBytes(path)) }
+    try Disk.remove(path)
+    try PartialNames.removeMap(of: path)
+  }
+}
