@@ -65,12 +65,6 @@ extension LazyBlob {
     }
   }
 
-  /// Whether a source sends everything in one stream, which passes by everybody.
-  func isStreaming(_ state: State, _ source: (any Repository)?) -> Bool {
-    if state.controls.values.contains(where: { $0.isWidened }) { return true }
-    return !(source?.servesRanges ?? true) && state.table.hasStartedFlights
-  }
-
   private func makePlan(
     _ state: inout State,
     _ range: Range<Int64>,
@@ -91,21 +85,7 @@ extension LazyBlob {
     let lacking = missing.compactMap { run in
       run.overlaps(needed) ? run.clamped(to: needed) : nil
     }
-    if !lacking.isEmpty {
-      _ = state.table.take(lacking, for: .demand)
-      for identifier in state.table.started(bringing: lacking) {
-        let theirs = state.table.blocks(of: identifier)
-        let first = lacking.flatMap { run in
-          theirs.filter { $0.overlaps(run) }.map { $0.clamped(to: run).lowerBound }
-        }
-        if let control = state.controls[identifier], let block = first.min() {
-          plan.urgent.append((identifier, control, block))
-        }
-      }
-      for identifier in state.table.promote(bringing: lacking, to: .demand) {
-        state.controls[identifier]?.promote(to: .demand)
-      }
-    }
+    plan.urgent = hurry(&state, lacking)
     if wantsNewConnection || !isStreaming(state, state.sources.first) {
       // A reader's bytes stand at the start of a request.
       let runs = state.table.take(missing, for: purpose).flatMap { run in
@@ -116,18 +96,9 @@ extension LazyBlob {
         var first = run.lowerBound
         while first < run.upperBound {
           let piece = first..<Self.pieceEnd(first, run.upperBound, part)
-          defer { first = piece.upperBound }
+          first = piece.upperBound
           let isNeeded = piece.overlaps(needed)
-          let flight = Flight(
-            identifier: store.scheduler.makeIdentifier(),
-            purpose: isNeeded ? .demand : purpose,
-            control: FlightControl(
-              isNeeded ? .demand : purpose,
-              wantsNewConnection: wantsNewConnection,
-              isHedge: isHedge
-            ),
-            ingest: BlobIngest(into: blob, space: store.local.space, buffers: store.buffers)
-          )
+          let flight = makeFlight(isNeeded ? .demand : purpose, blob, wantsNewConnection, isHedge)
           state.table.begin(flight.identifier, flight.purpose, piece)
           state.controls[flight.identifier] = flight.control
           plan.flights.append(flight)
@@ -137,6 +108,43 @@ extension LazyBlob {
     plan.emptied = state.table.removeEmpty()
     for identifier in plan.emptied { state.controls[identifier] = nil }
     return plan
+  }
+
+  private func makeFlight(
+    _ purpose: Purpose,
+    _ blob: PartialBlob,
+    _ wantsNewConnection: Bool,
+    _ isHedge: Bool
+  ) -> Flight {
+    Flight(
+      identifier: store.scheduler.makeIdentifier(),
+      purpose: purpose,
+      control: FlightControl(purpose, wantsNewConnection: wantsNewConnection, isHedge: isHedge),
+      ingest: BlobIngest(into: blob, space: store.local.space, buffers: store.buffers)
+    )
+  }
+
+  /// Makes flights more urgent that bring what somebody waits for; of those under way, with the first such block of each.
+  private func hurry(
+    _ state: inout State,
+    _ lacking: [Range<Int>]
+  ) -> [(identifier: UInt64, control: FlightControl, block: Int)] {
+    guard !lacking.isEmpty else { return [] }
+    var urgent: [(identifier: UInt64, control: FlightControl, block: Int)] = []
+    _ = state.table.take(lacking, for: .demand)
+    for identifier in state.table.started(bringing: lacking) {
+      let theirs = state.table.blocks(of: identifier)
+      let first = lacking.flatMap { run in
+        theirs.filter { $0.overlaps(run) }.map { $0.clamped(to: run).lowerBound }
+      }
+      if let control = state.controls[identifier], let block = first.min() {
+        urgent.append((identifier, control, block))
+      }
+    }
+    for identifier in state.table.promote(bringing: lacking, to: .demand) {
+      state.controls[identifier]?.promote(to: .demand)
+    }
+    return urgent
   }
 
   // Blocks of what goes to the disk in one write.

@@ -1,3 +1,4 @@
+import Content
 import BlobCache
 import LocalRegistry
 import OCI
@@ -7,6 +8,12 @@ import Locking
 extension LazyBlob {
   // The largest headers of model files are some 10 MiB.
   private static let keptStart: Int64 = 32 << 20
+
+  /// Whether a source sends everything in one stream, which passes by everybody.
+  func isStreaming(_ state: State, _ source: (any Repository)?) -> Bool {
+    if state.controls.values.contains(where: { $0.isWidened }) { return true }
+    return !(source?.servesRanges ?? true) && state.table.hasStartedFlights
+  }
 
   /// A source that knows no ranges sends the blob from its start: takes every block that nobody else brings.
   ///
