@@ -104,7 +104,7 @@ package enum ConfinedRoots {
     guard let root = root(of: path) else { return }
     if let owner = root.owner {
       var status = stat()
-      if fstat(descriptor, &status) == 0, status.st_uid != owner.user {
+      if fstat(descriptor, &status) == 0, status.st_uid != owner.user || status.st_gid != owner.group {
         fchown(descriptor, owner.user, owner.group)
       }
     }

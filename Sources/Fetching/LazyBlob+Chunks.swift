@@ -158,6 +158,7 @@ extension LazyBlob {
     store.log.warning(
       "a chunk turned out wrong",
       metadata: [
+        "file": "\(state.withLock { $0.formats.name(at: range.lowerBound) } ?? "-")",
         "blob": "\(descriptor.digest)", "chunk": "\(chunk)", "bytes": "\(range)",
         "registry": "\(host ?? "-")",
         "next": verdict == .retry && isDropped ? "it is fetched once more" : "reads of it fail for a while",

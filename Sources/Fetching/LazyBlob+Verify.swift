@@ -162,7 +162,8 @@ extension LazyBlob {
     store.log.error(
       "a blob turned out wrong",
       metadata: [
-        "blob": "\(descriptor.digest)", "registry": "\(error.host ?? "-")", "reason": "\(error.reason)",
+        "file": "\(state.withLock { $0.formats.name(at: nil) } ?? "-")", "blob": "\(descriptor.digest)",
+        "registry": "\(error.host ?? "-")", "reason": "\(error.reason)",
       ]
     )
     store.delegate?.blobTurnedBad(descriptor.digest)

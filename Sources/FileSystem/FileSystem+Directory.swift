@@ -137,6 +137,7 @@ extension FileSystem {
       await classifier.note(tags, of: repository)
       return .success(tags)
     } catch {
+      noteUnreadable(error, prefix)
       return Self.isUnknown(error) ? .success(nil) : .failure(error)
     }
   }
@@ -155,8 +156,18 @@ extension FileSystem {
         }
       )
     } catch {
+      noteUnreadable(error, prefix)
       return Self.isUnknown(error) ? .success([]) : .failure(error)
     }
+  }
+
+  /// Tells of a list that came and cannot be read: it is shown as empty, which it need not be.
+  private func noteUnreadable(_ error: ContentError, _ prefix: Prefix) {
+    guard error.code == .invalid else { return }
+    log.warning(
+      "the list of a registry cannot be read",
+      metadata: ["registry": "\(prefix.registry)", "reason": "\(error)"]
+    )
   }
 
   /// Most public registries refuse lists of what they do not show to everybody.

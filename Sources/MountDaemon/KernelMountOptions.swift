@@ -44,7 +44,8 @@ package struct KernelMountOptions: Sendable, Equatable {
         guard !label.isEmpty, !label.utf8.contains(where: { $0 < 0x20 || $0 == UInt8(ascii: "\\") }) else {
           throw Problem(reason: "\(name) takes a label, such as \(name)=\"system_u:object_r:usr_t:s0\"")
         }
-        words.append("\(name)=\(label)")
+        // The kernel splits at commas that are not within quotes (security/selinux/hooks.c, opt_len).
+        words.append(label.contains(",") ? "\(name)=\"\(label)\"" : "\(name)=\(label)")
         hasLabel = true
       default: throw Problem(reason: "'\(name)' is not an option that the kernel takes for this file system")
       }

@@ -18,7 +18,7 @@ package enum Privileges {
   package static func limit(for root: RegistryRoot) throws(ContentError) {
     guard geteuid() == 0 else { return }
     var keep = clinux_cap_sys_admin | clinux_cap_dac_override | clinux_cap_dac_read_search | clinux_cap_fowner
-    if let owner = root.owner, owner != geteuid() { keep |= clinux_cap_chown }
+    if root.isOthers { keep |= clinux_cap_chown }
     let result = clinux_limit_privileges(keep)
     guard result == 0 else {
       throw ContentError(

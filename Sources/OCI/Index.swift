@@ -59,7 +59,8 @@ extension Index: Codable {
     problems = entries.enumerated().compactMap { number, entry in
       entry.problem.map { "entry \(number + 1) is passed over: \($0)" }
     }
-    annotations = try container.decodeIfPresent([String: String].self, forKey: .annotations) ?? [:]
+    // Nothing is found by them: odd ones cost nobody the entries.
+    annotations = (try? container.decodeIfPresent([String: String].self, forKey: .annotations)) ?? [:]
   }
 
   package func encode(to encoder: any Encoder) throws {

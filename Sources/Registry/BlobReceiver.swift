@@ -26,7 +26,8 @@ final class BlobReceiver: ResponseReceiver {
     var passes = false
     /// The first bytes must be looked at: the response may be a page in place of the blob.
     var isDoubtful = false
-    var isText = false
+    /// Of a response that says it is text.
+    var textType: String?
     var discarded = 0
     var continuation: CheckedContinuation<HTTPError?, Never>?
   }
@@ -75,8 +76,8 @@ final class BlobReceiver: ResponseReceiver {
         (state.position, state.end) = (range.lowerBound, range.upperBound)
       } else {
         (state.position, state.end) = (0, descriptor.size)
-        state.isDoubtful = response.contentLength == nil
-        state.isText = isText(response)
+        state.textType = textType(response)
+        state.isDoubtful = response.contentLength == nil || state.textType != nil
       }
       state.passes = true
     }
@@ -111,9 +112,12 @@ final class BlobReceiver: ResponseReceiver {
     return "Content-Length: \(length) for the \(range.count) bytes of its Content-Range"
   }
 
-  private func isText(_ response: HTTPResponse) -> Bool {
-    let type = response.header("content-type")?.lowercased() ?? ""
-    return type.hasPrefix("text/") && !descriptor.mediaType.rawValue.hasPrefix("text/")
+  /// The type of a response that says it is text, for a blob that is not.
+  private func textType(_ response: HTTPResponse) -> String? {
+    guard let type = response.header("content-type"), type.lowercased().hasPrefix("text/"),
+      !descriptor.mediaType.rawValue.hasPrefix("text/")
+    else { return nil }
+    return ForeignText.excerpt(type.utf8, limit: 100)
   }
 
   func receive(_ bytes: UnsafeRawBufferPointer) -> Bool {
@@ -121,7 +125,7 @@ final class BlobReceiver: ResponseReceiver {
       state.result.received += Int64(bytes.count)
       if state.passes, state.isDoubtful {
         state.isDoubtful = false
-        if let reason = doubt(bytes, at: state.position, isText: state.isText) {
+        if let reason = doubt(bytes, at: state.position, textType: state.textType) {
           state.passes = false
           state.result.lie = reason
         }
@@ -152,14 +156,15 @@ final class BlobReceiver: ResponseReceiver {
     }
   }
 
-  /// Why the first bytes of a response of unknown length are no bytes of the blob.
-  private func doubt(_ bytes: UnsafeRawBufferPointer, at offset: Int64, isText: Bool) -> String? {
+  /// Why the first bytes of a response of unknown length, or of a text type, are no bytes of the blob.
+  private func doubt(_ bytes: UnsafeRawBufferPointer, at offset: Int64, textType: String?) -> String? {
+    let kind = textType.map { "Content-Type: \($0)" } ?? "a response of unknown length"
     if let reason = sink.doubt(ofFirst: bytes, at: offset) {
-      return "a response of unknown length in place of the blob: \(reason)"
+      return "\(kind), in place of the blob: \(reason)"
     }
-    guard isText else { return nil }
+    guard textType != nil else { return nil }
     let first = bytes.first { ![0x20, 0x09, 0x0a, 0x0d].contains($0) }
-    return first == UInt8(ascii: "<") ? "a page of HTML in place of the blob" : nil
+    return first == UInt8(ascii: "<") ? "\(kind): a page of HTML in place of the blob" : nil
   }
 
   func finish(_ error: HTTPError?) {

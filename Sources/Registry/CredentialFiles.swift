@@ -10,6 +10,8 @@ import Locking
 package final class CredentialFiles: Sendable {
   /// The files, best first.
   package let paths: [String]
+  /// The file that an option or `REGISTRY_AUTH_FILE` names.
+  private let named: String?
   private let log: Logger
   private let warnings = OnceWarnings()
   /// Helpers wait for other programs, and for the network: they have threads of their own.
@@ -37,8 +39,9 @@ package final class CredentialFiles: Sendable {
   ) {
     self.log = log
     func value(_ name: String) -> String? { environment[name].flatMap { $0.isEmpty ? nil : $0 } }
-    if let file = explicit ?? value("REGISTRY_AUTH_FILE") {
-      paths = [file]
+    named = explicit ?? value("REGISTRY_AUTH_FILE")
+    if let named {
+      paths = [named]
     } else if let folder = value("DOCKER_CONFIG") {
       paths = ["\(folder)/config.json"]
     } else {
@@ -86,7 +89,11 @@ package final class CredentialFiles: Sendable {
       warn(path, "\(error)")
       return nil
     }
-    guard let bytes else { return nil }
+    guard let bytes else {
+      // Of the usual places most have none; one that somebody named was meant.
+      if path == named { warn(path, "there is no such file") }
+      return nil
+    }
     do throws(DocumentError) {
       let file = try CredentialFile(bytes, isLegacy: path.hasSuffix(".dockercfg"))
       for key in file.unreadable { warn(path, "the entry '\(ForeignText.visible(key))' cannot be read") }

@@ -34,7 +34,7 @@ extension RegistryClient {
           Grammar.isRepository($0)
         }
       } catch {
-        throw unreadable(response, body, "the catalog of \(registry)", error)
+        throw unreadable(response, body, "the catalog of \(registry)", of: registry, error)
       }
       guard let end = names.last, end != last else { break }
       found += names

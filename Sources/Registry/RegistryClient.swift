@@ -62,14 +62,19 @@ package final class RegistryClient: Sendable {
     _ response: HTTPResponse,
     _ body: [UInt8],
     _ subject: String,
+    of registry: String,
     _ error: DocumentError
   ) -> ContentError {
     let type = response.header("content-type").map { ForeignText.excerpt($0.utf8, limit: 100) } ?? "none"
+    // Nothing of a host in a private network that a registry elsewhere redirected to.
+    let isElsewhere =
+      response.peer == .privateNetwork && response.url.host != RequestURL(base(of: registry))?.host
+    let start = isElsewhere ? "" : "; it starts with '\(ForeignText.excerpt(body))'"
     return ContentError(
       .invalid,
       subject,
       host: response.url.endpoint,
-      "\(error.reason) (Content-Type: \(type); it starts with '\(ForeignText.excerpt(body))')"
+      "\(error.reason) (Content-Type: \(type)\(start))"
     )
   }
 

@@ -81,7 +81,7 @@ package struct RegistryRepository: Repository {
       do throws(DocumentError) {
         tags = try NamePage.names("tags", in: body, limit: limit - found.count) { Grammar.isTag($0) }
       } catch {
-        throw client.unreadable(response, body, "the tags of \(name)", error)
+        throw client.unreadable(response, body, "the tags of \(name)", of: name.registry, error)
       }
       found += tags
       // A page that adds nothing is the last, whatever it links to; so is the thousandth.
@@ -139,7 +139,7 @@ package struct RegistryRepository: Repository {
     do {
       return try ManifestDocument(bytes: body, digest: digest, declared: type).descriptor
     } catch {
-      throw client.unreadable(response, body, describe(target), error)
+      throw client.unreadable(response, body, describe(target), of: name.registry, error)
     }
   }
 

@@ -76,4 +76,51 @@ struct PrivilegeTests {
     #expect((found & 0o005 == 0o005) == (share == "all"), "\(String(found, radix: 8))")
     withExtendedLifetime(mount) {}
   }
+
+  /// Mounts in the background with the log in the root, as users do.
+  private func mount(_ options: String = "") async throws -> Command.Result {
+    try FileManager.default.createDirectory(atPath: folder.path("point"), withIntermediateDirectories: true)
+    return try await Command.shell(
+      "'\(MountProcess.program)' mount --offline --registry-root '\(folder.path("root"))' \(options) '\(folder.path("point"))'"
+    )
+  }
+
+  private func unmount() async throws {
+    _ = try await Command.shell("'\(MountProcess.program)' unmount '\(folder.path("point"))'")
+  }
+
+  @Test func theLogAndTheStateOfARootAreTheOwnersAlone() async throws {
+    let result = try await mount()
+    #expect(result.status == 0, "\(result.error)")
+    #expect(mode(folder.path("root")) == 0o700)
+    #expect(mode(folder.path("root/.weightfs")) == 0o700)
+    #expect(mode(folder.path("root/.weightfs/mount.log")) == 0o600)
+    #expect(mode(folder.path("root/.weightfs/state/space")) == 0o600)
+    try await unmount()
+  }
+
+  @Test func aRootThatTheBackgroundProcessNeedsFirstIsSharedToo() async throws {
+    let result = try await mount("--shared-root all")
+    #expect(result.status == 0, "\(result.error)")
+    #expect((mode(folder.path("root")) ?? 0) & 0o055 == 0o055)
+    #expect((mode(folder.path("root/.weightfs")) ?? 0) & 0o055 == 0o055)
+    try await unmount()
+  }
+
+  @Test func aLogThatIsALinkIsRefused() async throws {
+    try folder.write(Array("mine".utf8), to: "victim")
+    try FileManager.default.createDirectory(
+      atPath: folder.path("root/.weightfs"),
+      withIntermediateDirectories: true
+    )
+    try FileManager.default.createSymbolicLink(
+      atPath: folder.path("root/.weightfs/mount.log"),
+      withDestinationPath: folder.path("victim")
+    )
+    let result = try await mount()
+    #expect(result.status != 0)
+    #expect(result.error.contains("mount.log"), "\(result.error)")
+    #expect(try folder.read("victim") == Array("mine".utf8))
+    try await unmount()
+  }
 }

@@ -1,3 +1,4 @@
+import Foundation
 import OCI
 import Testing
 
@@ -133,6 +134,33 @@ struct IndexTests {
 
   private let arm = Platform(architecture: "arm64", os: "linux", variant: "v8")
   private let amd = Platform(architecture: "amd64", os: "linux")
+
+  @Test(arguments: [
+    #"{"mediaType":"a/b","digest":"sha384:00","size":1}"#,
+    #"{"mediaType":"a/b","digest":"blake3:00","size":1}"#,
+    #"{"mediaType":"a/b","size":1}"#, #"{"mediaType":"a/b","digest":"DIGEST","size":"1"}"#,
+    #"{"mediaType":"a/b","digest":"DIGEST","size":1,"annotations":{"a":1}}"#, "7", "null",
+  ])
+  func oneOddEntryIsPassedOverAndToldOf(_ odd: String) throws {
+    let digest = "sha256:" + String(repeating: "1", count: 64)
+    let entry = odd.replacingOccurrences(of: "DIGEST", with: digest)
+    let right = #"{"mediaType":"\#(MediaType.imageManifest.rawValue)","digest":"\#(digest)","size":5}"#
+    let text = #"{"schemaVersion":2,"annotations":{"a":1},"manifests":[\#(entry),\#(right)]}"#
+    let index = try JSONDocument.decode(Index.self, from: Array(text.utf8))
+    #expect(index.manifests.map(\.size) == [5])
+    #expect(index.problems.count == 1 && index.problems[0].hasPrefix("entry 1 "), "\(index.problems)")
+    // It is another program's, and stays when the index is written.
+    let written = String(decoding: try JSONDocument.encode(index), as: UTF8.self)
+    #expect(try JSONDocument.decode(Index.self, from: Array(written.utf8)).problems.count == 1, "\(written)")
+  }
+
+  @Test func anEntryOfAnUnknownTypeIsNeverTaken() throws {
+    var odd = try entry("1", amd)
+    odd.mediaType = MediaType(rawValue: "application/vnd.example.signature")
+    let index = Index(manifests: [odd, try entry("2", nil)])
+    #expect(index.manifest(for: amd) == index.manifests[1])
+    #expect(Index(manifests: [odd]).manifest(for: amd) == nil)
+  }
 
   @Test func takesTheManifestOfThePlatform() throws {
     let index = Index(manifests: [try entry("1", arm), try entry("2", amd)])

@@ -167,6 +167,15 @@ struct CredentialFilesTests {
     if !path.contains(folder.path("bin")) { setenv("PATH", "\(folder.path("bin")):\(path)", 1) }
   }
 
+  @Test func aFileThatSomebodyNamedAndIsNotThereIsToldOf() async throws {
+    let path = folder.path("nowhere.json")
+    for environment in [["REGISTRY_AUTH_FILE": path], ["HOME": folder.path("home")]] {
+      _ = try await password(environment)
+    }
+    let told = messages.all.filter { $0.contains("there is no such file") }
+    #expect(told.count == 1 && told[0].contains(path), "\(messages.all)")
+  }
+
   @Test func helpersAreAskedOnceForAllWhoWait() async throws {
     try helper(
       "weightfstest",

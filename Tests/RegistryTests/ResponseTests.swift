@@ -44,6 +44,20 @@ struct ResponseTests {
     #expect(fixture.registry.blobRequests.count == 1, "no loop")
   }
 
+  @Test func aPageOfTheBlobsLengthIsNoBlob() async throws {
+    var page = Array("<html>Log in</html>".utf8)
+    page += [UInt8](repeating: 0x20, count: fixture.blob.count - page.count)
+    let text = page
+    fixture.registry.setFault { request, _ in
+      request.path.contains("/blobs/")
+        ? .init(200, headers: [("Content-Type", "text/html")], body: text) : nil
+    }
+    let repository = try fixture.repository()
+    let error = await fixture.failure { try await fixture.fetch(0..<100, repository) }
+    #expect(error?.code == .corrupt)
+    #expect(error?.reason.contains("Content-Type: text/html") ?? false, "\(error?.reason ?? "")")
+  }
+
   @Test func aPageInPlaceOfABlobIsQuoted() async throws {
     fixture.registry.setFault { request, _ in
       guard request.path.contains("/blobs/") else { return nil }

@@ -98,7 +98,8 @@ extension CacheSpace {
     guard hasLayout || isFetched else { return .gone }
     if pins.contains(reference) { return .pinned }
     guard isFetched else { return .final }
-    return record?.isPulled ?? false ? .pulled : .fetched
+    // Earlier versions did not note it: what may have been pulled counts as pulled.
+    return record?.isPulled ?? true ? .pulled : .fetched
   }
 
   /// weightfs fetched it, and nobody put something else in its place since.

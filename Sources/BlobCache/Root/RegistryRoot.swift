@@ -18,6 +18,11 @@ package struct RegistryRoot: Sendable {
   /// The user whom the root belongs to; nil where it does not exist.
   package var owner: UInt32? { Disk.status(path).map { $0.st_uid } }
 
+  /// Whether what is added has to be given to another user or group than this process makes files for.
+  package var isOthers: Bool {
+    Disk.status(path).map { $0.st_uid != geteuid() || $0.st_gid != getegid() } ?? false
+  }
+
   /// Whether users beside the owner can read what belongs to weightfs in it, though nobody asked for that.
   package var isOpenToOthers: Bool {
     guard share == .owner, let top = Disk.status(path), let own = Disk.status(self.own) else { return false }
@@ -90,6 +95,22 @@ package struct RegistryRoot: Sendable {
     guard !MountTable.isOnNetwork(path) else { throw Errno.notSupported }
     try ConfinedRoots.register(path, share, directories: directories)
     for folder in directories { try Disk.createFolder(folder) }
+  }
+
+  /// Where a mount logs that is told no other place.
+  package var log: FilePath { own.appending("mount.log") }
+
+  /// Opens the log for appending, in a root that is made where there is none.
+  ///
+  /// - Throws: `Errno`; `tooManySymbolicLinkLevels` where the log, or a directory of the root above it, is a link.
+  package func openLog() throws(Errno) -> FileDescriptor {
+    try prepare()
+    return try Disk.open(
+      log,
+      .writeOnly,
+      options: [.create, .append, .closeOnExec, .noFollow],
+      permissions: [.ownerReadWrite]
+    )
   }
 
   private var directories: [FilePath] {

@@ -11,17 +11,19 @@ enum BackgroundProcess {
   ///
   /// A fork of a process with threads would carry their locks along.
   ///
+  /// - Parameters:
+  ///   - arguments: of this process.
+  ///   - log: where the new process logs, for messages.
+  ///   - openLog: opens the log for appending.
   /// - Returns: the exit status of the command.
-  static func start(arguments: [String], log: FilePath) -> Int32 {
-    makeFolder(log.removingLastComponent())
+  static func start(
+    arguments: [String],
+    log: FilePath,
+    _ openLog: () throws(Errno) -> FileDescriptor
+  ) -> Int32 {
     let logDescriptor: FileDescriptor
-    do {
-      logDescriptor = try FileDescriptor.open(
-        log,
-        .writeOnly,
-        options: [.create, .append, .closeOnExec],
-        permissions: [.ownerReadWrite]
-      )
+    do throws(Errno) {
+      logDescriptor = try openLog()
     } catch {
       Terminal.printError("weightfs: the log \(log) cannot be opened: \(error)")
       return 1
@@ -65,7 +67,9 @@ enum BackgroundProcess {
     close(ends[0])
     if message == "ready\n" { return 0 }
     if let space = message.firstIndex(of: " "), let status = Int32(message[..<space]) {
-      Terminal.write(String(message[message.index(after: space)...]), to: STDERR_FILENO)
+      // A registry or a layout may have written a part of it.
+      let text = message[message.index(after: space)...]
+      Terminal.printError(String(text.hasSuffix("\n") ? text.dropLast() : text))
       return status
     }
     Terminal.printError("weightfs: the background process ended before it served; its log is \(log)")
@@ -83,14 +87,6 @@ enum BackgroundProcess {
       }
       if let descriptor = Int32(name), descriptor > 2 { _ = fcntl(descriptor, F_SETFD, FD_CLOEXEC) }
     }
-  }
-
-  private static func makeFolder(_ path: FilePath) {
-    if !path.removingLastComponent().isEmpty, path.lastComponent != nil {
-      var status = stat()
-      if path.withPlatformString({ stat($0, &status) }) != 0 { makeFolder(path.removingLastComponent()) }
-    }
-    _ = path.withPlatformString { mkdir($0, 0o700) }
   }
 
   private static func readAll(_ descriptor: Int32) -> String {

@@ -1,3 +1,4 @@
+import Disk
 import Artifacts
 import Layouts
 import BlobCache
@@ -235,9 +236,20 @@ struct Mount: AsyncParsableCommand {
       if isThere { return }
     }
     if !foreground {
-      let log =
-        logFile.map { FilePath($0) } ?? settings.root.path.appending(".weightfs").appending("mount.log")
-      throw ExitCode(BackgroundProcess.start(arguments: CommandLine.arguments, log: log))
+      let root = settings.root
+      let log = logFile.map { FilePath($0) } ?? root.log
+      let status = BackgroundProcess.start(arguments: CommandLine.arguments, log: log) {
+        () throws(Errno) in
+        try logFile == nil
+          ? root.openLog()
+          : Disk.open(
+            log,
+            .writeOnly,
+            options: [.create, .append, .closeOnExec],
+            permissions: [.ownerReadWrite]
+          )
+      }
+      throw ExitCode(status)
     }
     let ready = ReadySignal(descriptor: readyDescriptor)
     do {

@@ -41,9 +41,18 @@ struct MountArguments: Equatable {
   /// - Returns: in order; `the source` first.
   func differences(from other: MountArguments, isPart: Bool) -> [String] {
     let names = Set(other.options.keys).union(isPart ? [] : Array(options.keys))
-    var found = names.filter { options[$0] ?? [] != other.options[$0] ?? [] }.sorted()
+    var found = names.filter { options[$0] ?? [] != other.options[$0] ?? [] }.flatMap { name in
+      name == "o" ? Self.changed(options[name] ?? [], other.options[name] ?? []) : [name]
+    }.sorted()
     if places.dropLast() != other.places.dropLast() { found.insert("the source", at: 0) }
     return found
+  }
+
+  /// Names of the kernel's options that two sets of `-o` differ in.
+  private static func changed(_ these: [String], _ those: [String]) -> [String] {
+    let words = [these, those].map { Set($0.flatMap { $0.split(separator: ",").map(String.init) }) }
+    let names = words[0].symmetricDifference(words[1]).map { String($0.prefix { $0 != "=" }) }
+    return Set(names).sorted()
   }
 }
 

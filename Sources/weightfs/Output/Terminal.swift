@@ -9,7 +9,14 @@ enum Terminal {
   /// One line, of which a registry or a document may have written a part.
   static func printError(_ line: String) { write(ForeignText.visible(line) + "\n", to: STDERR_FILENO) }
 
-  static func print(_ line: String) { write(line + "\n", to: STDOUT_FILENO) }
+  /// Lines of fields between tabs, of which a registry, a layout or a file name may have written a part.
+  static func print(_ text: String) {
+    let lines = text.split(separator: "\n", omittingEmptySubsequences: false).map { line in
+      line.split(separator: "\t", omittingEmptySubsequences: false).map { ForeignText.visible($0) }
+        .joined(separator: "\t")
+    }
+    write(lines.joined(separator: "\n") + "\n", to: STDOUT_FILENO)
+  }
 
   /// Writes as it is, and ends quietly where nobody reads any more.
   static func write(_ text: String, to descriptor: Int32) {
