@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <linux/fs.h>
 #include <linux/openat2.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <malloc.h>
@@ -49,4 +50,9 @@ int clinux_processor_count(void) {
   if (sched_getaffinity(0, sizeof set, &set) != 0) return 1;
   int count = CPU_COUNT(&set);
   return count > 0 ? count : 1;
+}
+
+int clinux_clone_range(int target, int source, uint64_t offset, uint64_t count) {
+  struct file_clone_range range = {.src_fd = source, .src_offset = offset, .src_length = count, .dest_offset = 0};
+  return ioctl(target, FICLONERANGE, &range);
 }

@@ -200,7 +200,6 @@ extension LocalRegistry {
         reference: reference,
         descriptor: descriptor,
         previous: previous,
-        resolved: Int64(Glibc.time(nil)),
         isPulled: isPulled
       )
       try record.write(root, reference)

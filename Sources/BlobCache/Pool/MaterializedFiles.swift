@@ -1,4 +1,5 @@
 package import Content
+import CLinux
 import Glibc
 package import OCI
 import Locking
@@ -112,25 +113,13 @@ package final class MaterializedFiles: Sendable {
     return find(part)
   }
 
-  /// <linux/fs.h>, struct file_clone_range.
-  private struct CloneRange {
-    var source: Int64
-    var sourceOffset: UInt64
-    var sourceLength: UInt64
-    var targetOffset: UInt64
-  }
-
-  // FICLONERANGE is _IOW(0x94, 13, struct file_clone_range).
-  private static let cloneRange: UInt = 0x4020_940d
-
   /// Shares the bytes with the source; false where the file system cannot, as where they do not begin with a block.
   private func clone(_ part: Part, _ source: BlobFile, _ output: FileDescriptor) throws(Errno) -> Bool {
-    var range = CloneRange(
-      source: Int64(source.descriptor.rawValue),
-      sourceOffset: UInt64(source.offset + part.offset),
-      sourceLength: UInt64(part.size),
-      targetOffset: 0
-    )
-    return withUnsafeMutablePointer(to: &range) { ioctl(output.rawValue, Self.cloneRange, $0) } == 0
+    clinux_clone_range(
+      output.rawValue,
+      source.descriptor.rawValue,
+      UInt64(source.offset + part.offset),
+      UInt64(part.size)
+    ) == 0
   }
 }

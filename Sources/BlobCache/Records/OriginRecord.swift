@@ -13,8 +13,6 @@ package struct OriginRecord: Sendable, Codable, Equatable {
   package let size: Int64
   /// What it stood for before: the index on disk may still say so after a crash between the two writes.
   package let previous: Digest?
-  /// Seconds since 1970 when the registry last said so.
-  package let resolved: Int64
   /// It was pulled, not only read: nil in records of earlier versions, which did not tell.
   package let isPulled: Bool?
 
@@ -24,13 +22,11 @@ package struct OriginRecord: Sendable, Codable, Equatable {
   ///   - reference: what was resolved.
   ///   - descriptor: what it stands for.
   ///   - previous: what it stood for before.
-  ///   - resolved: when, seconds since 1970.
   ///   - isPulled: it was pulled, not only read.
   package init(
     reference: Reference,
     descriptor: Descriptor,
     previous: Digest?,
-    resolved: Int64,
     isPulled: Bool
   ) {
     self.isPulled = isPulled
@@ -39,7 +35,6 @@ package struct OriginRecord: Sendable, Codable, Equatable {
     digest = descriptor.digest
     mediaType = descriptor.mediaType
     size = descriptor.size
-    self.resolved = resolved
   }
 
   /// The descriptor of the record.

@@ -19,6 +19,9 @@ extern const int clinux_ofd_set_lock_wait;
 // ioctl_ficlonerange(2).
 extern const unsigned long clinux_ficlone;
 
+// Shares a range of `source` with the start of `target`. Returns 0, or -1 with errno.
+int clinux_clone_range(int target, int source, uint64_t offset, uint64_t count);
+
 // openat2(2): no component may be a symbolic link, and none may lead above the directory.
 extern const uint64_t clinux_resolve_no_symlinks;
 extern const uint64_t clinux_resolve_beneath;
