@@ -197,6 +197,29 @@ struct ImportTableTests {
     #expect(count > 100, "the sources were not found")
   }
 
+  /// What programs see is held by tests that the page names, section by section.
+  @Test func eachSectionOfTheSemanticsNamesItsTests() throws {
+    let page = try String(contentsOf: Self.root.appending(path: "docs/semantics.md"), encoding: .utf8)
+    let sections = page.components(separatedBy: "\n## ").dropFirst()
+    var sources: [String] = []
+    let folder = FileManager.default.enumerator(atPath: Self.root.appending(path: "Tests").path)
+    for case let name as String in folder ?? .init() where name.hasSuffix("Tests.swift") {
+      sources.append(try String(contentsOf: Self.root.appending(path: "Tests/\(name)"), encoding: .utf8))
+    }
+    #expect(sections.count > 10 && sources.count > 40, "the page or the tests were not found")
+    for section in sections {
+      let named = section.matches(of: /`(\w+Tests)\.(\w+)`/)
+      #expect(!named.isEmpty, "'\(section.prefix { $0 != "\n" })' names no test")
+      for match in named {
+        let (suite, test) = (match.1, match.2)
+        #expect(
+          sources.contains { $0.contains("struct \(suite)") && $0.contains("func \(test)(") },
+          "there is no test \(suite).\(test)"
+        )
+      }
+    }
+  }
+
   @Test func filesStayShortAndNameNoMachine() throws {
     for target in Self.table.keys
     where FileManager.default.fileExists(atPath: Self.root.appending(path: "Sources/\(target)").path) {
