@@ -5,18 +5,13 @@ final class FetchScheduler: Sendable {
   private struct State {
     var queue = FlightQueue()
     var starts: [UInt64: @Sendable () -> Void] = [:]
-    var next: UInt64 = 1
   }
 
   private let state = Mutex(State())
+  private let lastIdentifier = Atomic<UInt64>(0)
 
-  /// A number that no other flight or blob has.
-  func makeIdentifier() -> UInt64 {
-    state.withLock { state in
-      defer { state.next += 1 }
-      return state.next
-    }
-  }
+  /// A number that no other flight or blob has; without a lock, as it is asked for with that of a blob held.
+  func makeIdentifier() -> UInt64 { lastIdentifier.add(1, ordering: .relaxed).newValue }
 
   /// Adds requests; each is started once, by this call or a later one of anybody.
   ///
