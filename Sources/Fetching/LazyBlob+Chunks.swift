@@ -172,7 +172,7 @@ extension LazyBlob {
     }
     let error =
       isDropped
-      ? wrongChunk(chunk, host)
+      ? state.withLock { wrongChunk(chunk, $0) }
       : ContentError(
         .corrupt,
         "\(descriptor.digest)",
@@ -184,11 +184,11 @@ extension LazyBlob {
     failWhole(with: error)
   }
 
-  func wrongChunk(_ chunk: Int, _ host: String?) -> ContentError {
+  func wrongChunk(_ chunk: Int, _ state: borrowing State) -> ContentError {
     ContentError(
       .corrupt,
-      "\(descriptor.digest)",
-      host: host,
+      subject(at: state.chunks?.list.range(of: chunk).lowerBound ?? 0, state),
+      host: state.sources.first?.origin,
       "chunk \(chunk) came twice with bytes that are not what its digest says",
       advice:
         "The registry or something on the way to it sends wrong bytes; it is asked again after \(refusal)"

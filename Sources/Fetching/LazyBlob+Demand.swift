@@ -80,7 +80,7 @@ extension LazyBlob {
       }
       if state.sources.isEmpty { return sourceless }
       let refused = state.chunks?.firstRefused(in: 0..<descriptor.size, now: .now)
-      return refused.map { wrongChunk($0, state.sources.first?.origin) }
+      return refused.map { wrongChunk($0, state) }
     }
     if let error { failWhole(with: error) }
   }

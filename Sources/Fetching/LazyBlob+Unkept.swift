@@ -26,7 +26,7 @@ extension LazyBlob {
       let isRight = bytes[first..<first + part.count].withUnsafeBytes {
         chunks.list.matches($0, chunk: chunk)
       }
-      guard isRight else { throw wrongChunk(chunk, source.origin) }
+      guard isRight else { throw state.withLock { wrongChunk(chunk, $0) } }
     }
     let first = Int(range.lowerBound - whole.lowerBound)
     return Array(bytes[first..<first + range.count])

@@ -50,8 +50,10 @@ extension LazyBlob {
     for waiter in killed {
       waiter.reply.fail(ContentError(.cancelled, "\(descriptor.digest)", "the reader was killed"))
     }
-    let origin = state.withLock { $0.sources.first?.origin }
-    for waiter in late { waiter.reply.fail(timeout(origin)) }
+    for waiter in late {
+      let error = state.withLock { timeout(of: waiter.range, $0) }
+      waiter.reply.fail(error)
+    }
     if !isOver { helpSlowReaders(now) }
     return !isOver
   }
@@ -63,11 +65,11 @@ extension LazyBlob {
     return table.isWaiting(BlockMap.blocks(touching: range, size: descriptor.size))
   }
 
-  func timeout(_ origin: String?) -> ContentError {
+  func timeout(of range: Range<Int64>, _ state: borrowing State) -> ContentError {
     ContentError(
       .timedOut,
-      "\(descriptor.digest)",
-      host: origin,
+      subject(at: range.lowerBound, state),
+      host: state.sources.first?.origin,
       "no byte arrived for \(store.policy.patience)",
       advice: "Check the connection to the registry; the next read tries again"
     )
@@ -75,6 +77,11 @@ extension LazyBlob {
 
   // The kernel asks again, page by page, for what failed as readahead: one wait is enough for both.
   private static let timeoutMemory: Duration = .seconds(1)
+
+  /// A part of the blob for its reader: the name of the file, where one is known, and the digest.
+  func subject(at offset: Int64, _ state: borrowing State) -> String {
+    state.formats.name(at: offset).map { "\($0) (\(descriptor.digest))" } ?? "\(descriptor.digest)"
+  }
 
   /// Whether somebody waited for the same bytes in vain a moment ago, and nothing came since.
   func hasJustTimedOut(_ range: Range<Int64>, _ state: State) -> Bool {

@@ -234,9 +234,9 @@ package final class LazyBlob: Sendable {
           return .partial(blob, ahead: isMetadata ? nil : lack(ahead: range, blob, &state))
         }
         if let refused = state.chunks?.firstRefused(in: range, now: .now) {
-          return .failure(wrongChunk(refused, state.sources.first?.origin))
+          return .failure(wrongChunk(refused, state))
         }
-        return hasJustTimedOut(range, state) ? .failure(timeout(state.sources.first?.origin)) : nil
+        return hasJustTimedOut(range, state) ? .failure(timeout(of: range, state)) : nil
       case .bad(let error): return .failure(error)
       }
     }

@@ -182,7 +182,22 @@ package final class LocalRegistry: Sendable {
         )
       }
     }
+    try refuseLink(to: reference)
     return try findInPool(reference)
+  }
+
+  /// Names a symbolic link on the way to the layout of a reference: links inside the root are not followed.
+  private func refuseLink(to reference: Reference) throws(ContentError) {
+    for spelling in ReferencePath.spellings(of: reference) {
+      var place = root.path
+      for component in spelling.split(separator: "/") {
+        place.append(String(component))
+        guard Disk.linkTarget(place) == nil else {
+          throw ContentError(.disk, "\(place)", .tooManySymbolicLinkLevels)
+        }
+        guard Disk.exists(place) else { break }
+      }
+    }
   }
 
   /// What no layout has: a digest that some tag of this root stood for, or a tag whose name a folder cannot have.

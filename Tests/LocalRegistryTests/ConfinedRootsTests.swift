@@ -62,7 +62,7 @@ struct ConfinedRootsTests {
     )
   }
 
-  @Test func aLayoutBehindALinkIsNotRead() async throws {
+  @Test func aLayoutBehindALinkIsRefusedWithItsPath() async throws {
     try LayoutMaker.write(folder, "other/b/__t", layers: [])
     let registry = try registry("root")
     try FileManager.default.createDirectory(
@@ -70,8 +70,14 @@ struct ConfinedRootsTests {
       withIntermediateDirectories: true
     )
     try link("root/ghcr.io/a", to: "other")
-    #expect(try await registry.artifact(try Reference(parsing: "ghcr.io/a/b:t")) == nil)
-    #expect(try await registry.artifact(try Reference(parsing: "ghcr.io/a/c:t")) == nil)
+    for name in ["ghcr.io/a/b:t", "ghcr.io/a/c:t"] {
+      let error = await #expect(throws: ContentError.self) {
+        try await registry.artifact(try Reference(parsing: name))
+      }
+      #expect(error?.subject == folder.path("root/ghcr.io/a"), "\(error.map { "\($0)" } ?? "-")")
+      #expect(error?.advice?.contains("bind-mount") ?? false)
+    }
+    #expect(try await registry.artifact(try Reference(parsing: "ghcr.io/other/c:t")) == nil)
   }
 
   @Test func aRootThatIsDeletedAndMadeAgainIsUsedAgain() throws {
