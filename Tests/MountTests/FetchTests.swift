@@ -63,6 +63,28 @@ import Testing
     #expect(asked.reduce(0) { $0 + $1.count } <= header + 2 << 20, "\(asked)")
   }
 
+  @Test func aScanOfHeadersFillsNothing() async throws {
+    let bytes = ModelFile.gguf(vocabulary: 50_000, tensors: [("a", 20 << 20), ("b", 20 << 20)])
+    let header = bytes.count - 2 * (20 << 20)
+    let registry = try registry("model.gguf", bytes)
+    let small = SeededGenerator.bytes(3 << 20, seed: 12)
+    try registry.add(files: ["other.bin": small], repository: "acme/other", tag: "t")
+    let mount = try await MountProcess(folder)
+    let read = try await Command.shell(
+      "head -c \(header) '\(mount.path("\(registry.host)/acme/m/t/model.gguf"))' | cmp - <(head -c \(header) '\(folder.path("source"))')"
+    )
+    #expect(read.status == 0, "\(read.error)")
+    // A fill would have begun with the read, long before another model is here.
+    let other = try await Command.shell(
+      "cat '\(mount.path("\(registry.host)/acme/other/t/other.bin"))' | wc -c"
+    )
+    #expect(other.output == "\(small.count)\n")
+    #expect(
+      ranges(registry, bytes).reduce(0) { $0 + $1.count } <= header + 2 << 20,
+      "\(ranges(registry, bytes))"
+    )
+  }
+
   @Test func oneTensorCostsItselfAndItsHeader() async throws {
     let bytes = ModelFile.safetensors([("a", 14 << 20), ("b", 14 << 20), ("c", 14 << 20)])
     let header = bytes.count - 3 * (14 << 20)

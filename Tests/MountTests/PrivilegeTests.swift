@@ -99,6 +99,20 @@ struct PrivilegeTests {
     try await unmount()
   }
 
+  @Test func whatIsAddedTakesTheGroupOfItsRoot() async throws {
+    let made = try await Command.shell(
+      "mkdir '\(folder.path("root"))' && chgrp 4242 '\(folder.path("root"))'"
+    )
+    try #require(made.status == 0)
+    let result = try await mount()
+    #expect(result.status == 0, "\(result.error)")
+    for name in ["", "/.weightfs", "/.weightfs/mount.log", "/.weightfs/state/space"] {
+      let group = try await Command.shell("stat -c %g '\(folder.path("root"))\(name)'")
+      #expect(group.output == "4242\n", "\(name)")
+    }
+    try await unmount()
+  }
+
   @Test func aRootThatTheBackgroundProcessNeedsFirstIsSharedToo() async throws {
     let result = try await mount("--shared-root all")
     #expect(result.status == 0, "\(result.error)")

@@ -3,6 +3,7 @@ import HTTP
 import Logging
 import OCI
 import Registry
+import Synchronization
 import TestSupport
 import Testing
 
@@ -160,11 +161,16 @@ struct CredentialFilesTests {
   }
 
   /// A helper on a PATH of the test's own.
+  private static let path = Mutex(())
+
   private func helper(_ name: String, _ script: String) throws {
     let file = try folder.write(Array("#!/bin/sh\n\(script)\n".utf8), to: "bin/docker-credential-\(name)")
     chmod(file, 0o755)
-    let path = String(cString: getenv("PATH"))
-    if !path.contains(folder.path("bin")) { setenv("PATH", "\(folder.path("bin")):\(path)", 1) }
+    // Tests run side by side: none may lose the directory of another.
+    Self.path.withLock { _ in
+      let path = String(cString: getenv("PATH"))
+      if !path.contains(folder.path("bin")) { setenv("PATH", "\(folder.path("bin")):\(path)", 1) }
+    }
   }
 
   @Test func aFileThatSomebodyNamedAndIsNotThereIsToldOf() async throws {
@@ -209,7 +215,8 @@ struct CredentialFilesTests {
       ("absent", "echo 'credentials not found in native keychain'; exit 1", nil),
       ("fails", "echo 'no session'; exit 3", "no session"),
       ("chatty", "head -c 200000 /dev/zero", "more than 65536 bytes"),
-      ("silent", "exec >&-; exit 0", "no credential"), ("missing-program", nil, "no such program"),
+      ("silent", "exec >&-; exit 0", "no credential"), ("hangs", "exec sleep 60", "no answer for 10 s"),
+      ("missing-program", nil, "no such program"),
     ] as [(String, String?, String?)]
   )
   func aHelperThatFailsIsNamed(_ name: String, _ script: String?, _ reason: String?) async throws {
