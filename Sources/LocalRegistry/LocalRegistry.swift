@@ -55,29 +55,7 @@ package final class LocalRegistry: Sendable {
     sealsWhole: Bool = false,
     bootIdentifier: [UInt8]? = nil
   ) throws(ContentError) {
-    do throws(Errno) {
-      try root.prepare()
-    } catch .notSupported {
-      throw ContentError(
-        .disk,
-        "\(root.path)",
-        "the local registry cannot be on NFS",
-        advice: "Choose a local disk with --registry-root; folders on NFS can be read with --additional-store"
-      )
-    } catch .tooManySymbolicLinkLevels {
-      throw Self.unusable(root.firstLink ?? root.path, .tooManySymbolicLinkLevels)
-    } catch {
-      throw Self.unusable(root.path, error)
-    }
-    if root.isOpenToOthers {
-      log.notice(
-        "other users can read the local registry",
-        metadata: [
-          "root": "\(root.path)",
-          "advice": "chmod go= \(root.path)/.weightfs keeps them out; --shared-root says that it is meant",
-        ]
-      )
-    }
+    try Self.prepare(root, log)
     self.root = root
     materialized = MaterializedFiles(root: root)
     let executor = BlockingExecutor(label: "weightfs.disk", threads: 8)
@@ -108,6 +86,33 @@ package final class LocalRegistry: Sendable {
     references = BlobReferences(root: root)
     stores = additionalStores.map { AdditionalStore(path: $0, executor: executor) }
     removeLeftovers(dryRun: false)
+  }
+
+  /// Makes the directories of a root, and tells of one that others can read.
+  private static func prepare(_ root: RegistryRoot, _ log: Logger) throws(ContentError) {
+    do throws(Errno) {
+      try root.prepare()
+    } catch .notSupported {
+      throw ContentError(
+        .disk,
+        "\(root.path)",
+        "the local registry cannot be on NFS",
+        advice: "Choose a local disk with --registry-root; folders on NFS can be read with --additional-store"
+      )
+    } catch .tooManySymbolicLinkLevels {
+      throw unusable(root.firstLink ?? root.path, .tooManySymbolicLinkLevels)
+    } catch {
+      throw unusable(root.path, error)
+    }
+    if root.isOpenToOthers {
+      log.notice(
+        "other users can read the local registry",
+        metadata: [
+          "root": "\(root.path)",
+          "advice": "chmod go= \(root.path)/.weightfs keeps them out; --shared-root says that it is meant",
+        ]
+      )
+    }
   }
 
   private static func unusable(_ path: FilePath, _ error: Errno) -> ContentError {

@@ -102,34 +102,9 @@ final class HuggingFaceCache: ReadOnlyStore {
     _ folder: FilePath
   ) throws(ContentError) -> (descriptor: Descriptor, layout: any LocalRepository)? {
     guard Self.isCommit(commit) else { return nil }
-    var layers: [Descriptor] = []
-    var files: [Digest: FilePath] = [:]
-    var open = [""]
     let root = folder.appending("snapshots").appending(commit)
-    while let relative = open.popLast() {
-      let place = relative.isEmpty ? root : root.appending(relative)
-      for name in try Disk.namesInLayout(place) {
-        let path = relative.isEmpty ? name : "\(relative)/\(name)"
-        let file = place.appending(name)
-        if Disk.isRealFolder(file) {
-          open.append(path)
-          continue
-        }
-        guard layers.count < Self.maximumFiles, open.count < Self.maximumFiles else {
-          throw ContentError(.unsupported, "\(root)", "has more than \(Self.maximumFiles) files")
-        }
-        if let (blob, digest, size) = try content(file, folder) {
-          let annotations = ["org.cncf.model.filepath": path, "org.opencontainers.image.title": path]
-          let type = MediaType(rawValue: "application/vnd.cncf.model.weight.v1.raw")
-          layers.append(Descriptor(mediaType: type, digest: digest, size: size, annotations: annotations))
-          files[digest] = blob
-        }
-      }
-    }
+    let (layers, files) = try content(of: root, folder)
     guard !layers.isEmpty else { return nil }
-    layers.sort {
-      $0.annotations["org.cncf.model.filepath"] ?? "" < $1.annotations["org.cncf.model.filepath"] ?? ""
-    }
     let empty = Array("{}".utf8)
     var config = Descriptor(mediaType: .empty, digest: Verification.digest(of: empty), size: 2)
     config.data = empty
@@ -158,6 +133,40 @@ final class HuggingFaceCache: ReadOnlyStore {
       executor: executor
     )
     return (descriptor, layout)
+  }
+
+  /// The files of a snapshot as layers, by their path, and where the blob of each is.
+  private func content(
+    of root: FilePath,
+    _ folder: FilePath
+  ) throws(ContentError) -> (layers: [Descriptor], files: [Digest: FilePath]) {
+    var layers: [Descriptor] = []
+    var files: [Digest: FilePath] = [:]
+    var open = [""]
+    while let relative = open.popLast() {
+      let place = relative.isEmpty ? root : root.appending(relative)
+      for name in try Disk.namesInLayout(place) {
+        let path = relative.isEmpty ? name : "\(relative)/\(name)"
+        let file = place.appending(name)
+        if Disk.isRealFolder(file) {
+          open.append(path)
+          continue
+        }
+        guard layers.count < Self.maximumFiles, open.count < Self.maximumFiles else {
+          throw ContentError(.unsupported, "\(root)", "has more than \(Self.maximumFiles) files")
+        }
+        if let (blob, digest, size) = try content(file, folder) {
+          let annotations = ["org.cncf.model.filepath": path, "org.opencontainers.image.title": path]
+          let type = MediaType(rawValue: "application/vnd.cncf.model.weight.v1.raw")
+          layers.append(Descriptor(mediaType: type, digest: digest, size: size, annotations: annotations))
+          files[digest] = blob
+        }
+      }
+    }
+    layers.sort {
+      $0.annotations["org.cncf.model.filepath"] ?? "" < $1.annotations["org.cncf.model.filepath"] ?? ""
+    }
+    return (layers, files)
   }
 
   /// The file behind a name of a snapshot, within the repository's blobs.

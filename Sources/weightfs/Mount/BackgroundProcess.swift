@@ -31,14 +31,35 @@ enum BackgroundProcess {
     defer { try? logDescriptor.close() }
     var ends: [Int32] = [0, 0]
     guard pipe(&ends) == 0 else { return 1 }
+    let result = spawn(arguments, log: logDescriptor.rawValue, ready: ends[1])
+    close(ends[1])
+    guard result == 0 else {
+      Terminal.printError("weightfs: the background process cannot be started: \(Errno(rawValue: result))")
+      return 1
+    }
+    let message = readAll(ends[0])
+    close(ends[0])
+    if message == "ready\n" { return 0 }
+    if let space = message.firstIndex(of: " "), let status = Int32(message[..<space]) {
+      // A registry or a layout may have written a part of it.
+      let text = message[message.index(after: space)...]
+      Terminal.printError(String(text.hasSuffix("\n") ? text.dropLast() : text))
+      return status
+    }
+    Terminal.printError("weightfs: the background process ended before it served; its log is \(log)")
+    return 1
+  }
+
+  /// Starts the process; 0, or an errno.
+  private static func spawn(_ arguments: [String], log: Int32, ready: Int32) -> Int32 {
     closeOnExec()
     var actions = posix_spawn_file_actions_t()
     posix_spawn_file_actions_init(&actions)
     defer { posix_spawn_file_actions_destroy(&actions) }
     posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0)
     posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0)
-    posix_spawn_file_actions_adddup2(&actions, logDescriptor.rawValue, STDERR_FILENO)
-    posix_spawn_file_actions_adddup2(&actions, ends[1], readyDescriptor)
+    posix_spawn_file_actions_adddup2(&actions, log, STDERR_FILENO)
+    posix_spawn_file_actions_adddup2(&actions, ready, readyDescriptor)
     var attributes = posix_spawnattr_t()
     posix_spawnattr_init(&attributes)
     defer { posix_spawnattr_destroy(&attributes) }
@@ -57,23 +78,7 @@ enum BackgroundProcess {
     argv.append(nil)
     defer { for word in argv { free(word) } }
     var child = pid_t()
-    let result = posix_spawn(&child, "/proc/self/exe", &actions, &attributes, argv, environ)
-    close(ends[1])
-    guard result == 0 else {
-      Terminal.printError("weightfs: the background process cannot be started: \(Errno(rawValue: result))")
-      return 1
-    }
-    let message = readAll(ends[0])
-    close(ends[0])
-    if message == "ready\n" { return 0 }
-    if let space = message.firstIndex(of: " "), let status = Int32(message[..<space]) {
-      // A registry or a layout may have written a part of it.
-      let text = message[message.index(after: space)...]
-      Terminal.printError(String(text.hasSuffix("\n") ? text.dropLast() : text))
-      return status
-    }
-    Terminal.printError("weightfs: the background process ended before it served; its log is \(log)")
-    return 1
+    return posix_spawn(&child, "/proc/self/exe", &actions, &attributes, argv, environ)
   }
 
   /// Keeps what this process was given from the one it starts: a pipe that a daemon holds open never ends for who
