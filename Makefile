@@ -65,7 +65,7 @@ test: release
 	echo "$$summary"
 
 # Tests of faults and of hostile artifacts against a release build that checks each access to memory.
-SANITIZED_TESTS = FaultTests|HostileLayoutTests|HostileArtifactTests
+SANITIZED_TESTS = FaultTests|FaultMatrixTests|HostileLayoutTests|HostileArtifactTests
 test-asan:
 	$(SWIFT) build $(ASAN_FLAGS)
 	$(SWIFT) build --build-tests $(BUILD_FLAGS)
