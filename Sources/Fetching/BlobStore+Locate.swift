@@ -15,44 +15,38 @@ extension BlobStore {
     case pool
     case layout(BlobFile, any LocalRepository)
     case store(BlobFile)
-    /// Nowhere on this machine, or a part of it in the pool.
-    case elsewhere
   }
 
   /// In the order in which they are asked.
-  private enum Place: Int, CaseIterable {
+  private enum Place: CaseIterable {
     case descriptor, pool, layout, store
   }
 
-  /// Finds the first place that has a blob, by names: nothing is hashed or changed.
+  /// Looks for a blob in one place, by names: nothing is hashed or changed.
   ///
   /// - Parameters:
   ///   - descriptor: of the blob.
   ///   - layout: where it may lie apart from the pool.
-  ///   - skipped: places that were looked at already.
+  ///   - place: where to look.
+  /// - Returns: nil where the place has none.
   /// - Throws: `ContentError` where the layout cannot be read.
   private func locate(
     _ descriptor: Descriptor,
     _ layout: (any LocalRepository)?,
-    without skipped: Set<Place> = []
-  ) throws(ContentError) -> (location: Location, place: Place?) {
-    for place in Place.allCases where !skipped.contains(place) {
-      switch place {
-      case .descriptor:
-        if let data = descriptor.verifiedData { return (.embedded(data), place) }
-      case .pool:
-        if local.pool.hasFile(descriptor.digest) { return (.pool, place) }
-      case .layout:
-        if let layout, let file = try layout.blob(descriptor.digest) { return (.layout(file, layout), place) }
-      case .store:
-        if let file = local.storedBlob(descriptor.digest, size: descriptor.size),
-          !isKnownBad(file, descriptor.digest)
-        {
-          return (.store(file), place)
-        }
-      }
+    in place: Place
+  ) throws(ContentError) -> Location? {
+    switch place {
+    case .descriptor: return descriptor.verifiedData.map { .embedded($0) }
+    case .pool: return local.pool.hasFile(descriptor.digest) ? .pool : nil
+    case .layout:
+      guard let layout, let file = try layout.blob(descriptor.digest) else { return nil }
+      return .layout(file, layout)
+    case .store:
+      guard let file = local.storedBlob(descriptor.digest, size: descriptor.size),
+        !isKnownBad(file, descriptor.digest)
+      else { return nil }
+      return .store(file)
     }
-    return (.elsewhere, nil)
   }
 
   /// Opens what is here of a blob.
@@ -61,9 +55,8 @@ extension BlobStore {
     _ layout: (any LocalRepository)?,
     canFetch: Bool
   ) throws(ContentError) -> LazyBlob.Phase {
-    var skipped: Set<Place> = []
-    while case let (location, place?) = try locate(descriptor, layout, without: skipped) {
-      skipped.insert(place)
+    for place in Place.allCases {
+      guard let location = try locate(descriptor, layout, in: place) else { continue }
       switch location {
       case .embedded(let data):
         let file = try BlobFile.holding(data, path: FilePath("\(descriptor.digest)"))
@@ -75,7 +68,6 @@ extension BlobStore {
           return complete(file, descriptor)
         }
       case .store(let file): return complete(file, descriptor)
-      case .elsewhere: break
       }
     }
     let partial = try local.pool.partial(descriptor)
@@ -174,16 +166,15 @@ extension BlobStore {
     func complete(_ isVerified: Bool) -> BlobStatus {
       BlobStatus(presence: .complete, cachedBytes: count, verified: isVerified ? .blob : .no)
     }
-    var skipped: Set<Place> = []
-    while case let (location, place?) = try locate(descriptor, layout, without: skipped) {
-      skipped.insert(place)
+    for place in Place.allCases {
+      guard let location = try locate(descriptor, layout, in: place) else { continue }
       switch location {
       case .embedded: return complete(true)
       case .pool where local.pool.hasComplete(descriptor): return complete(true)
       case .layout(let file, _) where file.size == descriptor.size:
         return complete(isVerified(file, descriptor))
       case .store(let file): return complete(isVerified(file, descriptor))
-      case .pool, .layout, .elsewhere: break
+      case .pool, .layout: break
       }
     }
     let bytes = local.pool.partialBytes(descriptor, in: range)

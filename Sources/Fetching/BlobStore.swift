@@ -274,7 +274,7 @@ package final class BlobStore: Sendable {
 
   func noteBadFile(_ identity: FileIdentity) { _ = state.withLock { $0.badFiles.insert(identity) } }
 
-  /// Waits until what is known of verified blobs is on the disk: the digests of their chunks.
+  /// Waits until what is known of verified blobs is on the disk: the lists of their chunks.
   ///
   /// For commands, which end when their work is done.
   package func settle() async { await foreign.ask {} }

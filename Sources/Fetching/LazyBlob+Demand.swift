@@ -6,17 +6,14 @@ import OCI
 
 /// What is asked for: what readers need, the window ahead of them, and the rest of the blob.
 extension LazyBlob {
-  /// Starts what a read needs and the window ahead of it, as far as they are missing.
-  func demand(_ range: Range<Int64>) {
+  /// Starts what a read needs and the window ahead of it, as far as they are missing, and what there is room for beside.
+  ///
+  /// - Parameters:
+  ///   - range: of the read.
+  ///   - known: its window, where that was looked up already.
+  func demand(_ range: Range<Int64>, ahead known: Range<Int64>? = nil) {
     measureWindow()
-    let ahead = state.withLock { window(ahead: range, &$0) }
-    start(ahead, need: range, .window)
-    fill()
-  }
-
-  /// Starts what is missing of the window of a read, and what there is room for beside it.
-  func request(_ ahead: Range<Int64>, for range: Range<Int64>) {
-    measureWindow()
+    let ahead = known ?? state.withLock { window(ahead: range, &$0) }
     start(ahead, need: range, .window)
     fill()
   }

@@ -246,7 +246,7 @@ package final class LazyBlob: Sendable {
       return
     case .partial(let blob, let ahead)?:
       blob.answer(reply, range)
-      if let ahead { request(ahead, for: range) }
+      if let ahead { demand(range, ahead: ahead) }
       return
     case .failure(let error)?:
       reply.fail(error)

@@ -113,28 +113,6 @@ final class MemoryRepository: Repository {
   }
 }
 
-/// Turns an answer into bytes.
-final class AnswerResponder: ReadResponder {
-  private let continuation: Mutex<CheckedContinuation<Result<[UInt8], ContentError>, Never>?>
-
-  init(_ continuation: CheckedContinuation<Result<[UInt8], ContentError>, Never>) {
-    self.continuation = Mutex(continuation)
-  }
-
-  func answer(_ token: UInt, file descriptor: Int32, offset: Int64, count: Int, keepsPages: Bool) {
-    let bytes = [UInt8](unsafeUninitializedCapacity: count) { buffer, filled in
-      filled = max(0, pread(descriptor, buffer.baseAddress, count, off_t(offset)))
-    }
-    resume(.success(bytes))
-  }
-  func answer(_ token: UInt, bytes: UnsafeRawBufferPointer) { resume(.success(Array(bytes))) }
-  func answer(_ token: UInt, error: ContentError) { resume(.failure(error)) }
-
-  private func resume(_ result: Result<[UInt8], ContentError>) {
-    continuation.withLock { $0.take() }?.resume(returning: result)
-  }
-}
-
 extension LazyBlob {
   func bytes(_ range: Range<Int64>) async -> Result<[UInt8], ContentError> {
     await withCheckedContinuation { continuation in

@@ -21,7 +21,7 @@ struct ServedPagesTests {
 
   private func readAll(_ fileSystem: FileSystem, _ handle: UInt64) async throws -> [UInt8] {
     let result: Result<[UInt8], ContentError> = await withCheckedContinuation { continuation in
-      let reply = ReadReply(responder: OneAnswer(continuation), token: 0)
+      let reply = ReadReply(responder: AnswerResponder(continuation), token: 0)
       fileSystem.read(handle, offset: 0, count: bytes.count, caller: 0, reply: reply)
     }
     return try result.get()
@@ -59,27 +59,4 @@ struct ServedPagesTests {
     fileSystem.close(handle)
     #expect(dropped.withLock { $0 } == [])
   }
-}
-
-/// Resumes with the answer of one read.
-private final class OneAnswer: ReadResponder {
-  private let continuation: Mutex<CheckedContinuation<Result<[UInt8], ContentError>, Never>?>
-
-  init(_ continuation: CheckedContinuation<Result<[UInt8], ContentError>, Never>) {
-    self.continuation = Mutex(continuation)
-  }
-
-  private func finish(_ result: Result<[UInt8], ContentError>) {
-    continuation.withLock { $0.take() }?.resume(returning: result)
-  }
-
-  func answer(_ token: UInt, file descriptor: Int32, offset: Int64, count: Int, keepsPages: Bool) {
-    var bytes = [UInt8](repeating: 0, count: count)
-    let file = FileDescriptor(rawValue: descriptor)
-    let got = try? bytes.withUnsafeMutableBytes { try file.read(fromAbsoluteOffset: offset, into: $0) }
-    finish(.success(Array(bytes[..<(got ?? 0)])))
-  }
-
-  func answer(_ token: UInt, bytes: UnsafeRawBufferPointer) { finish(.success(Array(bytes))) }
-  func answer(_ token: UInt, error: ContentError) { finish(.failure(error)) }
 }

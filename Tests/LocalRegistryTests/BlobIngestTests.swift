@@ -43,10 +43,11 @@ struct BlobIngestTests {
   }
 
   /// The bytes of a range as a read of the mount is answered.
-  private func answer(_ blob: PartialBlob, _ range: Range<Int64>) throws -> [UInt8] {
-    let responder = CollectingResponder()
-    blob.answer(ReadReply(responder: responder, token: 0), range)
-    return try #require(responder.answers.first).get()
+  private func answer(_ blob: PartialBlob, _ range: Range<Int64>) async throws -> [UInt8] {
+    let result: Result<[UInt8], ContentError> = await withCheckedContinuation { continuation in
+      blob.answer(ReadReply(responder: AnswerResponder(continuation), token: 0), range)
+    }
+    return try result.get()
   }
 
   private func accept(
@@ -60,7 +61,7 @@ struct BlobIngestTests {
     }
   }
 
-  @Test func bytesAreReadableBeforeTheyAreOnTheDisk() throws {
+  @Test func bytesAreReadableBeforeTheyAreOnTheDisk() async throws {
     let bytes = SeededGenerator.bytes(3 << 20, seed: 1)
     let blob = try blob(bytes)
     let ingest = ingest(blob)
@@ -73,10 +74,10 @@ struct BlobIngestTests {
     #expect(!blob.holds(0..<140_001))
     #expect(!blob.contains(0..<65_536), "nothing is on the disk yet")
     #expect(try read(blob, 70_000..<140_000) == Array(bytes[70_000..<140_000]))
-    #expect(try answer(blob, 70_000..<140_000) == Array(bytes[70_000..<140_000]))
+    #expect(try await answer(blob, 70_000..<140_000) == Array(bytes[70_000..<140_000]))
   }
 
-  @Test func aPieceGoesToTheDiskAtItsBorder() throws {
+  @Test func aPieceGoesToTheDiskAtItsBorder() async throws {
     let bytes = SeededGenerator.bytes(5 << 20 | 77, seed: 2)
     let blob = try blob(bytes)
     let ingest = ingest(blob)
@@ -88,7 +89,8 @@ struct BlobIngestTests {
     // A range that lies on both sides is answered whole.
     let border = Int64(Self.piece)
     #expect(
-      try answer(blob, border - 5000..<border + 5000) == Array(bytes[Int(border) - 5000..<Int(border) + 5000])
+      try await answer(blob, border - 5000..<border + 5000)
+        == Array(bytes[Int(border) - 5000..<Int(border) + 5000])
     )
     let last = try accept(ingest, bytes, 3 << 20..<bytes.count, isLast: true)
     #expect(last.kept.map(\.count).reduce(0, +) == 49)
@@ -131,7 +133,7 @@ struct BlobIngestTests {
   }
 
   @Test(arguments: 1...6 as ClosedRange<UInt64>)
-  func requestsInAnyOrderGiveReadersRightBytes(_ seed: UInt64) throws {
+  func requestsInAnyOrderGiveReadersRightBytes(_ seed: UInt64) async throws {
     var generator = SeededGenerator(seed: seed)
     let bytes = SeededGenerator.bytes(Int.random(in: 6 << 20...9 << 20, using: &generator), seed: seed)
     let blob = try blob(bytes)
@@ -157,30 +159,11 @@ struct BlobIngestTests {
       let start = Int64.random(in: 0..<Int64(bytes.count), using: &generator)
       let wanted = start..<min(Int64(bytes.count), start + Int64.random(in: 1...400_000, using: &generator))
       let want = Array(bytes[Int(wanted.lowerBound)..<Int(wanted.upperBound)])
-      if blob.holds(wanted) { #expect(try answer(blob, wanted) == want, "seed \(seed), \(wanted)") }
+      if blob.holds(wanted) { #expect(try await answer(blob, wanted) == want, "seed \(seed), \(wanted)") }
       let fresh = Int64(position)..<Int64(end)
       #expect(try read(blob, fresh) == Array(bytes[position..<end]), "seed \(seed), \(fresh)")
     }
     #expect(blob.isComplete, "seed \(seed)")
     #expect(try folder.read("root/.weightfs/partial/sha256/\(blob.descriptor.digest.hex)") == bytes)
   }
-}
-
-/// Keeps what reads are answered with.
-private final class CollectingResponder: ReadResponder {
-  private let state = Mutex<[Result<[UInt8], ContentError>]>([])
-
-  var answers: [Result<[UInt8], ContentError>] { state.withLock { $0 } }
-
-  func answer(_ token: UInt, file descriptor: Int32, offset: Int64, count: Int, keepsPages: Bool) {
-    var bytes = [UInt8](repeating: 0, count: count)
-    let got = bytes.withUnsafeMutableBytes { pread(descriptor, $0.baseAddress, count, off_t(offset)) }
-    state.withLock { $0.append(.success(Array(bytes[..<max(0, got)]))) }
-  }
-
-  func answer(_ token: UInt, bytes: UnsafeRawBufferPointer) {
-    state.withLock { $0.append(.success(Array(bytes))) }
-  }
-
-  func answer(_ token: UInt, error: ContentError) { state.withLock { $0.append(.failure(error)) } }
 }

@@ -10,7 +10,7 @@ import Disk
 extension PartialBlob {
   /// Opens or makes a partial blob.
   ///
-  /// After another boot each chunk is hashed anew before it counts: power may have been lost before its
+  /// After another boot each chunk is hashed again before it counts: power may have been lost before its
   /// bytes were on the disk.
   ///
   /// - Parameters:

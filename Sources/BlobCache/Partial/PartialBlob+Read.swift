@@ -77,31 +77,15 @@ extension PartialBlob {
       var left = Optional(reply)
       staged.withBytes(range) { bytes in left.take()?.bytes(bytes) }
     default:
-      var bytes = [UInt8](repeating: 0, count: range.count)
+      let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: range.count, alignment: 16)
+      defer { buffer.deallocate() }
       do throws(Errno) {
-        try Self.gather(places, file, into: &bytes, from: range.lowerBound)
-        reply.bytes(bytes)
+        try Self.gather(places, file, into: buffer, from: range.lowerBound)
+        reply.bytes(UnsafeRawBufferPointer(buffer))
       } catch {
         reply.fail(ContentError(.disk, "\(path)", error))
       }
     }
-  }
-
-  private static func gather(
-    _ places: [Place],
-    _ file: FileDescriptor,
-    into bytes: inout [UInt8],
-    from start: Int64
-  ) throws(Errno) {
-    var failure: Errno?
-    bytes.withUnsafeMutableBytes { buffer in
-      do throws(Errno) {
-        try gather(places, file, into: buffer, from: start)
-      } catch {
-        failure = error
-      }
-    }
-    if let failure { throw failure }
   }
 
   private static func gather(

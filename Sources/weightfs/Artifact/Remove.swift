@@ -18,13 +18,9 @@ struct Remove: AsyncParsableCommand {
   @OptionGroup var common: CommonOptions
 
   func run() async throws {
-    try await ExitStatus.run {
-      let parsed = try EachReference.parse(references)
-      let local = try common.assemble().local
-      try await EachReference.run(parsed) { reference in
-        let freed = try await local.executor.run { () throws(ContentError) in try local.remove(reference) }
-        Terminal.print("\(reference)\tremoved\t\(freed) bytes freed")
-      }
+    try await common.forEach(references) { reference, local in
+      let freed = try await local.executor.run { () throws(ContentError) in try local.remove(reference) }
+      Terminal.print("\(reference)\tremoved\t\(freed) bytes freed")
     }
   }
 }

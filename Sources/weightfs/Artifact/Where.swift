@@ -17,13 +17,9 @@ struct Where: AsyncParsableCommand {
   @OptionGroup var common: CommonOptions
 
   func run() async throws {
-    try await ExitStatus.run {
-      let parsed = try EachReference.parse(references)
-      let local = try common.assemble().local
-      try await EachReference.run(parsed) { reference in
-        let (kind, path) = local.location(of: try await local.here(reference))
-        Terminal.print("\(kind)\t\(path)")
-      }
+    try await common.forEach(references) { reference, local in
+      let (kind, path) = local.location(of: try await local.here(reference))
+      Terminal.print("\(kind)\t\(path)")
     }
   }
 }

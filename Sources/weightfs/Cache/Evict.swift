@@ -19,19 +19,15 @@ struct Evict: AsyncParsableCommand {
   @OptionGroup var common: CommonOptions
 
   func run() async throws {
-    try await ExitStatus.run {
-      let parsed = try EachReference.parse(references)
-      let local = try common.assemble().local
-      try await EachReference.run(parsed) { reference in
-        let (freed, kept) = try await local.executor.run { () throws(ContentError) in
-          try local.evict(reference)
-        }
-        Terminal.print("\(reference)\t\(freed) bytes freed")
-        for (protection, count) in kept.sorted(by: { $0.key.rawValue < $1.key.rawValue }) {
-          Terminal.printError(
-            "weightfs: \(reference): blobs that stay: \(count), \(Collect.words(protection))"
-          )
-        }
+    try await common.forEach(references) { reference, local in
+      let (freed, kept) = try await local.executor.run { () throws(ContentError) in
+        try local.evict(reference)
+      }
+      Terminal.print("\(reference)\t\(freed) bytes freed")
+      for (protection, count) in kept.sorted(by: { $0.key.rawValue < $1.key.rawValue }) {
+        Terminal.printError(
+          "weightfs: \(reference): blobs that stay: \(count), \(Collect.words(protection))"
+        )
       }
     }
   }

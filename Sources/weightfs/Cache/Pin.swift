@@ -53,15 +53,11 @@ struct Unpin: AsyncParsableCommand {
   @OptionGroup var common: CommonOptions
 
   func run() async throws {
-    try await ExitStatus.run {
-      let parsed = try EachReference.parse(references)
-      let local = try common.assemble().local
-      try await EachReference.run(parsed) { reference in
-        let wasPinned = try await local.executor.run { () throws(ContentError) in
-          try local.pins.remove(reference)
-        }
-        guard wasPinned else { throw ContentError(.notFound, "\(reference)", "is not pinned") }
+    try await common.forEach(references) { reference, local in
+      let wasPinned = try await local.executor.run { () throws(ContentError) in
+        try local.pins.remove(reference)
       }
+      guard wasPinned else { throw ContentError(.notFound, "\(reference)", "is not pinned") }
     }
   }
 }

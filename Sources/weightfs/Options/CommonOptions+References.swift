@@ -1,0 +1,18 @@
+import Artifacts
+import Content
+import LocalRegistry
+import OCI
+
+extension CommonOptions {
+  /// Runs a command that does one thing to each of several artifacts of this machine; the body prints.
+  func forEach(
+    _ references: [String],
+    _ body: (Reference, LocalRegistry) async throws -> Void
+  ) async throws {
+    try await ExitStatus.run {
+      let parsed = try EachReference.parse(references)
+      let local = try assemble().local
+      try await EachReference.run(parsed) { try await body($0, local) }
+    }
+  }
+}
