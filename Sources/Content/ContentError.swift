@@ -31,7 +31,7 @@ package struct ContentError: Error, Sendable {
   package let code: Code
   /// What was asked for, such as a reference or a digest.
   package let subject: String
-  /// Who was asked.
+  /// The host that was asked.
   package let host: String?
   /// What happened, one line.
   package let reason: String
@@ -39,23 +39,27 @@ package struct ContentError: Error, Sendable {
   package let advice: String?
   /// The local disk has no room: bytes may be served without being kept.
   package let isDiskFull: Bool
+  /// The error of the layer below, such as an `HTTPError` or an `Errno`; its text is part of `reason`.
+  package let underlying: (any Error)?
 
   /// Makes an error.
   ///
   /// - Parameters:
   ///   - code: the kind.
   ///   - subject: what was asked for.
-  ///   - host: who was asked.
+  ///   - host: that was asked.
   ///   - reason: what happened, one line without secrets.
   ///   - advice: what to do next.
-  ///   - isDiskFull: whether it is for want of room on the disk.
+  ///   - isDiskFull: the disk has no free space.
+  ///   - underlying: the error of the layer below.
   package init(
     _ code: Code,
     _ subject: String,
     host: String? = nil,
     _ reason: String,
     advice: String? = nil,
-    isDiskFull: Bool = false
+    isDiskFull: Bool = false,
+    underlying: (any Error)? = nil
   ) {
     self.code = code
     self.subject = String(subject.prefix(600))
@@ -63,6 +67,7 @@ package struct ContentError: Error, Sendable {
     self.reason = String(reason.prefix(600))
     self.advice = advice
     self.isDiskFull = isDiskFull
+    self.underlying = underlying
   }
 }
 

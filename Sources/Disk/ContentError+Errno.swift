@@ -18,6 +18,6 @@ extension ContentError {
       case .permissionDenied: "Check the owner and mode of the path, or choose another with --registry-root"
       default: nil
       }
-    self.init(code, subject, "\(error)", advice: advice, isDiskFull: error == .noSpace)
+    self.init(code, subject, "\(error)", advice: advice, isDiskFull: error == .noSpace, underlying: error)
   }
 }

@@ -32,6 +32,9 @@ package struct HTTPResponse: Sendable {
     self.rule = rule
   }
 
+  /// Whether the status is 2xx.
+  package var isSuccess: Bool { (200..<300).contains(status) }
+
   /// The first value of a header.
   ///
   /// - Parameter name: in lower case.

@@ -5,8 +5,8 @@ package enum RedirectPolicy {
 
   /// The request to send next.
   ///
-  /// The Authorization header stays only with the origin it was meant for. A redirect from https to http is refused:
-  /// it would put model bytes, and perhaps a signature, on the wire in the clear.
+  /// The Authorization header stays only with the origin it was meant for. A redirect from https to http is refused,
+  /// unless the configuration names the host: it would put model bytes, and perhaps a signature, on the wire in the clear.
   ///
   /// - Parameters:
   ///   - request: what was sent.
@@ -28,15 +28,15 @@ package enum RedirectPolicy {
     }
     guard count < maximumCount else { throw refused("more than \(maximumCount) times") }
     guard let url = RequestURL(location) else { throw refused("to something that is not an http address") }
-    guard !(request.url.scheme == "https" && url.scheme == "http") else {
+    var next = request
+    next.url = url
+    guard !(request.url.scheme == "https" && url.scheme == "http") || next.isTrusted else {
       throw refused("from https to plain http (\(url)): refused")
     }
     // The body of a POST may be a refresh token.
     guard request.method != .post || url.hasSameOrigin(as: request.url) || status == 303 else {
       throw refused("a POST to another host (\(url)): refused")
     }
-    var next = request
-    next.url = url
     if request.url.scheme == "https", request.addressRule == nil, !url.hasSameOrigin(as: request.url) {
       next.addressRule = AddressRule(registry: peer, isForCredentials: false)
     }

@@ -39,6 +39,8 @@ final class HostMemory: Sendable {
     var redirects: [Key: Redirect] = [:]
     /// Endpoints that refuse a signed address at its second use, and until when that is believed.
     var withoutReplays: [String: ContinuousClock.Instant] = [:]
+    /// Refusals in a row of remembered addresses, by endpoint.
+    var refusals: [String: Int] = [:]
     /// Repositories whose blobs came whole in answer to a range.
     var withoutRanges: Set<RepositoryName> = []
     /// Repositories that answered 206.
@@ -62,6 +64,8 @@ final class HostMemory: Sendable {
   private static let replayTime: Duration = .seconds(20)
   // One refusal may be a bad blob's alone: the endpoint is tried again after a while.
   private static let replayMemory: Duration = .seconds(300)
+  // An endpoint whose addresses only ever expire answers some replay in between.
+  private static let mostRefusals = 2
   private static let manifestLimit = 4
 
   private let state = Mutex(State())
@@ -73,13 +77,19 @@ final class HostMemory: Sendable {
   }
 
   /// Remembers where a blob was redirected to, unless the endpoint refuses to be asked there again.
-  func remember(_ url: RequestURL, _ rule: AddressRule?, of digest: Digest, in repository: RepositoryName) {
+  func remember(
+    _ url: RequestURL,
+    _ rule: AddressRule?,
+    of digest: Digest,
+    in repository: RepositoryName,
+    now: ContinuousClock.Instant = .now
+  ) {
     state.withLock { state in
-      if let until = state.withoutReplays[url.endpoint], until > .now { return }
+      if let until = state.withoutReplays[url.endpoint], until > now { return }
       if state.redirects.count >= Self.limit { state.redirects = [:] }
       let key = Key(repository: repository, digest: digest)
       if state.redirects[key]?.url == url { return }
-      state.redirects[key] = Redirect(url: url, rule: rule, since: .now)
+      state.redirects[key] = Redirect(url: url, rule: rule, since: now)
     }
   }
 
@@ -90,14 +100,34 @@ final class HostMemory: Sendable {
   ///   - digest: of the blob.
   ///   - repository: of the blob.
   ///   - isRefused: the endpoint answered 4xx, and the address cannot have expired so soon.
-  func forget(_ url: RequestURL, of digest: Digest, in repository: RepositoryName, isRefused: Bool) {
+  func forget(
+    _ url: RequestURL,
+    of digest: Digest,
+    in repository: RepositoryName,
+    isRefused: Bool,
+    now: ContinuousClock.Instant = .now
+  ) {
     state.withLock { state in
       let key = Key(repository: repository, digest: digest)
       guard let known = state.redirects[key], known.url == url else { return }
       state.redirects[key] = nil
-      guard isRefused, .now - known.since < Self.replayTime else { return }
+      guard isRefused else { return }
+      let endpoint = known.url.endpoint
+      if state.refusals.count >= Self.limit { state.refusals = [:] }
+      state.refusals[endpoint, default: 0] += 1
+      guard now - known.since < Self.replayTime || state.refusals[endpoint, default: 0] >= Self.mostRefusals
+      else { return }
       if state.withoutReplays.count >= Self.limit { state.withoutReplays = [:] }
-      state.withoutReplays[known.url.endpoint] = .now + Self.replayMemory
+      state.withoutReplays[endpoint] = now + Self.replayMemory
+      state.refusals[endpoint] = nil
+    }
+  }
+
+  /// Notes that a remembered address was answered: its endpoint takes replays and other ranges.
+  func noteReplay(of url: RequestURL) {
+    state.withLock { state in
+      guard !state.refusals.isEmpty else { return }
+      state.refusals[url.endpoint] = nil
     }
   }
 

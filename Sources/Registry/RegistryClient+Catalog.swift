@@ -18,23 +18,23 @@ extension RegistryClient {
     var last: String?
     while found.count < limit {
       let query = FormEncoding.encode([("n", "1000")] + (last.map { [("last", $0)] } ?? []))
-      let (response, body) = try await repository(name).send(
+      let answer = try await repository(name).send(
         .get,
         "_catalog?\(query)",
-        accept: [],
+        subject: "the catalog of \(registry)",
         limit: RegistryRepository.pageLimit,
         isOutside: true
       )
-      guard response.status == 200 else {
-        throw repository(name).failure(response, subject: "the catalog of \(registry)")
+      guard answer.response.status == 200 else {
+        throw answer.refusal
       }
       let names: [String]
       do throws(DocumentError) {
-        names = try NamePage.names("repositories", in: body, limit: limit - found.count) {
+        names = try NamePage.names("repositories", in: answer.body, limit: limit - found.count) {
           Grammar.isRepository($0)
         }
       } catch {
-        throw unreadable(response, body, "the catalog of \(registry)", of: registry, error)
+        throw unreadable(answer.response, answer.body, "the catalog of \(registry)", of: registry, error)
       }
       guard let end = names.last, end != last else { break }
       found += names

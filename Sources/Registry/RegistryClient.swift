@@ -98,14 +98,23 @@ package final class RegistryClient: Sendable {
     log.debug("a request", metadata: metadata)
   }
 
-  func logRequest(
+  /// Sends a request once and collects its body.
+  ///
+  /// - Parameters:
+  ///   - request: to send; redirects are followed.
+  ///   - limit: of the body in bytes.
+  func exchange(
     _ request: HTTPRequest,
-    _ outcome: Result<(response: HTTPResponse, body: [UInt8]), HTTPError>,
-    _ start: ContinuousClock.Instant
-  ) {
-    switch outcome {
-    case .success(let (response, body)): logRequest(request, response, body.count, start, nil)
-    case .failure(let error): logRequest(request, nil, 0, start, error)
+    limit: Int
+  ) async -> Result<(response: HTTPResponse, body: [UInt8]), HTTPError> {
+    let sent = ContinuousClock.now
+    do throws(HTTPError) {
+      let answer = try await thread.send(request, limit: limit)
+      logRequest(request, answer.response, answer.body.count, sent, nil)
+      return .success(answer)
+    } catch {
+      logRequest(request, nil, 0, sent, error)
+      return .failure(error)
     }
   }
 }

@@ -24,13 +24,22 @@ package struct RegistryRepository: Repository {
   }
 
   private func ask(_ target: Reference.Target) async throws(ContentError) -> Descriptor {
-    let (response, _) = try await send(.head, "manifests/\(target)", accept: MediaType.manifests, limit: 0)
-    switch response.status {
+    let answer = try await send(
+      .head,
+      "manifests/\(target)",
+      subject: describe(target),
+      accept: MediaType.manifests,
+      limit: 0
+    )
+    switch answer.response.status {
     case 200: break
     // Some registries know no HEAD.
     case 405, 501: return try await resolveByGet(target)
-    default: throw failure(response, subject: describe(target))
+    // An address that is signed for GET refuses HEAD.
+    case 400..<500 where isElsewhere(answer.response.url): return try await resolveByGet(target)
+    default: throw answer.refusal
     }
+    let response = answer.response
     guard let text = response.header("docker-content-digest"), let digest = Digest(text),
       let size = response.contentLength, size >= 0, let text = response.header("content-type"),
       case let type = MediaType(rawValue: text).withoutParameters, type.isManifest || type.isIndex
@@ -62,7 +71,9 @@ package struct RegistryRepository: Repository {
     range: Range<Int64>,
     into sink: any BlobSink
   ) async throws(ContentError) {
-    try await BlobTransfer(repository: self, descriptor: descriptor, range: range, sink: sink).run()
+    var exchange = BlobExchange(repository: self, descriptor: descriptor, range: range, sink: sink)
+    var engine = RequestEngine(self, patience: exchange.patience)
+    try await engine.run(&exchange)
     if descriptor.mediaType.isManifest || descriptor.mediaType.isIndex {
       client.hosts.note(manifest: descriptor.digest, in: name)
     }
@@ -75,18 +86,23 @@ package struct RegistryRepository: Repository {
     while let current = path, found.count < limit {
       // A registry whose pages lead in a circle is left at the second round.
       guard seen.insert(current).inserted else { break }
-      let (response, body) = try await send(.get, current, accept: [], limit: Self.pageLimit)
-      guard response.status == 200 else { throw failure(response, subject: "the tags of \(name)") }
+      let answer = try await send(
+        .get,
+        current,
+        subject: "the tags of \(name)",
+        limit: Self.pageLimit
+      )
+      guard answer.response.status == 200 else { throw answer.refusal }
       let tags: [String]
       do throws(DocumentError) {
-        tags = try NamePage.names("tags", in: body, limit: limit - found.count) { Grammar.isTag($0) }
+        tags = try NamePage.names("tags", in: answer.body, limit: limit - found.count) { Grammar.isTag($0) }
       } catch {
-        throw client.unreadable(response, body, "the tags of \(name)", of: name.registry, error)
+        throw client.unreadable(answer.response, answer.body, "the tags of \(name)", of: name.registry, error)
       }
       found += tags
       // A page that adds nothing is the last, whatever it links to; so is the thousandth.
       guard !tags.isEmpty, seen.count < Self.pageCount else { break }
-      path = LinkHeader.next(response.allHeaders("link")).flatMap { relative($0) }
+      path = LinkHeader.next(answer.response.allHeaders("link")).flatMap { relative($0) }
     }
     return Array(found.prefix(limit))
   }
@@ -108,13 +124,15 @@ package struct RegistryRepository: Repository {
 
   private func resolveByGet(_ target: Reference.Target) async throws(ContentError) -> Descriptor {
     let limit = Int(ManifestDocument.maximumSize)
-    let (response, body) = try await send(
+    let answer = try await send(
       .get,
       "manifests/\(target)",
+      subject: describe(target),
       accept: MediaType.manifests,
       limit: limit
     )
-    guard response.status == 200 else { throw failure(response, subject: describe(target)) }
+    guard answer.response.status == 200 else { throw answer.refusal }
+    let (response, body) = (answer.response, answer.body)
     let named = response.header("docker-content-digest").flatMap { Digest($0) }
     let algorithm: Digest.Algorithm =
       if case .digest(let digest) = target { digest.algorithm } else { named?.algorithm ?? .sha256 }
@@ -139,7 +157,7 @@ package struct RegistryRepository: Repository {
     do {
       return try ManifestDocument(bytes: body, digest: digest, declared: type).descriptor
     } catch {
-      throw client.unreadable(response, body, describe(target), of: name.registry, error)
+      throw client.unreadable(answer.response, answer.body, describe(target), of: name.registry, error)
     }
   }
 

@@ -15,11 +15,10 @@ struct TokenRequest: Sendable {
       throw HTTPError(.broken, "\(registry) names a token server that is not an http address")
     }
     let isPlainRegistry = repository.base.hasPrefix("http:")
-    guard root.scheme == "https" || isPlainRegistry else {
+    guard root.scheme == "https" || isPlainRegistry || isTrusted(root) else {
       throw HTTPError(.tls, "\(registry) names a token server in plain http (\(root)): refused", url: root)
     }
     var request = try request(root, realm, credential)
-    repository.prepare(&request)
     request.totalTimeout = repository.client.configuration.stallTimeout * 2
     // A realm of the registry's own origin is where its requests go anyway.
     if root.host != repository.host {
@@ -27,6 +26,12 @@ struct TokenRequest: Sendable {
       if !isPlainRegistry || credential != nil { request.addressRule = rule }
     }
     return request
+  }
+
+  /// Whether the configuration names the token server's host.
+  private func isTrusted(_ url: RequestURL) -> Bool {
+    let trusted = repository.client.configuration.insecure
+    return trusted.contains(url.host) || trusted.contains(url.endpoint)
   }
 
   private func request(

@@ -1,16 +1,31 @@
+import Content
 import HTTP
 
-/// The Authorization header of each repository, fetched once for all who wait.
+/// The Authorization header of each repository, fetched once for all requests that wait for it.
 actor TokenStore {
-  /// A header and until when it may be sent.
+  /// A header and the time until which it may be sent.
   struct Authorization: Sendable {
-    /// None where the registry wants none, or there is no credential.
+    /// Nil where the registry wants none, or there is no credential.
     let header: Secret?
     let expires: ContinuousClock.Instant?
     /// The file or the helper whose credential it was made of; nil for an anonymous one.
     let source: String?
+    /// The challenge that it answers.
+    let challenge: Challenge?
 
-    static let none = Authorization(header: nil, expires: nil, source: nil)
+    static let none = Authorization(header: nil)
+
+    init(
+      header: Secret?,
+      expires: ContinuousClock.Instant? = nil,
+      source: String? = nil,
+      challenge: Challenge? = nil
+    ) {
+      self.header = header
+      self.expires = expires
+      self.source = source
+      self.challenge = challenge
+    }
   }
 
   private struct Key: Hashable {
@@ -19,7 +34,7 @@ actor TokenStore {
   }
 
   private var known: [String: Authorization] = [:]
-  private var pending: [Key: Task<Result<Authorization, HTTPError>, Never>] = [:]
+  private var pending: [Key: Task<Result<Authorization, ContentError>, Never>] = [:]
   // Every name that is looked up below a prefix may cost a token.
   private static let limit = 1000
   private let clock = ContinuousClock()
@@ -31,6 +46,16 @@ actor TokenStore {
   func current(_ key: String) -> Authorization? {
     guard let authorization = known[key] else { return nil }
     if let expires = authorization.expires, expires <= clock.now { return nil }
+    return authorization
+  }
+
+  /// The authorization that a header belongs to, also an expired one.
+  ///
+  /// - Parameters:
+  ///   - key: of the scope.
+  ///   - header: that a request was sent with; nil for none.
+  func authorization(_ key: String, of header: Secret?) -> Authorization? {
+    guard let header, let authorization = known[key], authorization.header == header else { return nil }
     return authorization
   }
 
@@ -47,20 +72,20 @@ actor TokenStore {
     _ key: String,
     refused: Secret?,
     isAnonymous: Bool,
-    _ make: @escaping @Sendable () async throws(HTTPError) -> Authorization
-  ) async throws(HTTPError) -> Authorization {
+    _ make: @escaping @Sendable () async throws(ContentError) -> Authorization
+  ) async throws(ContentError) -> Authorization {
     if let authorization = current(key), let header = authorization.header, header != refused,
       !isAnonymous || authorization.source == nil
     {
       return authorization
     }
     let pendingKey = Key(scope: key, isAnonymous: isAnonymous)
-    let task: Task<Result<Authorization, HTTPError>, Never>
+    let task: Task<Result<Authorization, ContentError>, Never>
     if let running = pending[pendingKey] {
       task = running
     } else {
       task = Task {
-        do throws(HTTPError) {
+        do throws(ContentError) {
           return .success(try await make())
         } catch {
           return .failure(error)

@@ -1,8 +1,8 @@
 import HTTP
 
-/// What a blob transfer does after a response that was not what it wanted.
+/// The remedy for a response that refuses an exchange.
 ///
-/// Pure. Each remedy is tried once, so that every transfer ends:
+/// Pure. Each remedy is tried once, so that every exchange ends:
 ///
 ///     who answered                    status            remedy, in this order
 ///     a remembered address            4xx *             the registry is asked for another address
@@ -10,11 +10,14 @@ import HTTP
 ///                                     4xx *, same host  once more without Authorization
 ///                                     401, 403          once more with Referer
 ///                                     4xx *             the registry is asked for another address, once
-///     the registry                    401               authorization
+///     the registry                    401; 403 *²       authorization
 ///                                     404               the manifest is asked for, then the blob once more
-///     whoever                         408, 429, 5xx     the same again after a delay
+///     any of them                     408, 429, 5xx     the same again after a delay
 ///
-/// * but 408, 416 and 429.
+///     a token server                  4xx               none
+///
+/// * but 408, 416 and 429. *² for a request with an Authorization header: its password may have expired, or an
+/// anonymous reader may read what the credential's owner may not.
 struct TransferAttempts: Sendable {
   /// Who answered.
   enum Source: Sendable, Equatable {
@@ -23,6 +26,7 @@ struct TransferAttempts: Sendable {
     case remembered
     /// Where the registry redirected to.
     case redirect(isSameOrigin: Bool)
+    case tokenServer
   }
 
   /// What to do next.
@@ -63,6 +67,7 @@ struct TransferAttempts: Sendable {
   ) -> Step {
     if RetryPolicy.isTransient(status) { return .wait }
     switch source {
+    case .tokenServer: return .fail
     case .remembered:
       return (400..<500).contains(status) && status != 416 ? .askRegistry : .fail
     case .redirect(let isSameOrigin):
@@ -86,7 +91,7 @@ struct TransferAttempts: Sendable {
       isWithoutAuthorization = false
       return .askRegistry
     case .registry:
-      if status == 401 || (status == 403 && Authorizer.mayHaveExpired(sent)) { return .authorize }
+      if status == 401 || (status == 403 && sent != nil) { return .authorize }
       guard status == 404, !isDocument, !hasAskedManifest else { return .fail }
       hasAskedManifest = true
       return .askManifest

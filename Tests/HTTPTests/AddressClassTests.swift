@@ -54,6 +54,16 @@ struct AddressClassTests {
     #expect(try next(target, peer: .global, trusted: [host]).url.host == host, "the configuration names it")
   }
 
+  @Test func plainHTTPIsFollowedOnlyToAHostThatTheConfigurationNames() throws {
+    let error = #expect(throws: HTTPError.self) { try next("http://cdn.io/x", peer: .global) }
+    #expect(error?.code == .redirect)
+    #expect(try next("http://cdn.io/x", peer: .global, trusted: ["cdn.io"]).url.scheme == "http")
+    let other = #expect(throws: HTTPError.self) {
+      try next("http://cdn.io/x", peer: .global, trusted: ["io"])
+    }
+    #expect(other?.code == .redirect)
+  }
+
   @Test func redirectsWithinANetworkAreFollowed() throws {
     #expect(try next("https://127.0.0.1/x", peer: .loopback).url.host == "127.0.0.1")
     #expect(try next("https://10.0.0.1/x", peer: .global).url.host == "10.0.0.1")

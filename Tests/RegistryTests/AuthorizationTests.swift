@@ -49,6 +49,33 @@ struct AuthorizationTests {
     #expect(warnings.allSatisfy { !$0.contains("dTpw") })
   }
 
+  /// A personal access token without the right to read: the token server takes it, the registry answers 403.
+  @Test func aTokenThatTheRegistryForbidsDoesNotEndPublicPulls() async throws {
+    let server = try HTTPServer { request in
+      let token = request.headers["authorization"] == nil ? "anonymous" : "owner"
+      return .init(200, body: Array(#"{"token":"\#(token)"}"#.utf8))
+    }
+    defer { server.stop() }
+    let isPrivate = LockedSet()
+    fixture.registry.setFault { request, _ in
+      switch request.headers["authorization"] {
+      case "Bearer anonymous" where isPrivate.count == 0: return nil
+      case "Bearer owner": return .init(403, body: Array("DENIED".utf8))
+      default:
+        let value = "Bearer realm=\"http://127.0.0.1:\(server.port)/token\",service=\"s\""
+        return .init(401, headers: [("WWW-Authenticate", value)])
+      }
+    }
+    let repository = try fixture.repository(auth: try fixture.authFile())
+    _ = try await repository.resolve(.tag("t"))
+    #expect(fixture.messages.all.filter { $0.contains("a credential was refused") }.count == 1)
+    isPrivate.insert("now")
+    let error = try #require(await fixture.failure { _ = try await repository.resolve(.tag("t")) })
+    #expect(error.code == .unauthorized)
+    #expect(error.reason.contains("403"), "the refusal of the credential is the one that is told: \(error)")
+    #expect(fixture.registry.server.requests.count <= 7)
+  }
+
   @Test func aBasicPasswordThatIsRefusedDoesNotEndPublicPulls() async throws {
     let registry = fixture.registry
     registry.setFault { request, _ in

@@ -60,7 +60,10 @@ struct RemedyTests {
       step(401, .redirect(isSameOrigin: true), sent: basic, isChallenge: false) == .withoutAuthorization
     )
     #expect(step(403, .registry, sent: basic) == .authorize)
-    #expect(step(403, .registry, sent: Secret("Bearer x")) == .fail)
+    #expect(step(403, .registry, sent: Secret("Bearer x")) == .authorize)
+    #expect(step(403, .registry) == .fail)
+    #expect(step(401, .tokenServer) == .fail)
+    #expect(step(503, .tokenServer) == .wait)
     #expect(step(404, .registry) == .askManifest)
     #expect(step(404, .registry, times: 2) == .fail)
     #expect(step(404, .registry, isDocument: true) == .fail)
@@ -108,6 +111,75 @@ struct RemedyTests {
     let referer = try #require(storage.requests.last?.headers["referer"])
     #expect(referer.hasPrefix("http://\(fixture.registry.host)/v2/acme/x/blobs/sha256:"))
     #expect(!referer.contains("?"))
+  }
+
+  /// An endpoint whose addresses are bound to one range refuses a replay however late it is.
+  @Test func anEndpointThatRefusesLateReplaysTwiceInARowIsNotReplayed() throws {
+    let hosts = HostMemory()
+    let name = try #require(RepositoryName(registry: "r.example", path: "a/b"))
+    let digest = fixture.blob.digest(.sha256)
+    let url = try #require(RequestURL("https://storage.example/b?sig=1"))
+    var now = ContinuousClock.now
+    func refuseLate() {
+      hosts.remember(url, nil, of: digest, in: name, now: now)
+      now += .seconds(60)
+      hosts.forget(url, of: digest, in: name, isRefused: true, now: now)
+    }
+    refuseLate()
+    hosts.remember(url, nil, of: digest, in: name, now: now)
+    #expect(hosts.redirect(of: digest, in: name) != nil, "one refusal may be an expired address")
+    hosts.noteReplay(of: url)
+    refuseLate()
+    hosts.remember(url, nil, of: digest, in: name, now: now)
+    #expect(hosts.redirect(of: digest, in: name) != nil, "a replay was answered in between")
+    now += .seconds(60)
+    hosts.forget(url, of: digest, in: name, isRefused: true, now: now)
+    hosts.remember(url, nil, of: digest, in: name, now: now)
+    #expect(hosts.redirect(of: digest, in: name) == nil, "two in a row")
+    now += .seconds(301)
+    hosts.remember(url, nil, of: digest, in: name, now: now)
+    #expect(hosts.redirect(of: digest, in: name) != nil, "the endpoint is tried again after 300 s")
+  }
+
+  /// HEAD and GET of a tag, the list of tags: each may be redirected as a blob is.
+  @Test func documentsThatAreRedirectedGetTheSameRemedies() async throws {
+    let registry = fixture.registry
+    try registry.add(files: ["a": [1]], repository: "acme/x", tag: "t")
+    let plain = try HTTPServer { [host = registry.host] request in
+      guard request.headers["referer"] != nil else { return .init(403) }
+      guard request.method == "GET" else { return .init(403) }
+      if request.path.hasSuffix("/tags/list") { return .init(200, body: Array(#"{"tags":["t"]}"#.utf8)) }
+      return .init(302, headers: [("Location", "http://\(host)/v2/acme/x/manifests/t?direct=1")])
+    }
+    defer { plain.stop() }
+    registry.setFault { request, _ in
+      if request.query.contains("direct") { return nil }
+      return .init(307, headers: [("Location", "http://127.0.0.1:\(plain.port)\(request.path)")])
+    }
+    let repository = try fixture.repository()
+    #expect(try await repository.resolve(.tag("t")).mediaType.isManifest, "an address signed for GET alone")
+    #expect(try await repository.tags(limit: 10) == ["t"])
+  }
+
+  @Test func aStorageHostThatRefusesADocumentIsNamed() async throws {
+    let storage = try HTTPServer { _ in
+      .init(403, headers: [("Content-Type", "text/plain")], body: Array("not for you".utf8))
+    }
+    defer { storage.stop() }
+    fixture.registry.setFault { request, _ in
+      .init(307, headers: [("Location", "http://127.0.0.1:\(storage.port)/x?sig=secret")])
+    }
+    let repository = try fixture.repository()
+    for error in [
+      await fixture.failure { _ = try await repository.resolve(.tag("t")) },
+      await fixture.failure { _ = try await repository.tags(limit: 10) },
+    ] {
+      let error = try #require(error)
+      #expect(error.code == .unauthorized)
+      #expect(error.host == "127.0.0.1:\(storage.port)")
+      #expect(error.reason.contains("not for you"), "\(error)")
+      #expect(!"\(error)".contains("podman login") && !"\(error)".contains("secret"), "\(error)")
+    }
   }
 
   @Test func aRefusalOfTheStorageHostIsItsOwn() async throws {

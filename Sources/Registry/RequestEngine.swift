@@ -1,0 +1,209 @@
+import Content
+import HTTP
+import Logging
+import OCI
+
+/// Sends one exchange with a registry until it is answered for good: the one loop for retries, authorization,
+/// remedies of redirects, the scheme of a registry on this machine, and deadlines.
+///
+/// What differs between a small document, a range of a blob and a token is the `Exchange`: which request is due, how
+/// its response is received, and what its end means. The engine owns all state of the attempts; progress resets it.
+struct RequestEngine: Sendable {
+  let repository: RegistryRepository
+  /// How long a failing endpoint is asked again.
+  let patience: RetryPolicy.Patience
+
+  /// The header that the next request to the registry has; nil for none.
+  private(set) var authorization: Secret?
+  private var attempts = TransferAttempts()
+  private var authorizer = Authorizer()
+  /// The number of the current attempt since the last progress, from 1.
+  private var attempt = 1
+  /// When the exchange first failed since its last progress.
+  private var failing: ContinuousClock.Instant?
+  /// The 403 of a credential: the refusals of other headers follow from it.
+  private var refusal: ContentError?
+
+  private var client: RegistryClient { repository.client }
+
+  init(_ repository: RegistryRepository, patience: RetryPolicy.Patience) {
+    self.repository = repository
+    self.patience = patience
+  }
+
+  /// Runs an exchange to its end.
+  ///
+  /// - Parameter exchange: says which requests are due.
+  /// - Throws: `ContentError` as the exchange maps the last response or failure.
+  mutating func run(_ exchange: inout some Exchange) async throws(ContentError) {
+    if exchange.usesAuthorization {
+      authorization = await client.tokens.current(repository.tokenKey)?.header
+    }
+    while var request = try exchange.next() {
+      repository.prepare(&request)
+      if exchange.usesAuthorization { decorate(&request, for: try exchange.home) }
+      let (outcome, isProgress) = await exchange.send(request)
+      if isProgress { progressed() }
+      switch outcome {
+      case .delivered(let response): repository.noteScheme(response, of: request)
+      case .nothing(let problem): try await wait(nil, problem)
+      case .contradiction(let problem):
+        guard exchange.dropShortcut(.refused) else { throw problem }
+      case .answered(let response, let excerpt, let origin):
+        if repository.changesScheme(after: response, of: request) { continue }
+        try await handle(response, excerpt, origin, request, &exchange)
+      case .failed(let error):
+        exchange.dropShortcut(.failed)
+        if repository.changesScheme(after: error, of: request) { continue }
+        let problem = exchange.problem(error)
+        guard error.isTransient else { throw problem }
+        try await wait(nil, problem)
+      }
+    }
+  }
+
+  private mutating func progressed() {
+    attempt = 1
+    failing = nil
+    attempts.progressed()
+    authorizer = Authorizer()
+    refusal = nil
+  }
+
+  private func decorate(_ request: inout HTTPRequest, for home: RequestURL) {
+    if request.url.hasSameOrigin(as: home) { request.authorization = authorization }
+    request.dropsAuthorization = attempts.isWithoutAuthorization
+    if attempts.hasReferer { request.redirectReferer = home.withoutQuery }
+  }
+
+  private mutating func handle(
+    _ response: HTTPResponse,
+    _ excerpt: [UInt8],
+    _ origin: TransferAttempts.Source,
+    _ request: HTTPRequest,
+    _ exchange: inout some Exchange
+  ) async throws(ContentError) {
+    let problem = exchange.problem(response, excerpt)
+    switch attempts.handle(
+      response.status,
+      from: origin,
+      sent: request.authorization,
+      isDocument: exchange.isDocument,
+      isChallenge: response.header("www-authenticate") != nil
+    ) {
+    case .askRegistry: exchange.dropShortcut(.refused)
+    case .withoutAuthorization, .withReferer: break
+    case .authorize:
+      if response.status == 403 { refusal = problem }
+      switch try await repository.authorize(response, sent: authorization, &authorizer) {
+      case .send(let header): authorization = header
+      case .giveUp:
+        guard case .redirect = origin else { return try exchange.end(response, refusal ?? problem) }
+        // A redirect's target has remedies of its own; this one is not tried again.
+        try await handle(response, excerpt, origin, request, &exchange)
+      }
+    case .askManifest: try await repository.askManifests(problem)
+    case .wait:
+      if response.status >= 500 { exchange.dropShortcut(.unavailable) }
+      try await wait(response.retryAfter(now: WallClock.seconds), problem)
+    case .fail: try exchange.end(response, problem)
+    }
+  }
+
+  /// Waits before the next attempt.
+  ///
+  /// - Throws: the problem, where the time for attempts is over.
+  private mutating func wait(_ retryAfter: Duration?, _ problem: ContentError) async throws(ContentError) {
+    let now = ContinuousClock.now
+    let elapsed = now - (failing ?? now)
+    failing = failing ?? now
+    let delay = client.configuration.retry.delay(
+      afterAttempt: attempt,
+      elapsed: elapsed,
+      patience: patience,
+      retryAfter: retryAfter,
+      random: Double.random(in: 0...1)
+    )
+    guard let delay else { throw problem }
+    client.log.debug("a request is sent again", metadata: ["reason": "\(problem)", "delay": "\(delay)"])
+    do {
+      try await Task.sleep(for: delay)
+    } catch {
+      throw ContentError(.cancelled, problem.subject, host: problem.host, "cancelled", underlying: problem)
+    }
+    attempt += 1
+  }
+}
+
+/// What a `RequestEngine` sends: which request is due, how its response is received, and what its end means.
+protocol Exchange: Sendable {
+  /// Names the object in errors, such as a reference or a digest.
+  var subject: String { get }
+  var repository: RegistryRepository { get }
+  /// A manifest or another small document, not a blob.
+  var isDocument: Bool { get }
+  /// The registry's header goes with requests to the registry's origin.
+  var usesAuthorization: Bool { get }
+  /// The registry's own address of the object.
+  var home: RequestURL { get throws(ContentError) }
+
+  /// The request that is due; nil where the exchange is complete.
+  mutating func next() throws(ContentError) -> HTTPRequest?
+  /// Sends a request and receives its response.
+  ///
+  /// - Returns: how it ended, and whether wanted bytes arrived, which makes a later failure the first one again.
+  mutating func send(_ request: HTTPRequest) async -> (outcome: ExchangeOutcome, isProgress: Bool)
+  /// Stops using an address that was remembered from an earlier redirect.
+  ///
+  /// - Parameter fault: why.
+  /// - Returns: false where the last request did not go to such an address.
+  @discardableResult
+  mutating func dropShortcut(_ fault: ShortcutFault) -> Bool
+  /// Takes a response that no remedy is left for; returns where the exchange can go on or is complete.
+  mutating func end(_ response: HTTPResponse, _ problem: ContentError) throws(ContentError)
+  /// The error that a refusing response stands for.
+  func problem(_ response: HTTPResponse, _ excerpt: [UInt8]) -> ContentError
+  /// The error that a failed request stands for.
+  func problem(_ error: HTTPError) -> ContentError
+}
+
+/// How one request of an exchange ended.
+enum ExchangeOutcome: Sendable {
+  /// A success; the exchange says whether more is due.
+  case delivered(HTTPResponse)
+  /// A success that delivers too little to go on at once.
+  case nothing(ContentError)
+  /// A success that contradicts itself or the manifest.
+  case contradiction(ContentError)
+  /// A status that is no success, with the first bytes of its body.
+  case answered(HTTPResponse, excerpt: [UInt8], from: TransferAttempts.Source)
+  case failed(HTTPError)
+}
+
+/// Why a remembered address is not used again.
+enum ShortcutFault: Sendable {
+  /// It answered 5xx: this exchange avoids it.
+  case unavailable
+  /// It did not answer: it is forgotten.
+  case failed
+  /// It refused or sent wrong bytes: it is forgotten, and its endpoint may refuse replays.
+  case refused
+}
+
+extension Exchange {
+  var usesAuthorization: Bool { true }
+
+  mutating func dropShortcut(_ fault: ShortcutFault) -> Bool { false }
+
+  func problem(_ response: HTTPResponse, _ excerpt: [UInt8]) -> ContentError {
+    repository.failure(response, excerpt, subject: subject)
+  }
+
+  func problem(_ error: HTTPError) -> ContentError { repository.failure(error, subject: subject) }
+
+  /// The host that answered a request, as the remedies tell them apart.
+  func origin(of response: HTTPResponse, _ request: HTTPRequest) -> TransferAttempts.Source {
+    if response.url == request.url { return .registry }
+    return .redirect(isSameOrigin: response.url.hasSameOrigin(as: request.url))
+  }
+}

@@ -1,0 +1,126 @@
+import Content
+import HTTP
+import OCI
+
+/// Asks a token server for a token; the token server's 4xx is a refusal, which leaves `token` nil.
+struct TokenExchange: Exchange {
+  let request: TokenRequest
+
+  private var credential: Credential?
+  private var isRefused = false
+  private(set) var token: (text: String, lifetime: Duration)?
+
+  private static let limit = 1 << 20
+  // A header beyond this size is refused by servers.
+  private static let longestToken = 65_536
+
+  init(request: TokenRequest, credential: Credential?) {
+    self.request = request
+    self.credential = credential
+  }
+
+  var repository: RegistryRepository { request.repository }
+  var subject: String { "a token for \(repository.name)" }
+  var isDocument: Bool { true }
+  var usesAuthorization: Bool { false }
+
+  var home: RequestURL {
+    get throws(ContentError) { try repository.address("") }
+  }
+
+  mutating func next() throws(ContentError) -> HTTPRequest? {
+    guard token == nil, !isRefused else { return nil }
+    do throws(HTTPError) {
+      return try request.make(credential)
+    } catch {
+      throw problem(error)
+    }
+  }
+
+  mutating func send(_ request: HTTPRequest) async -> (outcome: ExchangeOutcome, isProgress: Bool) {
+    switch await repository.client.exchange(request, limit: Self.limit) {
+    case .failure(let error): return (.failed(error), false)
+    case .success(let (response, body)):
+      guard response.isSuccess else {
+        return (.answered(response, excerpt: body, from: .tokenServer), false)
+      }
+      guard let answer = TokenAnswer(body), answer.text.utf8.count <= Self.longestToken else {
+        let problem = ContentError(
+          .unreachable,
+          subject,
+          host: response.url.endpoint,
+          "\(response.url) answered without a token\(repository.quote(response, body))"
+        )
+        return (.contradiction(problem), false)
+      }
+      token = (answer.text, answer.lifetime)
+      return (.delivered(response), true)
+    }
+  }
+
+  mutating func end(_ response: HTTPResponse, _ problem: ContentError) throws(ContentError) {
+    if case .identityToken? = credential, response.status == 404 || response.status == 405 {
+      // Servers from before OAuth2 know GET alone (distribution docs/content/spec/auth/token.md).
+      credential = nil
+      return
+    }
+    // A name that does not exist is answered with any of these, and so is a wrong password.
+    guard (400..<500).contains(response.status) else { throw problem }
+    isRefused = true
+  }
+
+  func problem(_ response: HTTPResponse, _ excerpt: [UInt8]) -> ContentError {
+    ContentError(
+      .unreachable,
+      subject,
+      host: response.url.endpoint,
+      "\(response.url) answered \(response.status) to the request for a token"
+    )
+  }
+}
+
+/// The body of a token server's answer (distribution docs/content/spec/auth/token.md).
+private struct TokenAnswer {
+  let text: String
+  let lifetime: Duration
+
+  /// Reads an answer.
+  ///
+  /// - Returns: nil for one without a token.
+  init?(_ body: [UInt8]) {
+    let fields: Fields
+    do {
+      fields = try JSONDocument.decode(Fields.self, from: body)
+    } catch {
+      return nil
+    }
+    guard let text = fields.text else { return nil }
+    self.text = text
+    // The specification's default is 60 s. A quarter is left so that a token does not end under way.
+    let said = fields.lifetime.flatMap { $0.isFinite ? $0 : nil } ?? 60
+    lifetime = .seconds(min(max(said, 5), 86_400) * 0.75)
+  }
+
+  private struct Fields: Decodable {
+    let text: String?
+    /// Seconds.
+    let lifetime: Double?
+
+    private enum CodingKeys: String, CodingKey {
+      case token
+      case accessToken = "access_token"
+      case lifetime = "expires_in"
+    }
+
+    // A field of another type counts as absent: servers differ in both names and types.
+    init(from decoder: any Decoder) throws {
+      let container = try decoder.container(keyedBy: CodingKeys.self)
+      let texts = [CodingKeys.token, .accessToken].map { try? container.decode(String.self, forKey: $0) }
+      text = texts.compactMap { $0 }.first { !$0.isEmpty }
+      // Azure writes a number as text.
+      lifetime =
+        (try? container.decode(Double.self, forKey: .lifetime))
+        ?? (try? container.decode(String.self, forKey: .lifetime)).flatMap { Double($0) }
+    }
+  }
+}
