@@ -24,7 +24,7 @@ package enum EntryPoint {
     if let number = tree.resolve(ramalamaLink), case .file = tree.nodes[number].kind {
       return .path(ramalamaLink)
     }
-    let raw = Set(tree.withheld.map(\.shownAs))
+    let raw = Set(tree.withheld.compactMap(\.shownAs))
     let shown = tree.files.map { tree.path(of: $0.node) }.filter { !raw.contains($0) }
     // What would be chosen if every layer were shown under its own name.
     let found = model(among: shown + tree.withheld.map(\.properPath))

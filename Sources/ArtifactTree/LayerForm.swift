@@ -54,16 +54,18 @@ enum LayerForm: Equatable {
 package struct WithheldName: Sendable, Hashable {
   /// The path that the packaging gives it.
   package let path: String
-  /// The path that it is shown at instead.
-  package let shownAs: String
+  /// The path that it is shown at instead; nil where its bytes cannot be verified, and are not shown.
+  package let shownAs: String?
   /// Why.
   package let reason: String
 
   /// The path that it has where it can be opened.
-  var properPath: String { path.isEmpty ? shownAs : path }
+  var properPath: String { path.isEmpty ? shownAs ?? "" : path }
 
   /// A sentence for a user.
   package var text: String {
-    path.isEmpty ? "\(shownAs) is shown as it is: \(reason)" : "'\(path)' is shown as \(shownAs): \(reason)"
+    guard let shownAs else { return "\(path.isEmpty ? "a layer" : "'\(path)'") is not shown: \(reason)" }
+    return path.isEmpty
+      ? "\(shownAs) is shown as it is: \(reason)" : "'\(path)' is shown as \(shownAs): \(reason)"
   }
 }

@@ -22,8 +22,12 @@ enum LayerName {
   }
 
   static func name(of layer: Descriptor, metadata: Metadata?) -> String? {
-    let candidates = pathKeys.map { layer.annotations[$0] } + [layer.annotations[titleKey], metadata?.name]
-    return candidates.compactMap { $0 }.first { !$0.isEmpty }
+    path(in: layer.annotations) ?? metadata?.name.flatMap { $0.isEmpty ? nil : $0 }
+  }
+
+  /// The path that annotations give a layer; nil where they give none.
+  static func path(in annotations: [String: String]) -> String? {
+    (pathKeys + [titleKey]).compactMap { annotations[$0] }.first { !$0.isEmpty }
   }
 
   // formats.md A.4: Ollama names no files; these are what its users and llama.cpp call them.

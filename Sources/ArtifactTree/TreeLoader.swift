@@ -55,7 +55,9 @@ package struct TreeLoader: Sendable {
     }
     let all = steps
     // A million members take a second, in which the cooperative pool has other work.
-    return try await indexes.executor.run { () throws(ContentError) in try Self.build(all, created: created) }
+    return try await indexes.executor.run { () throws(ContentError) in
+      try Self.build(all, withheld: manifest.withheldLayers, created: created)
+    }
   }
 
   /// The layers of whose bytes a tree reads some.
@@ -89,8 +91,13 @@ package struct TreeLoader: Sendable {
     case tar(TarLayer, TarIndex)
   }
 
-  private static func build(_ steps: [Step], created: Int64) throws(ContentError) -> FileTree {
+  private static func build(
+    _ steps: [Step],
+    withheld: [WithheldName],
+    created: Int64
+  ) throws(ContentError) -> FileTree {
     var builder = TreeBuilder(defaultTime: created)
+    for name in withheld { builder.withhold(name) }
     for step in steps {
       let layer: Descriptor
       switch step {
@@ -110,6 +117,19 @@ package struct TreeLoader: Sendable {
       }
     }
     return builder.build()
+  }
+}
+
+extension Manifest {
+  /// The layers, and the config, that are not shown as they cannot be verified.
+  fileprivate var withheldLayers: [WithheldName] {
+    let layers = foreignLayers.map { layer in
+      WithheldName(path: LayerName.path(in: layer.annotations) ?? "", shownAs: nil, reason: layer.reason)
+    }
+    let config = foreignConfig.map {
+      WithheldName(path: "", shownAs: nil, reason: "the config: \($0.reason)")
+    }
+    return layers + (config.map { [$0] } ?? [])
   }
 }
 

@@ -41,6 +41,8 @@ package struct ContentError: Error, Sendable {
   package let isDiskFull: Bool
   /// The error of the layer below, such as an `HTTPError` or an `Errno`; its text is part of `reason`.
   package let underlying: (any Error)?
+  /// Every further attempt fails for the same reason, as with a file that was packed wrongly: one log line says it.
+  package var isLasting = false
 
   /// Makes an error.
   ///

@@ -65,6 +65,16 @@ package enum ConfinedRoots {
     return (status.st_uid, status.st_gid)
   }
 
+  /// Makes the directory of a root that is to be registered, also where a deleted one still is.
+  ///
+  /// - Parameters:
+  ///   - path: of the root; its parent exists.
+  ///   - mode: permissions, less the umask.
+  /// - Returns: 0; -1 with errno.
+  package static func makeRoot(_ path: FilePath, _ mode: CInterop.Mode) -> Int32 {
+    path.withPlatformString { mkdir($0, mode) }
+  }
+
   /// Makes a directory.
   ///
   /// - Parameters:
@@ -174,6 +184,14 @@ package enum ConfinedRoots {
   ) -> Int32 {
     guard let root = root(of: path) else { return path.withPlatformString(elsewhere) }
     let relative = String(path.string.dropFirst(root.path.count).drop { $0 == "/" })
+    // The descriptor of a deleted root still answers for the root itself, which may have to be made again.
+    if relative.isEmpty, isDeleted(root.descriptor) {
+      guard let fresh = reopen(root) else {
+        errno = ENOENT
+        return -1
+      }
+      return body(fresh.descriptor, relative)
+    }
     let result = body(root.descriptor, relative)
     guard result < 0, errno == ENOENT, isDeleted(root.descriptor), let fresh = reopen(root) else {
       return result

@@ -65,12 +65,14 @@ final class PromiseCheck: ReadResponder {
     _ digest: Digest
   ) -> ContentError? {
     magic.doubt(first, size: size).map { reason in
-      ContentError(
+      var error = ContentError(
         .corrupt,
         "\(name) (\(digest))",
         "the file is not what its name promises: \(reason)",
         advice: "The artifact was packed wrongly; 'weightfs inspect' lists its layers"
       )
+      error.isLasting = true
+      return error
     }
   }
 }

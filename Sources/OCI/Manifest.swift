@@ -12,6 +12,10 @@ package struct Manifest: Sendable, Hashable {
   package var layers: [Descriptor]
   package var subject: Descriptor?
   package var annotations: [String: String]
+  /// Layers that cannot be verified, in order; they are no part of `layers`.
+  package var foreignLayers: [ForeignLayer] = []
+  /// The config, where it cannot be verified; `config` is nil then.
+  package var foreignConfig: ForeignLayer?
 
   /// Makes a manifest.
   ///
@@ -36,13 +40,16 @@ package struct Manifest: Sendable, Hashable {
   /// What says which kind of artifact this is: its own type, else that of its config.
   package var effectiveArtifactType: MediaType? {
     if let artifactType, !artifactType.rawValue.isEmpty { return artifactType }
-    return config?.mediaType
+    return configType
   }
+
+  /// The media type of the config, also where it cannot be verified.
+  package var configType: MediaType? { config?.mediaType ?? foreignConfig?.mediaType }
 
   /// A container image in the sense of CRI-O: an image's config and no artifact type.
   package var isImage: Bool {
     if let artifactType, !artifactType.rawValue.isEmpty { return false }
-    guard let type = config?.mediaType else { return false }
+    guard let type = configType else { return false }
     return type == .imageConfig || type == .dockerImageConfig
   }
 }
@@ -56,11 +63,16 @@ extension Manifest: Codable {
     let container = try decoder.container(keyedBy: CodingKeys.self)
     mediaType = try container.decodeIfPresent(MediaType.self, forKey: .mediaType)
     artifactType = try container.decodeIfPresent(MediaType.self, forKey: .artifactType)
-    layers = try container.decodeIfPresent([Descriptor].self, forKey: .layers) ?? []
+    let entries = try container.decodeIfPresent([ManifestEntry].self, forKey: .layers) ?? []
+    let blobs = try container.decodeIfPresent([ManifestEntry].self, forKey: .blobs) ?? []
+    layers = entries.compactMap(\.descriptor)
     let known = Set(layers)
-    let blobs = try container.decodeIfPresent([Descriptor].self, forKey: .blobs) ?? []
-    layers += blobs.filter { !known.contains($0) }
-    config = try container.decodeIfPresent(Descriptor.self, forKey: .config)
+    layers += blobs.compactMap(\.descriptor).filter { !known.contains($0) }
+    foreignLayers = entries.compactMap(\.foreign)
+    let foreign = Set(foreignLayers)
+    foreignLayers += blobs.compactMap(\.foreign).filter { !foreign.contains($0) }
+    let configEntry = try container.decodeIfPresent(ManifestEntry.self, forKey: .config)
+    (config, foreignConfig) = (configEntry?.descriptor, configEntry?.foreign)
     try Self.checkSizes((config.map { [$0] } ?? []) + layers, container.codingPath)
     subject = try container.decodeIfPresent(Descriptor.self, forKey: .subject)
     annotations = try container.decodeIfPresent([String: String].self, forKey: .annotations) ?? [:]

@@ -36,9 +36,14 @@ package final class MessageLimiter: Sendable {
   ///
   /// - Parameters:
   ///   - kind: what makes two messages one.
+  ///   - interval: in which no other message of the kind is let through; nil for the limiter's own.
   ///   - now: the time.
   /// - Returns: how many of the kind were held back since the last one; nil where this one is.
-  package func admit(_ kind: String, now: ContinuousClock.Instant = .now) -> Int? {
+  package func admit(
+    _ kind: String,
+    interval: Duration? = nil,
+    now: ContinuousClock.Instant = .now
+  ) -> Int? {
     state.withLock { state in
       if var entry = state.entries[kind], entry.next > now {
         entry.suppressed += 1
@@ -46,13 +51,13 @@ package final class MessageLimiter: Sendable {
         return nil
       }
       var burst = state.burst ?? (now, 0)
-      if now - burst.since > interval { burst = (now, 0) }
+      if now - burst.since > self.interval { burst = (now, 0) }
       burst.count += 1
       state.burst = burst
       guard burst.count <= burstLimit else { return nil }
       if state.entries.count >= Self.limit { state.entries = [:] }
       let suppressed = state.entries[kind]?.suppressed ?? 0
-      state.entries[kind] = Entry(next: now + interval)
+      state.entries[kind] = Entry(next: now + (interval ?? self.interval))
       return suppressed
     }
   }

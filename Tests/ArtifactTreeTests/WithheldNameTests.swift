@@ -32,6 +32,27 @@ struct WithheldNameTests {
 
   private func paths(_ tree: FileTree) -> [String] { tree.files.map { tree.path(of: $0.node) } }
 
+  @Test func aLayerThatCannotBeVerifiedIsNamedAndTheOthersAreShown() async throws {
+    let digest = Verification.digest(of: Self.model)
+    let layer = Descriptor(
+      mediaType: MediaType(rawValue: "a/b"),
+      digest: digest,
+      size: Int64(Self.model.count),
+      annotations: [Self.title: "adapter.safetensors"]
+    )
+    var manifest = Manifest(artifactType: MediaType(rawValue: "a/b"), config: nil, layers: [layer])
+    let text = Array(
+      #"{"layers":[{"digest":"blake3:ab","size":1,"annotations":{"\#(Self.title)":"model.gguf"}}]}"#.utf8
+    )
+    manifest.foreignLayers = try JSONDocument.decode(Manifest.self, from: text).foreignLayers
+    let tree = try await TreeLoader.fresh(FirstBytes()).load(manifest, bytes: MemoryLayers())
+    #expect(paths(tree) == ["adapter.safetensors"])
+    #expect(tree.problems.count == 1)
+    #expect(tree.problems.first?.contains("'model.gguf' is not shown: its digest 'blake3:ab'") ?? false)
+    // The model is the file that is missing; 'path' must not name another one.
+    #expect(EntryPoint.model(in: tree) == .withheld(tree.withheld[0]))
+  }
+
   @Test(arguments: [
     ("application/vnd.cncf.model.weight.v1.tar", [filepath: "model.safetensors"]),
     ("application/vnd.cncf.model.weight.v1.tar+gzip", [filepath: "weights"]),

@@ -26,6 +26,22 @@ struct SpaceTests {
     )
   }
 
+  @Test func aRootThatIsMadeAgainHasALedgerOfItsOwn() throws {
+    let first = try registry(SpaceLimits(cacheLimit: 1 << 30))
+    try first.space.reserve(8192)
+    let root = folder.path("root")
+    try FileManager.default.removeItem(atPath: root)
+    // Another process makes the root again.
+    let second = try registry()
+    #expect(try second.space.usage().used == 0)
+    try first.space.reserve(4096)
+    let usage = try second.space.usage()
+    #expect(usage.used == 12_288, "what the first process has reserved is entered in the new file")
+    #expect(usage.limits.cacheLimit == 1 << 30, "and so are its limits")
+    first.space.settle(promised: 12_288, kept: 0)
+    #expect(try second.space.usage().used == 0)
+  }
+
   /// A fetched artifact of one layer, with its blob in the pool.
   private func add(_ registry: LocalRegistry, _ tag: String, _ bytes: [UInt8]) async throws -> Descriptor {
     let layer = Descriptor(

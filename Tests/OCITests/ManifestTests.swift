@@ -34,6 +34,32 @@ struct ManifestTests {
     #expect(try manifest(layers((Self.digest, 3), (Self.digest, 3), (empty, 0))).layers.count == 3)
   }
 
+  /// image-spec descriptor_test.go: digests of other algorithms are valid.
+  @Test(arguments: [
+    "sha256+b64:c86f7763873b6c0aae22d963bab59b4f5debbed6685761b5951584f6efb0633b",
+    "sha256.foo-bar:c86f7763873b6c0aae22d963bab59b4f5debbed6685761b5951584f6efb0633b",
+    "multihash+base58:QmRZxt2b1FVZPNqd8hsiykDL3TdBDeTSPX9Kv46HmX4Gx8",
+    "sha256+b64u.unknownlength:LCa0a2j_xo_5m0U8HTBBNBNCLXBkg7-g-YpeiGJm564=",
+    "sha384:\(String(repeating: "a", count: 96))",
+  ])
+  func aLayerOfAnotherAlgorithmDoesNotHideTheOthers(_ digest: String) throws {
+    let good = layer(Self.digest)
+    let odd = layer(digest, #","annotations":{"org.opencontainers.image.title":"b.gguf"}"#)
+    let found = try manifest(#"{"config":\#(layer(digest)),"layers":[\#(good),\#(odd)]}"#)
+    #expect(found.layers.map(\.digest.description) == [Self.digest])
+    #expect(found.foreignLayers.map(\.digest) == [digest])
+    #expect(found.foreignConfig?.digest == digest)
+    #expect(found.effectiveArtifactType?.rawValue == "a/b", "the kind of the artifact is still known")
+  }
+
+  @Test(arguments: [
+    "sha256:abc", "sha512:\(String(repeating: "a", count: 64))", "sha256", ":abc", "SHA256:abc", "sha384:",
+    "sha+:abc", "sha384:a/b", "", "sha384:\(String(repeating: "a", count: 2000))",
+  ])
+  func aTextThatIsNoDigestMakesTheManifestUnreadable(_ digest: String) {
+    #expect(throws: DocumentError.self) { try manifest(#"{"layers":[\#(layer(digest))]}"#) }
+  }
+
   @Test func whatATerminalObeysOrHidesIsNotPrinted() {
     let hostile = "a\u{1b}[31m\u{7f}\u{9b}\u{202e}\u{2066}\u{2028}\u{200b}\u{feff}\u{e0041}z"
     let seen = ForeignText.visible(hostile)

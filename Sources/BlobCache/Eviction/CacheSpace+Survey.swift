@@ -152,7 +152,7 @@ extension CacheSpace {
       try ledger.count()
       let balance = try ledger.balance()
       let free = try Disk.freeBytes(root.path)
-      let short = balance.limits.shortfall(0, used: balance.used, free: free - balance.promised)
+      let short = balance.limits.shortfall(0, used: balance.used, free: free - balance.reserved)
       let plan = EvictionPlan(try survey(), needed: short)
       guard !dryRun else { return plan.evicted }
       var evicted: [EvictionPlan.Candidate] = []

@@ -163,9 +163,8 @@ package final class CacheSpace: Sendable {
   /// - Throws: `ContentError`.
   package func reserveAtOnce(_ count: Int64) throws(ContentError) -> Bool {
     do throws(Errno) {
-      guard let lock = try FileLock(trying: root.locks.appending("space")) else { return false }
-      defer { withExtendedLifetime(lock) {} }
-      return try ledger.reserveLocked(Self.onDisk(count), free: try Disk.freeBytes(root.path)).isNone
+      let short = try ledger.reserveIfFree(Self.onDisk(count), free: try Disk.freeBytes(root.path))
+      return short?.isNone ?? false
     } catch {
       throw ContentError(.disk, "\(root.path)", error)
     }
@@ -185,7 +184,7 @@ package final class CacheSpace: Sendable {
         let balance = try ledger.balance()
         var limits = balance.limits
         limits.cacheLimit = nil
-        return limits.shortfall(count, used: 0, free: try Disk.freeBytes(root.path) - balance.promised)
+        return limits.shortfall(count, used: 0, free: try Disk.freeBytes(root.path) - balance.reserved)
       }
       if hasRoom { return }
     } catch {
@@ -199,9 +198,12 @@ package final class CacheSpace: Sendable {
   /// - Parameter count: bytes.
   /// - Returns: whether it was noted.
   package func settleAtOnce(_ count: Int64) -> Bool {
-    guard let lock = try? FileLock(trying: root.locks.appending("space")) else { return false }
-    defer { withExtendedLifetime(lock) {} }
-    return (try? ledger.settleLocked(count)) != nil
+    do {
+      return try ledger.settleIfFree(count)
+    } catch {
+      // The caller notes it again with the next bytes; a count puts right what is never noted.
+      return false
+    }
   }
 
   /// Notes what became of a promise.
@@ -227,7 +229,7 @@ package final class CacheSpace: Sendable {
     do throws(Errno) {
       let balance = try ledger.balance()
       let free = try Disk.freeBytes(root.path)
-      let short = balance.limits.shortfall(count, used: balance.used, free: free - balance.promised)
+      let short = balance.limits.shortfall(count, used: balance.used, free: free - balance.reserved)
       guard !short.isNone else { return true }
       let now = ContinuousClock.now
       let candidates: [EvictionPlan.Candidate]

@@ -43,7 +43,7 @@ extension BlobPool {
   }
 
   private func makeWritable(_ file: BlobFile) throws(Errno) -> FileDescriptor {
-    guard fchmod(file.descriptor.rawValue, 0o644) == 0 else { throw Errno(rawValue: errno) }
+    guard fchmod(file.descriptor.rawValue, root.share.fileMode) == 0 else { throw Errno(rawValue: errno) }
     return try Disk.open(file.path, .readWrite, options: [.closeOnExec, .noFollow])
   }
 

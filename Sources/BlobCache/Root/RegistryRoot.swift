@@ -89,7 +89,9 @@ package struct RegistryRoot: Sendable {
   package func prepare() throws(Errno) {
     if !Disk.exists(path) {
       try Disk.createFolder(path.removingLastComponent())
-      try Disk.createFolder(path, permissions: share.folderMode)
+      guard ConfinedRoots.makeRoot(path, share.folderMode) == 0 || errno == EEXIST else {
+        throw Errno(rawValue: errno)
+      }
       if share != .owner { _ = path.withPlatformString { chmod($0, share.folderMode) } }
     }
     guard !MountTable.isOnNetwork(path) else { throw Errno.notSupported }

@@ -51,7 +51,7 @@ struct Path: AsyncParsableCommand {
         throw ContentError(
           .notFound,
           "\(reference)",
-          name.path.isEmpty ? "\(name.shownAs) is not a model: \(name.reason)" : name.text,
+          name.path.isEmpty ? "\(name.shownAs ?? "a layer") is not a model: \(name.reason)" : name.text,
           advice: "Pack the model again, one file a layer without an archive"
         )
       case .ambiguous(let paths):
