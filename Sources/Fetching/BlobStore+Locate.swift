@@ -60,7 +60,7 @@ extension BlobStore {
       switch location {
       case .embedded(let data):
         let file = try BlobFile.holding(data, path: FilePath("\(descriptor.digest)"))
-        return .complete(file, isVerified: true)
+        return .complete(file, .verified)
       case .pool:
         if let phase = try pooled(descriptor, layout) { return phase }
       case .layout(let file, let layout):
@@ -74,9 +74,9 @@ extension BlobStore {
     // Another process may have committed it between the two looks.
     if case .file(let file, let isVerified) = try local.pool.complete(descriptor) {
       if !partial.isComplete { local.pool.discard(partial) }
-      return .complete(file, isVerified: isVerified)
+      return .complete(file, isVerified ? .verified : .unverified)
     }
-    return .partial(partial, BlobVerifier(blob: partial))
+    return .partial(PartialContent(blob: partial, verifier: BlobVerifier(blob: partial)))
   }
 
   /// The pool's file; nil where it turns out wrong, and is out of the way then.
@@ -87,7 +87,7 @@ extension BlobStore {
     switch try local.pool.complete(descriptor) {
     case .file(let file, let isVerified):
       return isVerified || !isKnownBad(file, descriptor.digest)
-        ? .complete(file, isVerified: isVerified) : nil
+        ? .complete(file, isVerified ? .verified : .unverified) : nil
     case .setAside(let damaged):
       // The layouts of this root have links to the same damaged file.
       local.removeLinks(of: descriptor.digest, to: damaged)
@@ -98,7 +98,7 @@ extension BlobStore {
   }
 
   private func complete(_ file: BlobFile, _ descriptor: Descriptor) -> LazyBlob.Phase {
-    .complete(file, isVerified: isVerified(file, descriptor))
+    .complete(file, isVerified(file, descriptor) ? .verified : .unverified)
   }
 
   private func isVerified(_ file: BlobFile, _ descriptor: Descriptor) -> Bool {

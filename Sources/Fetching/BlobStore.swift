@@ -157,7 +157,7 @@ package final class BlobStore: Sendable {
     await noteUse(of: blob)
     await findList(for: blob, descriptor, source)
     await blob.prepareProfile()
-    blob.checkForeign()
+    blob.handle(.checkWanted)
     blob.verifyIfWhole()
     return blob
   }
@@ -171,7 +171,7 @@ package final class BlobStore: Sendable {
       space.touch(blob.descriptor.digest)
       return missing == 0 || (try? space.couldHold(missing)) ?? true
     }
-    blob.state.withLock { $0.mayFill = mayFill }
+    blob.noteSpace(mayFill: mayFill)
     if blob.verifiedFile != nil {
       let (pool, digest) = (local.pool, blob.descriptor.digest)
       sealing.start { pool.protect(digest) }
@@ -286,8 +286,7 @@ package final class BlobStore: Sendable {
   }
 
   func releaseIfIdle(_ blob: LazyBlob) {
-    let isIdle = blob.state.withLock { $0.waiters.isEmpty && $0.table.isIdle }
-    guard isIdle else { return }
+    guard blob.isIdle else { return }
     // The last reference may go here: it must not go with the lock held.
     let released = state.withLock { state in
       state.kept[blob.descriptor.digest] === blob

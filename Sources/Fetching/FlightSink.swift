@@ -43,7 +43,7 @@ struct FlightSink: BlobSink {
       let taken = UnsafeRawBufferPointer(rebasing: bytes[..<count])
       let arrival = try ingest.accept(taken, at: offset, isLast: control.isAtEnd)
       guard arrival.isReadable else { return goesOn(count == bytes.count) }
-      blob.answerReady()
+      blob.handle(.arrived)
       for run in arrival.kept { blob.arrived(run) }
       if arrival.kept.isEmpty, blob.needsOnDisk(offset..<offset + Int64(count)) { try blob.flush(ingest) }
     } catch {

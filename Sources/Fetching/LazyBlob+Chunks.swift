@@ -1,124 +1,73 @@
 import BlobCache
 import Content
 import LocalRegistry
+import Locking
 import Logging
 import OCI
-import Locking
 import SystemPackage
 import Telemetry
 
-/// Verification of single chunks against a trusted list: every byte is verified before it is served (design 5).
+/// Comparison of single chunks with a trusted list: every byte is verified before it is served (design 5).
 extension LazyBlob {
   // As long as a blob that turned out wrong.
   private var refusal: Duration { store.policy.firstRefusal }
 
-  /// Uses a list from now on, unless one is used already.
-  ///
-  /// A list that a manifest names is that manifest's word alone: once the blob was opened by way of another, which names
-  /// another or none, it is used for nobody, as it may be made to fit wrong bytes.
+  /// Uses a list from now on, by the rules of `BlobState.adopt`.
   ///
   /// - Parameters:
   ///   - list: trusted, of this blob; nil where there is none.
   ///   - named: the digest that the manifest has for it; nil where it names none.
   ///   - isOwn: it is of an earlier verification.
   func adopt(_ list: ChunkList?, named: Digest?, isOwn: Bool) {
-    let isDropped = state.withLock { state in
-      guard case .partial = state.phase, !state.usesOwnList else { return false }
-      if let list, isOwn {
-        state.usesOwnList = true
-        if state.chunks?.list != list { state.chunks = TrustedChunks(list) }
-        return false
-      }
-      state.namedLists.insert(named)
-      if state.namedLists.count > 1 {
-        defer { state.chunks = nil }
-        // Who waits for a verified part waits for the whole from now on, if the policy wants it.
-        if !servesUnverified { state.wantsWhole = true }
-        return state.chunks != nil
-      }
-      if let list, state.chunks == nil { state.chunks = TrustedChunks(list) }
-      return false
-    }
-    // What an earlier process left counts once it was held against the list.
-    store.chunking.start { self.checkInBulk(from: 0) }
-    if isDropped {
-      answerReady()
-      verify()
-      fill()
-    }
+    handle(.listChanged(list, named: named, isOwn: isOwn))
   }
 
   /// Whether a list is still to be looked for.
-  func needsList(_ named: Digest?) -> Bool {
-    state.withLock { state in
-      guard case .partial = state.phase, !state.usesOwnList else { return false }
-      return state.chunks == nil || !state.namedLists.contains(named)
-    }
+  func needsList(_ named: Digest?) -> Bool { state.withLock { $0.blob.needsList(named) } }
+
+  func recheck(isListDropped: Bool) {
+    // Bytes that an earlier process left count once they were compared with the list.
+    store.chunking.start { self.checkInBulk(from: 0) }
+    guard isListDropped else { return }
+    handle(.arrived)
+    verify()
+    fill()
   }
 
-  /// Whether the bytes of a range may be served; for a command that fetches ahead, whether they are on the disk.
-  func isReady(
-    _ range: Range<Int64>,
-    _ blob: PartialBlob,
-    _ chunks: TrustedChunks?,
-    isReader: Bool = true
-  ) -> Bool {
-    if let chunks { return chunks.covers(range) }
-    return servesUnverified && (isReader ? blob.holds(range) : blob.contains(range))
-  }
-
-  /// Whole chunks around a range where a list is used, else the range.
-  func aligned(_ range: Range<Int64>, _ state: borrowing State) -> Range<Int64> {
-    state.chunks?.aligned(range) ?? range
-  }
-
-  /// Holds the chunks of a range that are there against the list, on threads of their own.
+  /// Compares the present chunks of a range with the list, on threads of their own.
   func checkChunks(in range: Range<Int64>) {
-    let (blob, chunks): (PartialBlob?, [Int]) = state.withLock { state in
-      guard case .partial(let blob, _) = state.phase, state.chunks != nil else { return (nil, []) }
-      return (blob, state.chunks?.takeUnchecked(in: range) { blob.contains($0) } ?? [])
-    }
-    guard let blob else { return }
-    for chunk in chunks { store.chunking.start { self.check(chunk, blob) } }
+    guard let found = state.withLock({ $0.blob.takeUnchecked(in: range) }) else { return }
+    for chunk in found.chunks { store.chunking.start { self.check(chunk, found.list, found.blob.blob) } }
   }
 
-  /// Looks at a whole blob chunk by chunk, so that what readers wait for comes in between.
+  /// Compares all present chunks one by one, so that those that readers wait for come in between.
   func checkInBulk(from offset: Int64) {
-    let next: (chunk: Int, end: Int64, blob: PartialBlob)? = state.withLock { state in
-      guard case .partial(let blob, _) = state.phase, let list = state.chunks?.list else { return nil }
-      var position = offset
-      while position < descriptor.size {
-        let end = min(position + list.chunkSize, descriptor.size)
-        let found = state.chunks?.takeUnchecked(in: position..<end) { blob.contains($0) } ?? []
-        if let chunk = found.first { return (chunk, end, blob) }
-        position = end
+    guard let list = state.withLock({ $0.blob.chunks?.list }) else { return }
+    var position = offset
+    while position < descriptor.size {
+      let end = min(position + list.chunkSize, descriptor.size)
+      if let found = state.withLock({ $0.blob.takeUnchecked(in: position..<end) }),
+        let chunk = found.chunks.first
+      {
+        check(chunk, found.list, found.blob.blob)
+        store.chunking.start { self.checkInBulk(from: end) }
+        return
       }
-      return nil
+      position = end
     }
-    guard let next else { return }
-    check(next.chunk, next.blob)
-    store.chunking.start { self.checkInBulk(from: next.end) }
   }
 
-  private func check(_ chunk: Int, _ blob: PartialBlob) {
-    guard let list = state.withLock({ $0.chunks?.list }) else { return }
-    let range = list.range(of: chunk)
+  private func check(_ chunk: Int, _ list: ChunkList, _ blob: PartialBlob) {
     let isRight: Bool
     do throws(Errno) {
       isRight = try matches(list, chunk, blob)
     } catch {
-      state.withLock { $0.chunks?.abandon(chunk) }
-      fail(
-        [BlockMap.blocks(touching: range, size: descriptor.size)],
-        with: ContentError(.disk, "\(blob.path)", "\(error)"),
-        evenIfPresent: true
-      )
-      return
+      let failure = ContentError(.disk, "\(blob.path)", "\(error)", underlying: error)
+      return handle(.chunkUnreadable(chunk, failure))
     }
     noteProgress()
-    guard isRight else { return chunkIsWrong(chunk, list, blob) }
-    state.withLock { $0.chunks?.pass(chunk) }
-    answerReady()
+    guard isRight else { return drop(chunk, list, blob) }
+    handle(.chunkMatched(chunk))
     verify()
   }
 
@@ -130,7 +79,7 @@ extension LazyBlob {
     defer { buffer.deallocate() }
     guard try blob.read(into: buffer, at: range.lowerBound) == range.count else { throw Errno.ioError }
     guard list.matches(UnsafeRawBufferPointer(buffer), chunk: chunk) else { return false }
-    // So that it outlives a reboot; one that cannot be recorded does not.
+    // So that it outlives a reboot; one that cannot be recorded is compared again then.
     if list.chunkSize == BlockMap.chunkSize {
       try? blob.record(entry, ofChunk: chunk)
       // A state is worth something with the one before it, which says nothing of the bytes of that chunk.
@@ -142,54 +91,59 @@ extension LazyBlob {
     return true
   }
 
-  private func chunkIsWrong(_ chunk: Int, _ list: ChunkList, _ blob: PartialBlob) {
+  /// Makes the blocks of a wrong chunk absent.
+  private func drop(_ chunk: Int, _ list: ChunkList, _ blob: PartialBlob) {
     let range = list.range(of: chunk)
-    let blocks = BlockMap.blocks(touching: range, size: descriptor.size)
     store.metrics.badChunks.add()
-    // Out of the map first: nobody may find it there again.
-    let isDropped = (try? blob.drop(blocks)) != nil
-    if case .partial(_, let verifier) = state.withLock({ $0.phase }) {
-      verifier.forget(BlockMap.chunks(touching: range))
-    }
-    let until = ContinuousClock.now + refusal
-    let (verdict, host) = state.withLock { state in
-      (state.chunks?.fail(chunk, refusedUntil: until), state.sources.first?.origin)
-    }
+    // Out of the map first: no reader may find it present again. It stays where another process has the blob open.
+    let isDropped = (try? blob.drop(BlockMap.blocks(touching: range, size: descriptor.size))) != nil
+    partial?.verifier.forget(BlockMap.chunks(touching: range))
+    handle(.chunkDiffers(chunk, isDropped: isDropped, refusedUntil: .now + refusal))
+  }
+
+  private func range(of chunk: Int) -> Range<Int64>? {
+    state.withLock { $0.blob.chunks?.list.range(of: chunk) }
+  }
+
+  private func warnWrong(_ chunk: Int, _ range: Range<Int64>?, next: String) {
     store.log.warning(
       "a chunk turned out wrong",
       metadata: [
-        "file": "\(state.withLock { $0.formats.name(at: range.lowerBound) } ?? "-")",
-        "blob": "\(descriptor.digest)", "chunk": "\(chunk)", "bytes": "\(range)",
-        "registry": "\(host ?? "-")",
-        "next": verdict == .retry && isDropped ? "it is fetched once more" : "reads of it fail for a while",
+        "file": "\(fileName(at: range?.lowerBound))", "blob": "\(descriptor.digest)", "chunk": "\(chunk)",
+        "bytes": "\(range ?? 0..<0)", "registry": "\(origin ?? "-")", "next": "\(next)",
       ]
     )
-    if verdict == .retry, isDropped {
-      start(range, need: range, .demand, wantsNewConnection: true)
-      // It may have come again by another way in the meantime.
-      checkChunks(in: range)
-      return
-    }
+  }
+
+  func fetchAgain(_ chunk: Int) {
+    guard let range = range(of: chunk) else { return }
+    warnWrong(chunk, range, next: "it is fetched once more")
+    start(FetchRequest(range, need: range, .demand, wantsNewConnection: true))
+    // It may have arrived by another request in the meantime.
+    checkChunks(in: range)
+  }
+
+  func giveUp(_ chunk: Int, _ waiters: [Waiter], isDropped: Bool) {
+    warnWrong(chunk, range(of: chunk), next: "reads of it fail for a while")
     let error =
       isDropped
-      ? state.withLock { wrongChunk(chunk, $0) }
+      ? wrongChunk(chunk)
       : ContentError(
         .corrupt,
         "\(descriptor.digest)",
-        host: host,
+        host: origin,
         "chunk \(chunk) is wrong, and cannot be fetched again while another process has the blob open",
         advice: "End the other weightfs that reads it, and read again"
       )
-    fail([blocks], with: error, evenIfPresent: true)
-    failWhole(with: error)
+    for waiter in waiters { waiter.reply.fail(error) }
   }
 
-  func wrongChunk(_ chunk: Int, _ state: borrowing State) -> ContentError {
+  func wrongChunk(_ chunk: Int) -> ContentError {
     ContentError(
       .corrupt,
-      subject(at: state.chunks?.list.range(of: chunk).lowerBound ?? 0, state),
-      host: state.sources.first?.origin,
-      "chunk \(chunk) came twice with bytes that are not what its digest says",
+      subject(at: range(of: chunk)?.lowerBound ?? 0),
+      host: origin,
+      "chunk \(chunk) arrived twice with bytes that are not those of its digest",
       advice:
         "The registry or something on the way to it sends wrong bytes; it is asked again after \(refusal)"
     )

@@ -4,82 +4,60 @@ import LocalRegistry
 import Locking
 import OCI
 
-/// What is asked for: what readers need, the window ahead of them, and the rest of the blob.
+/// Starts what is asked for: for readers, the window ahead of them, and the completion of the blob.
 extension LazyBlob {
-  /// Starts what a read needs and the window ahead of it, as far as they are missing, and what there is room for beside.
+  typealias Purpose = FlightQueue.Purpose
+
+  /// Starts the absent bytes of a read and of the window ahead of it, and of the completion beside it.
   ///
   /// - Parameters:
   ///   - range: of the read.
   ///   - known: its window, where that was looked up already.
   func demand(_ range: Range<Int64>, ahead known: Range<Int64>? = nil) {
-    measureWindow()
-    let ahead = known ?? state.withLock { window(ahead: range, &$0) }
-    start(ahead, need: range, .window)
+    let limit = store.scheduler.limit(of: link)
+    let budget = store.policy.windowBudget / Int64(max(1, store.scheduler.blobCount))
+    // With each request that is sent, not with each read: other blobs share what is asked here.
+    let ahead = state.withLock { state in
+      state.demand.measureWindow(linkWindow: limit.windowSize, budget: budget)
+      return known ?? state.demand.window(ahead: range)
+    }
+    start(FetchRequest(ahead, need: range, .window))
     fill()
   }
 
-  private func window(ahead range: Range<Int64>, _ state: inout State) -> Range<Int64> {
-    if !state.isContentRead { state.isContentRead = !state.formats.isHeader(at: range.lowerBound) }
-    let (region, first) = state.formats.region(at: range.lowerBound)
-    let (end, _) = state.formats.region(at: range.upperBound - 1)
-    return state.window.advance(range, in: region, endingIn: end, first: first, limit: state.windowSize)
-  }
-
-  /// The window of a read whose bytes are here; nil where nothing has to be asked for.
-  func lack(ahead range: Range<Int64>, _ blob: PartialBlob, _ state: inout State) -> Range<Int64>? {
-    let wasContentRead = state.isContentRead
-    let ahead = window(ahead: range, &state)
-    // With nothing under way nobody else goes on with the rest of the blob.
-    guard wasContentRead == state.isContentRead, !state.controls.isEmpty else { return ahead }
-    let blocks = BlockMap.blocks(touching: aligned(ahead, state), size: descriptor.size)
-    return state.table.uncovered(blob.missing(in: blocks)).isEmpty ? nil : ahead
-  }
-
-  /// Notes how far ahead of one reader is fetched: what the link can bring, within what is set for all readers together.
+  /// Fetches all bytes and waits until they are verified.
   ///
-  /// With each request that is sent, not with each read: other blobs share what is asked here.
-  private func measureWindow() {
-    let limit = store.scheduler.limit(of: link)
-    let budget = store.policy.windowBudget / Int64(max(1, store.scheduler.blobCount))
-    state.withLock { state in
-      let share = budget / Int64(max(1, state.window.streamCount))
-      state.windowSize = max(ReadWindow.first, min(share, max(limit.windowSize, ReadWindow.largest)))
-    }
-  }
-
-  /// Fetches the whole blob and waits until it is verified.
-  ///
-  /// - Throws: `ContentError` where it cannot be had or turns out wrong.
+  /// - Throws: `ContentError` where they cannot be fetched or turn out wrong.
   package func complete() async throws(ContentError) {
     let result: Result<Void, ContentError> = await withCheckedContinuation { continuation in
-      let waiter = CompletionResponder(continuation)
-      waitForWhole(ReadReply(responder: waiter, token: 0))
+      waitForAllBytes(ReadReply(responder: CompletionResponder(continuation), token: 0))
     }
     try result.get()
   }
 
-  private func waitForWhole(_ reply: consuming ReadReply) {
+  private func waitForAllBytes(_ reply: consuming ReadReply) {
     enqueue(reply, 0..<0, caller: nil, isForWhole: true)
     store.keep(self)
-    answerReady()
-    checkForeign()
+    // The reply may have been answered before the blob was kept.
+    handle(.arrived)
+    handle(.checkWanted)
     verify()
     fill()
-    failIfNothingComes()
+    failIfNothingArrives()
     store.releaseIfIdle(self)
   }
 
-  /// Fails who waits for a whole of which nothing more can be asked for.
-  private func failIfNothingComes() {
-    let error: ContentError? = state.withLock { state in
-      guard case .partial(let blob, _) = state.phase, !blob.isComplete, state.controls.isEmpty else {
-        return nil
+  /// Fails the waiters for all bytes, where no more of them can be asked for.
+  private func failIfNothingArrives() {
+    let (isSourceless, refused): (Bool, Int?) = state.withLock { state in
+      guard let content = state.blob.partial, !content.isComplete, state.flights.isEmpty else {
+        return (false, nil)
       }
-      if state.sources.isEmpty { return sourceless }
-      let refused = state.chunks?.firstRefused(in: 0..<descriptor.size, now: .now)
-      return refused.map { wrongChunk($0, state) }
+      if state.sources.isEmpty { return (true, nil) }
+      return (false, state.blob.chunks?.firstRefused(in: 0..<descriptor.size, now: .now))
     }
-    if let error { failWhole(with: error) }
+    if isSourceless { return handle(.waitFailed(sourceless, onlyForAllBytes: true)) }
+    if let refused { handle(.waitFailed(wrongChunk(refused), onlyForAllBytes: true)) }
   }
 
   var sourceless: ContentError {
@@ -92,55 +70,169 @@ extension LazyBlob {
     )
   }
 
-  /// Starts the next parts of what nobody waits for, as many as the link takes and one more.
+  /// Starts the next parts of what no reader waits for, as many as the link takes and one more.
   func fill() {
     let limit = store.scheduler.limit(of: link)
-    let appetite = limit.value + 1
-    let part = blockCount(limit)
-    for _ in 0..<appetite {
-      guard let next = state.withLock({ nextFill(&$0, appetite, part) }) else { return }
-      start(BlockMap.bytes(of: next.blocks, size: descriptor.size), next.purpose)
-    }
-  }
-
-  private func nextFill(
-    _ state: inout State,
-    _ appetite: Int,
-    _ part: Int
-  ) -> (blocks: Range<Int>, purpose: Purpose)? {
-    guard case .partial(let blob, _) = state.phase, !state.isFillPaused, let source = state.sources.first,
-      !isStreaming(state, source)
-    else { return nil }
-    while state.profileIndex < state.profile.count {
-      let first = state.profile[state.profileIndex]
-      guard state.table.flightCount(from: .profile) < appetite else { return nil }
-      let runs = state.table.uncovered(permitted(blob.missing(in: first), state))
-      guard let run = runs.first else {
-        state.profileIndex += 1
-        continue
+    let appetite = FetchDemand.Appetite(
+      requests: limit.value + 1,
+      part: blockCount(limit),
+      fillsInBackground: store.policy.fill == .background
+    )
+    for _ in 0..<appetite.requests {
+      let next = state.withLock { state -> (blocks: Range<Int>, purpose: Purpose)? in
+        guard let content = state.blob.partial, !state.sources.isEmpty, !state.isStreaming else { return nil }
+        return state.demand.nextFill(appetite, state.blob, content, now: .now)
       }
-      return (run.lowerBound..<min(run.upperBound, run.lowerBound + part), .profile)
+      guard let next else { return }
+      start(FetchRequest(BlockMap.bytes(of: next.blocks, size: descriptor.size), next.purpose))
     }
-    guard
-      state.wantsWhole || (store.policy.fill == .background && state.mayFill && state.isContentRead)
-    else { return nil }
-    // A reader who may only see verified bytes waits for all of them.
-    let isRead = state.waiters.all.contains { $0.needsWhole && $0.isReader }
-    let purpose: Purpose = isRead ? .demand : state.wantsWhole ? .window : .background
-    guard state.table.flightCount(from: purpose) < appetite else { return nil }
-    var position = 0
-    while let run = state.table.nextUncovered(
-      from: position,
-      limit: part,
-      { blob.nextMissing(from: $0, limit: $1) }
-    ) {
-      if let first = permitted([run], state).first { return (first, purpose) }
-      position = run.upperBound
-    }
-    return nil
   }
 
-  func blockCount(_ limit: ParallelLimit) -> Int {
+  private func blockCount(_ limit: ParallelLimit) -> Int {
     max(1, Int(min(store.policy.requestSize, limit.requestSize) / BlockMap.blockSize))
+  }
+
+  // MARK: Requests
+
+  /// Starts flights for the absent bytes of a request that no flight fetches.
+  func start(_ request: FetchRequest) {
+    let limit = store.scheduler.limit(of: link)
+    // Cut twice at the most: by then other requests have moved on.
+    for _ in 0..<3 {
+      guard let content = partial else { return }
+      let (plan, flights) = plan(request, content.blob, limit)
+      for identifier in plan.emptied { store.scheduler.finish(identifier) }
+      if !flights.isEmpty { submit(flights) }
+      var isCut = false
+      for (identifier, block) in plan.urgent {
+        guard let control = state.withLock({ $0.flights[identifier] }) else { continue }
+        if cut(identifier, control, at: block, limit, content.blob) {
+          isCut = true
+        } else {
+          control.promote(to: .demand)
+          store.scheduler.promote(identifier, to: .demand)
+        }
+      }
+      guard isCut else { return }
+      // Other waiters may need bytes that the cut request does not fetch any more.
+      restart()
+    }
+  }
+
+  private func plan(
+    _ request: FetchRequest,
+    _ partial: PartialBlob,
+    _ limit: ParallelLimit
+  ) -> (FetchDemand.Plan, [Flight]) {
+    let part = blockCount(limit)
+    return state.withLock { state in
+      guard let content = state.blob.partial else { return (FetchDemand.Plan(), []) }
+      let wish = FetchDemand.Wish(
+        range: request.range,
+        need: request.need,
+        purpose: request.purpose,
+        part: part,
+        wantsNewConnection: request.wantsNewConnection,
+        isStreaming: state.isStreaming
+      )
+      let plan = state.demand.plan(wish, state.blob, content, now: .now) {
+        store.scheduler.makeIdentifier()
+      }
+      let flights = plan.requests.map { planned in
+        Flight(
+          planned.identifier,
+          FlightControl(
+            planned.purpose,
+            wantsNewConnection: request.wantsNewConnection,
+            isHedge: request.isHedge
+          ),
+          of: self,
+          partial
+        )
+      }
+      for flight in flights { state.flights[flight.identifier] = flight.control }
+      for identifier in plan.emptied { state.flights[identifier] = nil }
+      for identifier in plan.promoted { state.flights[identifier]?.promote(to: .demand) }
+      return (plan, flights)
+    }
+  }
+
+  private func submit(_ flights: [Flight]) {
+    store.keep(self)
+    let link = link
+    if state.withLock({ $0.sources.first?.hasProvenRanges ?? false }) { store.scheduler.prove(link) }
+    store.scheduler.submit(
+      flights.map { flight in
+        let queued = FlightQueue.Flight(
+          identifier: flight.identifier,
+          link: link,
+          blob: number,
+          purpose: flight.control.purpose
+        )
+        return (queued, { @Sendable in flight.launch() })
+      }
+    )
+  }
+
+  /// Ends a request before bytes that a reader waits for and that are far ahead of it; another request fetches those.
+  private func cut(
+    _ identifier: UInt64,
+    _ control: FlightControl,
+    at block: Int,
+    _ limit: ParallelLimit,
+    _ blob: PartialBlob
+  ) -> Bool {
+    let offset = Int64(block) * BlockMap.blockSize
+    // At once with the claims: a flight that begins in between would ask for what this one has lost, and one that
+    // claims in between would lose what it has.
+    return state.withLock { state in
+      guard control.cut(at: offset, ifFartherThan: limit.cutDistance, andLaterThan: limit.cutTime) else {
+        return false
+      }
+      for run in state.demand.table.truncate(identifier, at: block) { blob.release(run) }
+      return true
+    }
+  }
+
+  /// Starts flights for waiters whose blocks no flight fetches.
+  func restart() {
+    let waiting = state.withLock { state in
+      state.blob.waiters.all.filter { !$0.needsWhole }.map { (range: $0.range, isReader: $0.isReader) }
+    }
+    for (range, isReader) in waiting {
+      start(FetchRequest(range, need: isReader ? range : nil, isReader ? .demand : .window))
+    }
+  }
+
+  // MARK: Arrivals
+
+  func noteProgress() { progress.note() }
+
+  /// After blocks became present: answers waiters, compares chunks, hashes.
+  func arrived(_ blocks: Range<Int>) {
+    handle(.arrived)
+    guard let content = partial, !blocks.isEmpty else { return }
+    let range = BlockMap.bytes(of: blocks, size: descriptor.size)
+    checkChunks(in: range)
+    readHeaders(after: range)
+    let whole = BlockMap.chunks(touching: range).filter { content.blob.contains(chunk: $0) }
+    if !whole.isEmpty { verify(whole) }
+  }
+
+  /// Writes the bytes of a request that are in memory to the disk.
+  func flush(_ ingest: BlobIngest) throws(ContentError) {
+    let kept = try ingest.flush()
+    handle(.arrived)
+    for run in kept { arrived(run) }
+  }
+
+  /// Whether a reader waits for bytes that have to be verified on the disk first.
+  func needsOnDisk(_ range: Range<Int64>) -> Bool {
+    state.withLock { state in
+      guard let list = state.blob.chunks?.list,
+        range.lowerBound / list.chunkSize != range.upperBound / list.chunkSize
+      else { return false }
+      return state.blob.waiters.all.contains { $0.isReader }
+    }
   }
 }

@@ -14,8 +14,8 @@ extension LazyBlob {
   ///   - name: of the file.
   package func noteFile(_ range: Range<Int64>, name: String) {
     let isPartial = state.withLock { state in
-      guard case .partial = state.phase else { return false }
-      state.formats.add(range, name: name)
+      guard state.blob.partial != nil else { return false }
+      state.demand.formats.add(range, name: name)
       return true
     }
     if isPartial { readHeaders(after: nil) }
@@ -25,27 +25,28 @@ extension LazyBlob {
   ///
   /// - Parameter range: within the blob.
   package func distrust(_ range: Range<Int64>) {
-    guard case .partial(let blob, let verifier) = state.withLock({ $0.phase }) else { return }
-    let blocks = BlockMap.blocks(touching: range.clamped(to: 0..<descriptor.size), size: descriptor.size)
+    guard let content = partial else { return }
+    let range = range.clamped(to: 0..<descriptor.size)
+    let blocks = BlockMap.blocks(touching: range, size: descriptor.size)
     // Another process that has the blob open keeps them; its readers are refused in the same way.
-    guard (try? blob.drop(blocks)) != nil else { return }
-    // A request that goes on counts them as brought.
-    state.withLock { $0.table.relinquish(blocks) }
-    verifier.forget(BlockMap.chunks(touching: range.clamped(to: 0..<descriptor.size)))
+    guard (try? content.blob.drop(blocks)) != nil else { return }
+    // A request under way counts them as delivered.
+    state.withLock { $0.demand.table.relinquish(blocks) }
+    content.verifier.forget(BlockMap.chunks(touching: range))
   }
 
   /// Why bytes cannot be those of the blob, by the names of the files in it.
   func doubt(ofFirst bytes: UnsafeRawBufferPointer, at offset: Int64) -> String? {
-    guard let file = state.withLock({ $0.formats.promise(at: offset) }) else { return nil }
+    guard let file = state.withLock({ $0.demand.formats.promise(at: offset) }) else { return nil }
     return file.magic.doubt(bytes, size: file.size)
   }
 
   /// Reads headers as far as they are there, on a thread of its own.
   func readHeaders(after arrived: Range<Int64>?) {
     let next: (index: Int, bytes: Range<Int64>, blob: PartialBlob)? = state.withLock { state in
-      guard case .partial(let blob, _) = state.phase else { return nil }
-      let chunks = state.chunks
-      let found = state.formats.takeUnread(after: arrived) { start, limit in
+      guard let blob = state.blob.partial?.blob else { return nil }
+      let chunks = state.blob.chunks
+      let found = state.demand.formats.takeUnread(after: arrived) { start, limit in
         let end = min(start + limit, descriptor.size)
         let gap = blob.nextMissing(from: Int(start / BlockMap.blockSize), limit: 1)?.lowerBound
         var ready = min(end, gap.map { Int64($0) * BlockMap.blockSize } ?? end)
@@ -64,9 +65,9 @@ extension LazyBlob {
       let finding = Self.finding(
         next.bytes,
         next.blob,
-        self.state.withLock { $0.formats.size(of: next.index) }
+        self.state.withLock { $0.demand.formats.size(of: next.index) }
       )
-      self.state.withLock { $0.formats.note(finding, of: next.index, count: Int64(next.bytes.count)) }
+      self.state.withLock { $0.demand.formats.note(finding, of: next.index, count: Int64(next.bytes.count)) }
       // More may have come while it was read.
       if case .more? = finding { self.readHeaders(after: nil) }
     }

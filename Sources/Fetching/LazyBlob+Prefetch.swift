@@ -18,10 +18,9 @@ extension LazyBlob {
     let result: Result<Void, ContentError> = await withCheckedContinuation { continuation in
       let reply = ReadReply(responder: CompletionResponder(continuation), token: 0)
       enqueue(reply, range, caller: nil, isForWhole: false)
-      answerReady()
       checkChunks(in: range)
-      checkForeign()
-      start(range, .window)
+      handle(.checkWanted)
+      start(FetchRequest(range, .window))
     }
     try result.get()
   }
@@ -49,12 +48,13 @@ extension LazyBlob {
   }
 
   private func presentBytes(_ range: Range<Int64>) throws(ContentError) -> [UInt8] {
-    let phase = state.withLock { $0.phase }
+    let phase = state.withLock { $0.blob.phase }
     var bytes = [UInt8](repeating: 0, count: range.count)
     let count: Int? = bytes.withUnsafeMutableBytes { buffer in
       switch phase {
       case .complete(let file, _): try? file.read(into: buffer, at: range.lowerBound)
-      case .partial(let blob, _): try? blob.read(into: buffer, at: range.lowerBound)
+      case .partial(let content), .settling(let content):
+        try? content.blob.read(into: buffer, at: range.lowerBound)
       case .bad: nil
       }
     }

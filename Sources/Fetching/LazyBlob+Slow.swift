@@ -26,24 +26,27 @@ extension LazyBlob {
   func helpSlowReaders(_ now: ContinuousClock.Instant) {
     let (slow, hedged, isNews, name, origin): ([Slow], Slow?, Bool, String?, String?) = state.withLock {
       state in
-      guard case .partial(let blob, _) = state.phase else { return ([], nil, false, nil, nil) }
-      let readers = state.waiters.all.filter { $0.isReader && now - $0.since > Self.patience }
+      guard let blob = state.blob.partial?.blob else { return ([], nil, false, nil, nil) }
+      let readers = state.blob.waiters.all.filter { $0.isReader && now - $0.since > Self.patience }
       let slow = readers.map { waiter in
-        let range = aligned(waiter.needed(of: descriptor.size), state)
+        let range = state.blob.aligned(waiter.needed(of: descriptor.size))
         let missing = blob.missing(in: BlockMap.blocks(touching: range, size: descriptor.size))
-        let rates = state.table.started(bringing: missing).compactMap { state.controls[$0]?.rate(at: now) }
+        let rates = state.demand.table.started(bringing: missing).compactMap {
+          state.flights[$0]?.rate(at: now)
+        }
         return Slow(range: waiter.range, since: waiter.since, rate: rates.max())
       }
       let isTooSlow = slow.first { reader in
         reader.rate.map { $0 < Double(store.policy.minimumRate) } ?? false && !reader.range.isEmpty
       }
-      let hedged = isTooSlow.flatMap { state.hedge.take(at: now) ? $0 : nil }
+      let hedged = isTooSlow.flatMap { state.demand.hedge.take(at: now) ? $0 : nil }
       let isLong = slow.contains { now - $0.since > Self.worthTelling }
       let isNews = isLong && (state.toldSlow.map { now - $0 > Self.tellingInterval } ?? true)
       if isNews { state.toldSlow = now }
       let first = slow.min { $0.since < $1.since }
       return (
-        slow, hedged, isNews, state.formats.name(at: first?.range.lowerBound), state.sources.first?.origin
+        slow, hedged, isNews, state.demand.formats.name(at: first?.range.lowerBound),
+        state.sources.first?.origin
       )
     }
     if isNews, let longest = slow.min(by: { $0.since < $1.since }) { tell(longest, name, origin, now) }
@@ -52,7 +55,7 @@ extension LazyBlob {
       "a request is too slow: its bytes are fetched over another connection as well",
       metadata: ["blob": "\(descriptor.digest)", "bytes": "\(hedged.range)"]
     )
-    start(hedged.range, need: hedged.range, .demand, wantsNewConnection: true, isHedge: true)
+    start(FetchRequest(hedged.range, need: hedged.range, .demand, wantsNewConnection: true, isHedge: true))
   }
 
   private func tell(_ reader: Slow, _ name: String?, _ origin: String?, _ now: ContinuousClock.Instant) {
@@ -68,9 +71,9 @@ extension LazyBlob {
   func warn(_ runs: [Range<Int>], _ error: ContentError) {
     guard let suppressed = store.limiter.admit("fetch \(descriptor.digest) \(error.code)") else { return }
     let bytes = runs.first.map { BlockMap.bytes(of: $0, size: descriptor.size) }
-    let name = state.withLock { $0.formats.name(at: bytes?.lowerBound) }
+    let name = fileName(at: bytes?.lowerBound)
     var metadata: Logger.Metadata = [
-      "file": "\(name ?? "-")", "blob": "\(descriptor.digest)", "reason": "\(error)",
+      "file": "\(name)", "blob": "\(descriptor.digest)", "reason": "\(error)",
     ]
     if let bytes { metadata["bytes"] = "\(bytes)" }
     if suppressed > 0 { metadata["repeated"] = "\(suppressed)" }

@@ -9,12 +9,6 @@ extension LazyBlob {
   // The largest headers of model files are some 10 MiB.
   private static let keptStart: Int64 = 32 << 20
 
-  /// Whether a source sends everything in one stream, which passes by everybody.
-  func isStreaming(_ state: State, _ source: (any Repository)?) -> Bool {
-    if state.controls.values.contains(where: { $0.isWidened }) { return true }
-    return !(source?.servesRanges ?? true) && state.table.hasStartedFlights
-  }
-
   /// A source that knows no ranges sends the blob from its start: takes every block that nobody else brings.
   ///
   /// What there is no room for passes by without being kept.
@@ -22,7 +16,7 @@ extension LazyBlob {
     let blocks = BlockMap.blockCount(size: descriptor.size)
     let runs = state.withLock { state in
       // The stream comes from the start: whatever waits for its turn is better served by it.
-      state.table.takeWaiting(blob.missing(in: 0..<blocks))
+      state.demand.table.takeWaiting(blob.missing(in: 0..<blocks))
     }
     for run in runs where ingest.reserveNow(run) {
       widen(flight, control.purpose, blob, run)
@@ -32,13 +26,13 @@ extension LazyBlob {
   /// Takes a run, or the parts of it that no other process fetches.
   private func widen(_ flight: UInt64, _ purpose: Purpose, _ blob: PartialBlob, _ run: Range<Int>) {
     let isFree = state.withLock { state in
-      let isFree = state.table.uncovered([run]) == [run]
-      if isFree { state.table.begin(flight, purpose, run) }
+      let isFree = state.demand.table.uncovered([run]) == [run]
+      if isFree { state.demand.table.begin(flight, purpose, run) }
       return isFree
     }
     guard isFree else { return }
     guard (try? blob.claim(run)) == nil else { return }
-    state.withLock { $0.table.giveBack(run, of: flight) }
+    state.withLock { $0.demand.table.giveBack(run, of: flight) }
     guard run.count > 1 else { return }
     let middle = run.lowerBound + run.count / 2
     widen(flight, purpose, blob, run.lowerBound..<middle)
@@ -49,12 +43,14 @@ extension LazyBlob {
   func wantsMore(_ blob: PartialBlob) -> Bool {
     guard !blob.isComplete else { return false }
     return state.withLock { state in
-      if state.wantsWhole || (store.policy.fill == .background && state.isContentRead) { return true }
+      if state.blob.wantsAllBytes || (store.policy.fill == .background && state.demand.isContentRead) {
+        return true
+      }
       // The next read of a header would begin the stream anew.
       let reached = blob.nextMissing(from: 0, limit: 1)?.lowerBound ?? 0
       if Int64(reached) * BlockMap.blockSize < Self.keptStart { return true }
-      if state.profile.contains(where: { !blob.missing(in: $0).isEmpty }) { return true }
-      return state.waiters.all.contains { $0.needsWhole || !blob.contains($0.range) }
+      if let content = state.blob.partial, state.demand.lacksProfile(content) { return true }
+      return state.blob.waiters.all.contains { $0.needsWhole || !blob.contains($0.range) }
     }
   }
 }

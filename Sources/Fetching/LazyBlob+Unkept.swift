@@ -15,7 +15,7 @@ extension LazyBlob {
     _ range: Range<Int64>,
     _ source: any Repository
   ) async throws(ContentError) -> [UInt8] {
-    guard let chunks = state.withLock({ $0.chunks }) else {
+    guard let chunks = state.withLock({ $0.blob.chunks }) else {
       return try await source.bytes(of: descriptor, range: range)
     }
     let whole = chunks.aligned(range)
@@ -26,7 +26,7 @@ extension LazyBlob {
       let isRight = bytes[first..<first + part.count].withUnsafeBytes {
         chunks.list.matches($0, chunk: chunk)
       }
-      guard isRight else { throw state.withLock { wrongChunk(chunk, $0) } }
+      guard isRight else { throw wrongChunk(chunk) }
     }
     let first = Int(range.lowerBound - whole.lowerBound)
     return Array(bytes[first..<first + range.count])
@@ -35,7 +35,7 @@ extension LazyBlob {
   /// Answers those who may see verified bytes alone: from memory, where the blob fits.
   private func serveWholeWithoutKeeping(_ error: ContentError) {
     guard descriptor.size <= Self.limit, let source = state.withLock({ $0.sources.first }) else { return }
-    let waiting = state.withLock { $0.waiters.take { $0.isReader && !$0.range.isEmpty } }
+    let waiting = state.withLock { $0.blob.takeReaders() }
     guard !waiting.isEmpty else { return }
     Task {
       do throws(ContentError) {
@@ -57,20 +57,8 @@ extension LazyBlob {
   /// Who wants the whole blob kept is left to fail.
   func serveWithoutKeeping(_ runs: [Range<Int>], _ error: ContentError) {
     guard mayServePartial else { return serveWholeWithoutKeeping(error) }
-    let waiting: [Waiter] = state.withLock { state in
-      guard case .partial(let blob, _) = state.phase else { return [] }
-      let lost = runs.flatMap { blob.missing(in: $0) }
-      let chunks = state.chunks
-      // Who fetches ahead wants them kept.
-      return state.waiters.take { waiter in
-        guard waiter.isReader, !waiter.needsWhole, Int64(waiter.range.count) <= Self.limit else {
-          return false
-        }
-        let range = chunks?.aligned(waiter.range) ?? waiter.range
-        let blocks = BlockMap.blocks(touching: range, size: descriptor.size)
-        return lost.contains { $0.overlaps(blocks) }
-      }
-    }
+    // A command that fetches ahead wants its bytes kept.
+    let waiting = state.withLock { $0.blob.takeReaders(lacking: runs, limit: Self.limit) }
     guard !waiting.isEmpty, let source = state.withLock({ $0.sources.first }) else {
       for waiter in waiting { waiter.reply.fail(error) }
       return

@@ -1,62 +1,54 @@
-import Disk
 import BlobCache
 import Content
+import Disk
 import LocalRegistry
+import Locking
 import Logging
 import OCI
-import Locking
 import SystemPackage
 import Telemetry
 
-/// From partial to complete, or to bad.
+/// From partial to complete, or to bad: the work that `BlobState` asks for.
 extension LazyBlob {
-  /// Hashes what came, on threads of its own.
+  /// Hashes what arrived, on threads of its own.
   ///
-  /// - Parameter chunks: that became whole.
+  /// - Parameter chunks: that became complete.
   func verify(_ chunks: [Int] = []) {
-    guard case .partial(let blob, let verifier) = state.withLock({ $0.phase }) else { return }
-    if let isProven = isProven(blob) {
+    let (content, isProven) = state.withLock { ($0.blob.partial, $0.blob.isProven) }
+    guard let content else { return }
+    if let isProven {
       guard isProven else { return }
       store.keep(self)
       store.hashing.start {
-        self.finish(blob, self.descriptor.digest, verifier)
+        self.handle(.hashed(self.descriptor.digest))
         self.store.releaseIfIdle(self)
       }
       return
     }
-    guard verifier.request(chunks) else { return }
-    state.withLock { $0.isVerifying = true }
+    guard content.verifier.request(chunks) else { return }
+    state.withLock { $0.blob.isHashing = true }
     store.keep(self)
-    hash(blob, verifier)
+    hash(content)
   }
 
-  /// Whether every chunk was held against a list that vouches for the whole; nil where no such list is used.
-  private func isProven(_ blob: PartialBlob) -> Bool? {
-    state.withLock { state in
-      guard let chunks = state.chunks, chunks.list.isProof(of: descriptor.digest) else { return nil }
-      return blob.isComplete && chunks.isVerified
-    }
-  }
-
-  /// Hashes for a while, and again when others had their turn.
-  private func hash(_ blob: PartialBlob, _ verifier: BlobVerifier) {
+  /// Hashes for a while, and again when other blobs had their turn.
+  private func hash(_ content: PartialContent) {
     let executor = descriptor.size <= store.policy.smallBlob ? store.hashingSmall : store.hashing
     executor.start {
-      let outcome = verifier.run(
+      let outcome = content.verifier.run(
         { self.mayHash($0) },
         isHurried: { self.isHurried },
         { self.noteProgress() }
       )
       switch outcome {
       case .more:
-        self.hash(blob, verifier)
+        self.hash(content)
         return
       case .incomplete: break
-      case .failed(let error): self.failWhole(with: error)
-      case .finished(let actual):
-        self.finish(blob, actual, verifier)
+      case .failed(let error): self.handle(.waitFailed(error, onlyForAllBytes: true))
+      case .finished(let actual): self.handle(.hashed(actual))
       }
-      self.state.withLock { $0.isVerifying = false }
+      self.state.withLock { $0.blob.isHashing = false }
       self.noteProgress()
       self.store.releaseIfIdle(self)
     }
@@ -65,23 +57,58 @@ extension LazyBlob {
   // Bytes a second from which a core has no time for digests that may never be needed.
   private static let hurry: Double = 200e6
 
-  /// Whether bytes come so fast that only the whole is hashed.
+  /// Whether bytes arrive so fast that only the contiguous front is hashed.
   private var isHurried: Bool {
-    state.withLock({ $0.table.hasStartedFlights }) && store.scheduler.limit(of: link).rate > Self.hurry
+    state.withLock({ $0.demand.table.hasStartedFlights }) && store.scheduler.limit(of: link).rate > Self.hurry
   }
 
-  /// Whether the bytes of a chunk that is there count: where a list is used, once it was held against that.
+  /// Whether the bytes of a present chunk count: where a list is used, once it was compared with that.
   private func mayHash(_ chunk: Int) -> Bool {
-    state.withLock { $0.chunks?.covers(BlockMap.bytes(ofChunk: chunk, size: descriptor.size)) ?? true }
+    state.withLock { $0.blob.chunks?.covers(BlockMap.bytes(ofChunk: chunk, size: descriptor.size)) ?? true }
+  }
+
+  /// Hashes a blob whose bytes are all present, as an earlier process left them.
+  func verifyIfWhole() {
+    guard let content = partial, content.isComplete else { return }
+    store.chunking.start { self.checkInBulk(from: 0) }
+    verify()
+  }
+
+  // MARK: Right bytes
+
+  func commit(_ content: PartialContent) {
+    do throws(ContentError) {
+      try store.local.pool.commit(content.blob)
+      guard case .file(let file, true) = try store.local.pool.complete(descriptor) else {
+        throw ContentError(.disk, "\(descriptor.digest)", "the committed blob was removed")
+      }
+      let needsList = state.withLock { $0.blob.chunks == nil }
+      handle(.committed(file))
+      if needsList { keepChunkList(content.verifier) }
+    } catch {
+      store.log.error(
+        "a verified blob cannot be committed; it is served as it lies",
+        metadata: ["blob": "\(descriptor.digest)", "reason": "\(error)"]
+      )
+      // Without the file there is nothing to serve, and the waiters fail with the error above.
+      handle(.commitFailed(error, file: try? content.blob.asBlobFile()))
+    }
+  }
+
+  func distribute() {
+    store.metrics.committedBlobs.add()
+    store.local.distribute(descriptor.digest)
+  }
+
+  func announce() {
+    store.delegate?.blobBecameComplete(descriptor.digest)
+    store.foreign.start { self.store.local.sealWhole(with: self.descriptor.digest) }
   }
 
   /// Keeps the list of a verified blob's chunks, behind everything else.
   private func keepChunkList(_ verifier: BlobVerifier) {
-    guard case .complete(_, true) = state.withLock({ $0.phase }), state.withLock({ $0.chunks == nil }) else {
-      return
-    }
     store.foreign.start {
-      // The file must be what was verified: who wrote to it since has changed its identity.
+      // The file must be the one that was verified: a program that wrote to it since has changed its identity.
       guard let list = verifier.chunkList, self.completeFile?.isInPlace ?? false else { return }
       do throws(ContentError) {
         try self.store.lists.write(list, of: self.descriptor.digest)
@@ -94,117 +121,53 @@ extension LazyBlob {
     }
   }
 
-  /// Hashes a blob whose bytes are all there, as an earlier process left them.
-  func verifyIfWhole() {
-    guard case .partial(let blob, _) = state.withLock({ $0.phase }), blob.isComplete else { return }
-    store.chunking.start { self.checkInBulk(from: 0) }
-    verify()
-  }
-
-  private func finish(_ blob: PartialBlob, _ actual: Digest, _ verifier: BlobVerifier) {
-    // Two runs may come to the end; the first one's word stands.
-    let isFirst = state.withLock { state in
-      guard case .partial = state.phase, !state.isFinishing else { return false }
-      state.isFinishing = true
-      return true
-    }
-    guard isFirst else { return }
-    defer { state.withLock { $0.isFinishing = false } }
-    guard actual == descriptor.digest else {
-      store.local.pool.discard(blob)
-      turnBad(
-        ContentError(
-          .corrupt,
-          "\(descriptor.digest)",
-          host: state.withLock { $0.sources.first?.origin },
-          "all bytes came, their digest is \(actual)",
-          advice: "The registry or something on the way to it sends wrong bytes; the blob was thrown away"
-        )
-      )
-      return
-    }
-    do throws(ContentError) {
-      try store.local.pool.commit(blob)
-      guard case .file(let file, true) = try store.local.pool.complete(descriptor) else {
-        throw ContentError(.disk, "\(descriptor.digest)", "the committed blob is gone")
-      }
-      state.withLock { $0.phase = .complete(file, isVerified: true) }
-      store.metrics.committedBlobs.add()
-      // Before who waits for the whole is told: a command ends then.
-      store.local.distribute(descriptor.digest)
-      keepChunkList(verifier)
-      answerReady()
-      store.delegate?.blobBecameComplete(descriptor.digest)
-      store.foreign.start { self.store.local.sealWhole(with: self.descriptor.digest) }
-    } catch {
-      store.log.error(
-        "a verified blob cannot be committed; it is served as it lies",
-        metadata: ["blob": "\(descriptor.digest)", "reason": "\(error)"]
-      )
-      guard let file = try? blob.asBlobFile() else {
-        failAll(with: error)
-        return
-      }
-      state.withLock { $0.phase = .complete(file, isVerified: true) }
-      answerReady()
-    }
-  }
-
-  /// In the order of design 5: readers refused, nodes marked, requests answered, pages taken out.
-  private func turnBad(_ error: ContentError) {
-    // Refused before it is bad, so that nobody opens it anew in between.
-    // Of several sources the first is refused; whoever tells the truth starts anew.
-    let origins = state.withLock { Set([$0.sources.first?.origin ?? error.host ?? "", error.host ?? ""]) }
-    store.refuse(descriptor.digest, origins, error)
-    store.lists.remove(descriptor.digest)
-    state.withLock { $0.phase = .bad(error) }
-    store.metrics.badBlobs.add()
-    store.log.error(
-      "a blob turned out wrong",
-      metadata: [
-        "file": "\(state.withLock { $0.formats.name(at: nil) } ?? "-")", "blob": "\(descriptor.digest)",
-        "registry": "\(error.host ?? "-")", "reason": "\(error.reason)",
-      ]
-    )
-    store.delegate?.blobTurnedBad(descriptor.digest)
-    failAll(with: error)
-    store.delegate?.pagesAreWrong(descriptor.digest)
-    store.releaseIfIdle(self)
-  }
+  // MARK: Files of other programs
 
   /// Hashes a file that weightfs did not write, once.
-  func checkForeign() {
-    let file: BlobFile? = state.withLock { state in
-      guard case .complete(let file, false) = state.phase, !state.isVerifying else { return nil }
-      state.isVerifying = true
-      return file
-    }
-    guard let file else { return }
+  func hash(_ file: BlobFile) {
     store.keep(self)
     store.foreign.start {
       do throws(Errno) {
         let actual = try file.digest(self.descriptor.digest.algorithm) { _ in self.noteProgress() }
-        self.judge(file, actual)
+        self.handle(.hashed(actual))
       } catch {
-        self.failWhole(with: ContentError(.disk, "\(file.path)", "\(error)"))
+        self.handle(.hashFailed(ContentError(.disk, "\(file.path)", "\(error)", underlying: error)))
       }
-      self.state.withLock { $0.isVerifying = false }
       self.store.releaseIfIdle(self)
     }
   }
 
-  private func judge(_ file: BlobFile, _ actual: Digest) {
-    if actual == descriptor.digest {
-      // What cannot be noted is hashed again next time; that is all.
-      try? store.local.pool.noteVerified(file, actual)
-      state.withLock { $0.phase = .complete(file, isVerified: true) }
-      answerReady()
-      return
+  func noteVerified(_ file: BlobFile) {
+    do {
+      try store.local.pool.noteVerified(file, descriptor.digest)
+    } catch {
+      store.log.debug(
+        "a verified file is hashed again at its next use: this could not be recorded",
+        metadata: ["path": "\(file.path)", "reason": "\(error)"]
+      )
     }
+  }
+
+  // MARK: Wrong bytes
+
+  func discard(_ content: PartialContent, _ actual: Digest) {
+    store.local.pool.discard(content.blob)
+    condemn(
+      ContentError(
+        .corrupt,
+        "\(descriptor.digest)",
+        host: origin,
+        "all bytes arrived, their digest is \(actual)",
+        advice: "The registry or something on the way to it sends wrong bytes; the blob was discarded"
+      )
+    )
+  }
+
+  func reject(_ file: BlobFile, _ actual: Digest) {
     store.noteBadFile(file.identity)
     store.local.removeLinks(of: descriptor.digest, to: file.identity)
     store.local.pool.reject(file, descriptor.digest)
-    turnBad(
+    condemn(
       ContentError(
         .corrupt,
         "\(descriptor.digest)",
@@ -213,5 +176,31 @@ extension LazyBlob {
         advice: "Repair or remove the layout or store that has it"
       )
     )
+  }
+
+  /// In the order of design 5: sources refused, nodes marked, waiters failed, pages dropped.
+  private func condemn(_ error: ContentError) {
+    // Refused before it is bad, so that no reader opens it again in between.
+    // Of several sources the first is refused; a source that sends the right bytes starts again.
+    store.refuse(descriptor.digest, Set([origin ?? error.host ?? "", error.host ?? ""]), error)
+    store.lists.remove(descriptor.digest)
+    handle(.condemned(error))
+  }
+
+  func markBad(_ error: ContentError) {
+    store.metrics.badBlobs.add()
+    store.log.error(
+      "a blob turned out wrong",
+      metadata: [
+        "file": "\(fileName(at: nil))", "blob": "\(descriptor.digest)", "registry": "\(error.host ?? "-")",
+        "reason": "\(error.reason)",
+      ]
+    )
+    store.delegate?.blobTurnedBad(descriptor.digest)
+  }
+
+  func dropPages() {
+    store.delegate?.pagesAreWrong(descriptor.digest)
+    store.releaseIfIdle(self)
   }
 }

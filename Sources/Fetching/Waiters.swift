@@ -1,10 +1,9 @@
-/// Those who wait for bytes of a blob, in the order in which they came.
+/// The waiters of a blob, in the order in which they came.
 ///
-/// Pure: what is here is told by the caller, and replies are answered by it once they are taken out.
+/// Pure: the caller says which waits are over, and answers the waiters that are taken out.
 package struct Waiters<Reply: Sendable>: Sendable {
-  /// Somebody who waits.
+  /// A reply that waits for bytes.
   package struct Waiter: Sendable {
-    /// The right to answer.
     package let reply: Reply
     /// Bytes to answer with; empty for none.
     package let range: Range<Int64>
@@ -16,50 +15,51 @@ package struct Waiters<Reply: Sendable>: Sendable {
     package let isReader: Bool
     package let since: ContinuousClock.Instant
 
-    /// The bytes that have to come before it is answered.
+    /// Makes a waiter.
+    ///
+    /// - Parameters:
+    ///   - reply: answered once the wait is over.
+    ///   - range: bytes to answer with.
+    ///   - needsWhole: every byte of the blob has to be verified first.
+    ///   - caller: the thread that reads, where its end should end the wait.
+    ///   - isReader: a read of a file, in place of a command that fetches ahead.
+    ///   - since: the time at which the wait began.
+    package init(
+      _ reply: Reply,
+      _ range: Range<Int64>,
+      needsWhole: Bool,
+      caller: Int32?,
+      isReader: Bool,
+      since: ContinuousClock.Instant
+    ) {
+      self.reply = reply
+      self.range = range
+      self.needsWhole = needsWhole
+      self.caller = caller
+      self.isReader = isReader
+      self.since = since
+    }
+
+    /// The bytes that have to be present before it is answered.
     ///
     /// - Parameter size: of the blob, bytes.
     package func needed(of size: Int64) -> Range<Int64> { needsWhole ? 0..<size : range }
   }
 
-  /// Who waits, the first to come first.
+  /// The waiters, the longest wait first.
   package private(set) var all: [Waiter] = []
 
-  /// Nobody.
+  /// Makes an empty collection.
   package init() {}
 
   package var isEmpty: Bool { all.isEmpty }
 
-  /// Lets somebody wait.
+  /// Adds a waiter behind the others.
   ///
-  /// - Parameters:
-  ///   - reply: the right to answer.
-  ///   - range: bytes to answer with.
-  ///   - needsWhole: whether every byte of the blob has to be verified first.
-  ///   - caller: the thread that reads, where its end should end the wait.
-  ///   - isReader: a read of a file, in place of a command that fetches ahead.
-  ///   - now: the time.
-  package mutating func add(
-    _ reply: Reply,
-    _ range: Range<Int64>,
-    needsWhole: Bool,
-    caller: Int32?,
-    isReader: Bool,
-    now: ContinuousClock.Instant
-  ) {
-    all.append(
-      Waiter(
-        reply: reply,
-        range: range,
-        needsWhole: needsWhole,
-        caller: caller,
-        isReader: isReader,
-        since: now
-      )
-    )
-  }
+  /// - Parameter waiter: to add.
+  package mutating func add(_ waiter: Waiter) { all.append(waiter) }
 
-  /// Takes those out whose wait is over.
+  /// Removes and returns the waiters whose wait is over.
   ///
   /// - Parameter isOver: asked once of each, in order.
   package mutating func take(where isOver: (Waiter) -> Bool) -> [Waiter] {
@@ -69,7 +69,7 @@ package struct Waiters<Reply: Sendable>: Sendable {
     for waiter in all {
       if isOver(waiter) { taken.append(waiter) } else { left.append(waiter) }
     }
-    // Most often nobody's bytes came.
+    // Most calls take none.
     if !taken.isEmpty { all = left }
     return taken
   }

@@ -227,7 +227,9 @@ struct FetchTableTests {
       case 0:
         let first = Int64.random(in: 0..<60, using: &generator) * BlockMap.blockSize
         let range = first..<first + Int64.random(in: 1..<4 * BlockMap.blockSize, using: &generator)
-        waiters.add(next, range, needsWhole: false, caller: nil, isReader: true, now: .now)
+        waiters.add(
+          Waiters.Waiter(next, range, needsWhole: false, caller: nil, isReader: true, since: .now)
+        )
         waiting.insert(next)
         next += 1
         for run in table.uncovered(map.missing(in: map.blocks(touching: range))) {

@@ -5,7 +5,16 @@ struct WaitersTests {
   private let now = ContinuousClock.now
 
   private func add(_ waiters: inout Waiters<Int>, _ reply: Int, needsWhole: Bool = false) {
-    waiters.add(reply, 10..<20, needsWhole: needsWhole, caller: nil, isReader: !needsWhole, now: now)
+    waiters.add(
+      Waiters.Waiter(
+        reply,
+        10..<20,
+        needsWhole: needsWhole,
+        caller: nil,
+        isReader: !needsWhole,
+        since: now
+      )
+    )
   }
 
   @Test func theyAreTakenOnceAndInTheirOrder() {

@@ -1,3 +1,5 @@
+import Foundation
+
 /// A random generator whose runs can be repeated (SplitMix64).
 package struct SeededGenerator: RandomNumberGenerator {
   private var state: UInt64
@@ -7,6 +9,16 @@ package struct SeededGenerator: RandomNumberGenerator {
   package init(seed: UInt64) {
     self.seed = seed
     state = seed
+  }
+
+  /// The seeds of a test: `WEIGHTFS_SEED` alone where the environment has it, so that a failing run can be repeated.
+  ///
+  /// - Parameter usual: the seeds of a run without that variable.
+  package static func seeds(_ usual: some Sequence<UInt64>) -> [UInt64] {
+    if let text = ProcessInfo.processInfo.environment["WEIGHTFS_SEED"], let seed = UInt64(text) {
+      return [seed]
+    }
+    return Array(usual)
   }
 
   package mutating func next() -> UInt64 {
