@@ -4,18 +4,18 @@ import Locking
 package import SystemPackage
 import Disk
 
-/// How much the blobs of a root take, and how much is promised, over all processes that write there
+/// The space that the blobs of a root use and have reserved, over all processes that write to the root
 /// (docs/local-registry.md, "Space").
 ///
 ///     0   8  "WFSSPAC1"
-///     8   8  bytes of blobs and partial blobs, with what is promised, little endian
-///     16  8  places that were ever taken
-///     64  32 a process: bytes promised to it, its cache limit (-1: none), its rest of the disk as set and by default
+///     8   8  bytes of blobs and partial blobs, reserved bytes included, little endian
+///     16  8  number of slots ever taken
+///     64  32 per process: bytes reserved, cache limit (-1: none), minimum free space as set and by default
 ///
-/// Each process holds a lock on the first byte of its place, so that what is promised to a dead one counts for nothing at
-/// the next count. Counted anew is by the pool's own folders, when room is short; never by the tree.
+/// Each process holds a lock on the first byte of its slot, so that the next recount ignores the reservations
+/// of a dead process. A recount scans only the pool's directories, never the tree of layouts.
 package final class SpaceLedger: Sendable {
-  /// What the ledger says.
+  /// The values of the ledger.
   struct Balance: Equatable {
     var used: Int64
     var promised: Int64
@@ -31,10 +31,10 @@ package final class SpaceLedger: Sendable {
   private let file: FileDescriptor
   private let place: Int
   private let limits: SpaceLimits
-  // Within the process; between processes it is `locks/space`.
+  // Bytes reserved by this process. Guards within the process; `locks/space` guards between processes.
   private let state = Mutex<Int64>(0)
 
-  /// Opens the ledger, and takes a place in it.
+  /// Opens the ledger and takes a slot in it.
   package init(root: RegistryRoot, limits: SpaceLimits) throws(Errno) {
     self.root = root
     self.limits = limits
@@ -80,7 +80,7 @@ package final class SpaceLedger: Sendable {
     try write(file, magic, at: 0)
   }
 
-  /// What is used, promised and allowed at present.
+  /// Returns the used and reserved bytes, and the limits in force.
   func balance() throws(Errno) -> Balance {
     let lock = try FileLock(waitingFor: root.locks.appending("space"))
     defer { withExtendedLifetime(lock) {} }
@@ -104,7 +104,7 @@ package final class SpaceLedger: Sendable {
     return Balance(used: used, promised: promised, limits: limits)
   }
 
-  /// What the other processes have written in their places.
+  /// Returns the values in the slots of the other living processes.
   private func others() throws(Errno) -> [[Int64]] {
     var found: [[Int64]] = []
     for other in 0..<min(Self.places, Int(try number(at: 16))) where other != place {
@@ -115,12 +115,12 @@ package final class SpaceLedger: Sendable {
     return found
   }
 
-  /// Promises room to this process.
+  /// Reserves space for this process.
   ///
   /// - Parameters:
-  ///   - count: bytes.
-  ///   - free: what the disk has.
-  /// - Returns: bytes that must go first; none where the room is promised.
+  ///   - count: The number of bytes.
+  ///   - free: The free space of the disk in bytes.
+  /// - Returns: The bytes that must be freed first; none if the space is reserved.
   /// - Throws: `Errno`.
   func reserve(_ count: Int64, free: Int64) throws(Errno) -> Shortfall {
     let lock = try FileLock(waitingFor: root.locks.appending("space"))
@@ -128,7 +128,7 @@ package final class SpaceLedger: Sendable {
     return try reserveLocked(count, free: free)
   }
 
-  /// The same for who has the lock.
+  /// Does the same; the caller holds the lock.
   func reserveLocked(_ count: Int64, free: Int64) throws(Errno) -> Shortfall {
     let balance = try balanceLocked()
     let short = balance.limits.shortfall(count, used: balance.used, free: free - balance.promised)
@@ -136,7 +136,7 @@ package final class SpaceLedger: Sendable {
     return short
   }
 
-  /// Notes that promised bytes are on the disk.
+  /// Settles reserved bytes that are now on the disk.
   func settle(_ count: Int64) throws(Errno) {
     guard count > 0 else { return }
     let lock = try FileLock(waitingFor: root.locks.appending("space"))
@@ -144,10 +144,10 @@ package final class SpaceLedger: Sendable {
     try change(used: nil, promised: -count)
   }
 
-  /// The same for who has the lock.
+  /// Does the same; the caller holds the lock.
   func settleLocked(_ count: Int64) throws(Errno) { try change(used: nil, promised: -count) }
 
-  /// Gives back what was promised and did not come.
+  /// Releases reserved bytes that did not arrive.
   func release(_ count: Int64) throws(Errno) {
     guard count > 0 else { return }
     let lock = try FileLock(waitingFor: root.locks.appending("space"))
@@ -155,7 +155,7 @@ package final class SpaceLedger: Sendable {
     try change(used: max(0, try number(at: 8) - count), promised: -count)
   }
 
-  /// Notes bytes that came without a promise, or went.
+  /// Adds bytes that were written without a reservation, or subtracts removed bytes.
   func add(_ count: Int64) throws(Errno) {
     guard count != 0 else { return }
     let lock = try FileLock(waitingFor: root.locks.appending("space"))
@@ -163,7 +163,8 @@ package final class SpaceLedger: Sendable {
     try change(used: max(0, try number(at: 8) + count), promised: 0)
   }
 
-  /// Counts what is there, by the pool's folders: after crashes, and after other programs removed something.
+  /// Recounts the used bytes from the pool's directories, after crashes and after other programs removed
+  /// files.
   func count() throws(Errno) {
     let lock = try FileLock(waitingFor: root.locks.appending("space"))
     defer { withExtendedLifetime(lock) {} }
