@@ -164,7 +164,7 @@ import Testing
     let path = name.dropLast(2)
     let lines = mount.messages.split(separator: "\n").filter { $0.contains(path) }
     if row.log == "-" {
-      #expect(lines.allSatisfy { !$0.contains("an operation failed") }, "\(row.fault): \(lines)")
+      #expect(lines.allSatisfy { !$0.contains("operation failed") }, "\(row.fault): \(lines)")
     } else {
       #expect(lines.contains { $0.contains(row.log) }, "\(row.fault): \(lines)")
     }

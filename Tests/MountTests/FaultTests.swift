@@ -69,7 +69,7 @@ import Testing
     let listed = try await Command.shell("ls '\(mount.path("\(registry.host)/acme/image:t"))'")
     #expect(listed.error.contains("timed out"), "\(listed.error)")
     #expect(ContinuousClock.now - start < .seconds(30))
-    let told = mount.messages.split(separator: "\n").filter { $0.contains("an operation failed") }
+    let told = mount.messages.split(separator: "\n").filter { $0.contains("operation failed") }
     #expect(
       told.contains { $0.contains("acme/image:t") && $0.contains("no answer within 8 s") },
       "\(mount.messages)"
