@@ -305,7 +305,7 @@ extension ArtifactCommandTests {
     let right = try folder.read(copy)
     try folder.write(Array("{}".utf8), to: copy)
     #expect(try await run("ls").contains("100%"))
-    #expect(try await run("verify --repair \(name)").contains("is right again"))
+    #expect(try await run("verify --repair \(name)").contains("intact, repaired"))
     #expect(try folder.read(copy) == right)
     try folder.write(Array("{}".utf8), to: copy)
     try await run("pull \(name)")

@@ -63,7 +63,7 @@ import Testing
     #expect(sent() == sizes)
     let verified = try await weightfs("verify --all")
     #expect(verified.status == 0, "\(verified.output)\(verified.error)")
-    #expect(verified.output.components(separatedBy: "is right").count == 21)
+    #expect(verified.output.components(separatedBy: "intact").count == 21)
   }
 
   @Test func whenOneIsKilledTheOtherSucceedsAndNothingWrongIsLeft() async throws {
@@ -88,7 +88,7 @@ import Testing
       let verified = try await weightfs("verify --all --offline", root)
       #expect(verified.status == 0, "seed \(seed), round \(round): \(verified.output)\(verified.error)")
       #expect(
-        verified.output.components(separatedBy: "is right\t").count == 21,
+        verified.output.components(separatedBy: "intact\t").count == 21,
         "seed \(seed), round \(round): all is here: \(verified.output)"
       )
       let partial = folder.files().filter { $0.hasPrefix("\(root)/.weightfs/partial/sha256/") }

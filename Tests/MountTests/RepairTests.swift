@@ -49,17 +49,17 @@ import Testing
 
   @Test func oneWrongByteIsNamedByItsChunkAndCostsLittle() async throws {
     try await run("pull \(name)")
-    #expect(try await run("verify \(name)").contains("is right"))
+    #expect(try await run("verify \(name)").contains("intact"))
     try await flip(blob, at: 7_000_000)
     let found = try await weightfs("verify --all")
     #expect(found.status == 6)
     #expect(found.output.contains("bytes 6291456-7340031 are wrong"), "\(found.output)")
     registry.server.forgetRequests()
-    #expect(try await run("verify --repair \(name)").contains("is right again"))
+    #expect(try await run("verify --repair \(name)").contains("intact, repaired"))
     #expect((1...2 << 20).contains(fetched()), "\(fetched()) bytes")
     #expect(try folder.read(blob) == model)
     #expect(try folder.read("\(place)/blobs/sha256/\(hex)") == model, "the layout has it again")
-    #expect(try await run("verify --all").contains("is right"))
+    #expect(try await run("verify --all").contains("intact"))
   }
 
   @Test func whatCannotBeMendedIsMovedAsideAndNotServed() async throws {
@@ -78,14 +78,14 @@ import Testing
     let cut = try await Command.shell("truncate -s 18M '\(folder.path(blob))'")
     try #require(cut.status == 0, "\(cut.error)")
     registry.server.forgetRequests()
-    #expect(try await run("verify --repair \(name)").contains("is right again"))
+    #expect(try await run("verify --repair \(name)").contains("intact, repaired"))
     #expect(fetched() <= 3 << 20, "\(fetched()) bytes")
     #expect(try folder.read(blob) == model)
   }
 
   @Test func aDamagedArchiveIsWrittenAnew() async throws {
     try await run("pull --format oci-archive \(name)")
-    #expect(try await run("verify \(name)").contains("is right"))
+    #expect(try await run("verify \(name)").contains("intact"))
     let clean = Verification.digest(of: try folder.read("\(place).ommx"))
     try await flip("\(place).ommx", at: 9_000_000)
     registry.server.forgetRequests()
@@ -93,7 +93,7 @@ import Testing
     #expect(found.status == 6 && found.output.contains("are wrong"), "\(found.output)")
     let refused = try await weightfs("cat --offline \(name) model.gguf >/dev/null")
     #expect(refused.status == 6, "known to be wrong: \(refused.error)")
-    #expect(try await run("verify --repair \(name)").contains("is right again"))
+    #expect(try await run("verify --repair \(name)").contains("intact, repaired"))
     #expect(fetched() <= 2 << 20, "\(fetched()) bytes")
     #expect(Verification.digest(of: try folder.read("\(place).ommx")) == clean)
     #expect(!folder.has(blob))
@@ -133,8 +133,8 @@ import Testing
     let found = try await weightfs("verify --all")
     #expect(found.output.components(separatedBy: "\tdamaged\t").count == 4, "\(found.output)")
     // Its own registry has nothing; that of the artifact it was tagged from does.
-    #expect(try await run("verify --retry-for 2 --repair localhost:1/a/one:1").contains("is right again"))
-    #expect(try await run("verify --all").components(separatedBy: "is right").count == 4)
+    #expect(try await run("verify --retry-for 2 --repair localhost:1/a/one:1").contains("intact, repaired"))
+    #expect(try await run("verify --all").components(separatedBy: "intact").count == 4)
   }
 
   @Test func anArtifactThatLacksBlobsForGoodIsNotRight() async throws {

@@ -14,9 +14,9 @@ struct Profile: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Record which parts of a model a start reads, so that the next cold start has them sooner.",
     discussion: """
-      'record' makes every mount of the local registry note what is read of the files from their next open on, until \
-      'record --stop'. A mount fetches the recorded parts, in their order, as soon as a file of which not all is here is \
-      opened. 'apply' fetches them now.
+      'record' makes every mount of the local registry record the reads of the files, from their next open on until \
+      'record --stop'. A mount fetches the recorded parts, in their order, when an incomplete file is opened. 'apply' \
+      fetches them now.
       """,
     subcommands: [Record.self, Show.self, Apply.self]
   )
