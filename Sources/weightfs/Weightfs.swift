@@ -1,6 +1,6 @@
 import ArgumentParser
 
-/// The program.
+/// The program with its commands.
 @main
 struct Weightfs: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
