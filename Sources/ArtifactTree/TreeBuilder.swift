@@ -44,7 +44,7 @@ struct TreeBuilder {
   private var opaqueLayer = -1
   private(set) var problems: [String] = []
   var withheld: [WithheldName] = []
-  /// Whether the limit on nodes or names was exceeded.
+  /// Whether a limit was exceeded.
   private(set) var isOverfull = false
   /// Modification time of directories without an entry of their own.
   private let defaultTime: Int64

@@ -134,7 +134,7 @@ struct StoreTests {
     let shadowed = #expect(throws: ContentError.self) {
       try registry.put(contents, as: reference, format: .directory)
     }
-    #expect(shadowed?.description.contains("comes first") ?? false, "a tag in a store has one meaning")
+    #expect(shadowed?.description.contains("takes precedence") ?? false, "a tag in a store has one meaning")
     try registry.put(contents, as: try Reference(parsing: "localhost/mine:1"), format: .directory)
     _ = try registry.collect(dryRun: false)
     #expect(try await state("store") == before)

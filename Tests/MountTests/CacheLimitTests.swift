@@ -36,7 +36,7 @@ import Testing
     // The folders themselves and the map of the partial blob are some kilobytes.
     #expect(most <= (13 << 20), "\(most) bytes at the most")
     #expect(most >= 8 << 20, "what there is room for is kept: \(most)")
-    let told = mount.messages.components(separatedBy: "has no room").count - 1
+    let told = mount.messages.components(separatedBy: "has no space left").count - 1
     #expect(told == 1, "\(mount.messages)")
   }
 
@@ -57,7 +57,7 @@ import Testing
     }
     #expect(!folder.has("root/.weightfs/blobs/sha256/\(names[0])"), "the oldest is gone")
     #expect(folder.has("root/.weightfs/blobs/sha256/\(names[3])"))
-    #expect(!mount.messages.contains("has no room"), "\(mount.messages)")
+    #expect(!mount.messages.contains("has no space left"), "\(mount.messages)")
     let again = mount.path("\(registry.host)/acme/m:t0/model.gguf")
     #expect(
       try await Command.shell("sha256sum <'\(again)'").output.hasPrefix(names[0]),

@@ -80,7 +80,7 @@ import Testing
       )
       #expect(sent() <= bytes.count * 13 / 10, "\(name): \(sent()) of \(bytes.count) bytes")
     }
-    #expect(mount.messages.components(separatedBy: "has no room").count == 2, "\(mount.messages)")
+    #expect(mount.messages.components(separatedBy: "has no space left").count == 2, "\(mount.messages)")
     withExtendedLifetime(disk) {}
   }
 

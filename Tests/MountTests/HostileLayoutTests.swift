@@ -58,7 +58,7 @@ import Testing
     try await shell(
       "cp -r good wrong && printf x | dd of=wrong/blobs/sha256/\(Verification.digest(of: model).hex) conv=notrunc status=none"
     )
-    try await refuses("wrong", ["wrong/blobs", "not what its digest says"], "a blob with other bytes")
+    try await refuses("wrong", ["wrong/blobs", "do not match its digest"], "a blob with other bytes")
     try await shell(
       "cp -r good short && truncate -s 5 short/blobs/sha256/\(Verification.digest(of: model).hex)"
     )
@@ -75,8 +75,8 @@ import Testing
     try folder.write([UInt8](repeating: 0, count: 5000), to: "zeros.tar")
     try await refuses("zeros.tar", ["zeros.tar"], "no archive at all")
     try folder.write(Array("{}".utf8), to: "empty/index.json")
-    try await refuses("empty", ["empty", "lists no artifact"], "an index of nothing")
-    try await refuses("nowhere", ["nowhere", "no such file"], "a path that is not there")
+    try await refuses("empty", ["empty", "no artifacts found"], "an index of nothing")
+    try await refuses("nowhere", ["nowhere", "does not exist"], "a path that is not there")
   }
 
   @Test func aBombOfNamesEndsSoon() async throws {

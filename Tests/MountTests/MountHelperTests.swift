@@ -122,6 +122,6 @@ struct MountHelperTests {
     let unmounted = try await Command.shell("'\(MountProcess.program)' unmount '\(mountPoint)'")
     #expect(unmounted.status == 0)
     let absent = try await mount("remount,\(options)")
-    #expect(absent.status == 32 && absent.error.contains("no weightfs is mounted"), "\(absent.error)")
+    #expect(absent.status == 32 && absent.error.contains("weightfs is not mounted"), "\(absent.error)")
   }
 }

@@ -75,7 +75,7 @@ struct LoopbackTLSTests {
   @Test func messagesTellWhatIsWrongWithACertificate() async throws {
     for (days, name, isTrusted, reason) in [
       (-1, "localhost", true, "has expired"), (2, "elsewhere.example", true, "for another host"),
-      (2, "localhost", false, "signed by itself"),
+      (2, "localhost", false, "self-signed"),
     ] {
       let registry = try await registry(days: days, name: name)
       let error = await failure(try repository(registry, isTrusted: isTrusted))
