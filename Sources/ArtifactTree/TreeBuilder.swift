@@ -4,8 +4,7 @@ import OCI
 ///
 /// Paths are resolved in the tree itself: symbolic links among the directories of a path are followed and
 /// never lead above the root; the last component is not followed. Nodes are stored in one array, names in
-/// another, and one table finds a child by its directory and name, so that a million nodes fit into about 150
-/// MiB.
+/// another, and one table finds a child by its directory and name, so that a million nodes need about 150 MiB.
 struct TreeBuilder {
   struct Attributes {
     var mode: UInt32
@@ -53,8 +52,7 @@ struct TreeBuilder {
   private static let problemLimit = 100
   // Maximum total size of names and link targets in bytes.
   private static let nameLimit = 128 << 20
-  // PATH_MAX allows about 2,000 levels. No packaging comes near 512, which bounds the cost of resolving a
-  // link.
+  // PATH_MAX allows about 2,000 levels. No packaging comes near 512, which bounds the cost of a link.
   static let maximumDepth = 512
 
   init(defaultTime: Int64) {
@@ -117,8 +115,7 @@ struct TreeBuilder {
     return true
   }
 
-  /// Rewrites a link's target for the directory that the link is really in, as its path may lead through
-  /// other links.
+  /// Rewrites a link's target for the directory that really contains the link (its path may contain links).
   private mutating func setTarget(_ target: [UInt8], of node: Int) -> Bool {
     guard let text = TreePath.linkTarget(target, in: path(of: Int(nodes[node].parent))) else { return false }
     guard names.count + text.count <= Self.nameLimit else {
@@ -208,8 +205,7 @@ struct TreeBuilder {
     for child in children(of: node) { hideLower(child, layer) }
   }
 
-  /// Removes a node; of a directory with entries of the current layer, removes only the entries of lower
-  /// layers.
+  /// Removes a node; of a directory with entries of the current layer, only the entries of lower layers.
   private mutating func hideLower(_ node: Int, _ layer: Int) {
     var open = [node]
     while let node = open.popLast() {
@@ -295,8 +291,7 @@ struct TreeBuilder {
     return true
   }
 
-  /// Returns the target of a link relative to its directory: the number of levels up, and the names below
-  /// that.
+  /// Returns the target of a link relative to its directory: the levels up, and the names below that.
   private func target(of link: Int) -> (up: Int, names: [EntryName])? {
     let node = nodes[link]
     var up = 0
