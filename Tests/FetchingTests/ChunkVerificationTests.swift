@@ -34,7 +34,7 @@ struct ChunkVerificationTests {
     return BlobStore(local: local, policy: policy, isOffline: false, metrics: metrics, log: log)
   }
 
-  /// Keeps a list as an earlier verification does.
+  /// Stores a list as an earlier verification does.
   private func keepList(_ kind: ChunkList.Kind = .digests) throws {
     _ = try store()
     let lists = ChunkListStore(root: RegistryRoot(path: FilePath(folder.path("root"))))
@@ -152,7 +152,7 @@ struct ChunkVerificationTests {
   }
 
   @Test func aListOfOneManifestIsNotUsedForReadersOfAnother() async throws {
-    // The liar's list fits the liar's bytes.
+    // The wrong list matches the wrong bytes.
     var wrong = bytes
     wrong[100] ^= 1
     let liar = ListRepository(bytes, chunkSize: 256 << 10, sent: wrong, origin: "liar")
@@ -205,7 +205,7 @@ struct ChunkVerificationTests {
   }
 }
 
-/// A repository that has a blob and the list of its chunks.
+/// A repository that has a blob and its chunk list.
 private final class ListRepository: Repository {
   let model: MemoryRepository
   let list: MemoryRepository
@@ -217,7 +217,7 @@ private final class ListRepository: Repository {
     self.chunkSize = chunkSize
   }
 
-  /// The layer as the manifest has it.
+  /// The descriptor of the layer with the annotations of the manifest.
   var annotated: Descriptor {
     var descriptor = model.descriptor
     descriptor.annotations[ChunkList.digestAnnotation] = "\(list.descriptor.digest)"

@@ -135,7 +135,7 @@ enum ModelChunks {
     return list
   }
 
-  /// The states of the blob's own digest behind each chunk.
+  /// Returns the states of the blob's own digest after each chunk.
   static func states(of bytes: [UInt8], chunkSize: Int = 1 << 20) -> ChunkList {
     var entries: [UInt8] = []
     var stream = HashStream(.sha256)

@@ -72,7 +72,7 @@ struct NamespaceTests {
   }
 
   @Test func anUnknownModelIsNotFoundWithBoundedRequests() async throws {
-    // Longer than this test may take on a busy machine.
+    // Longer than this test takes on a busy machine.
     let fileSystem = try make { $0.resolution.negativeTimeToLive = .seconds(600) }
     #expect(await errno(fileSystem, "ghcr.io/typo/q4/model.gguf") == .noSuchFileOrDirectory)
     #expect(remote.requests.count <= 5)
@@ -87,7 +87,7 @@ struct NamespaceTests {
     let fileSystem = try make()
     #expect(await errno(fileSystem, "ghcr.io/acme/gemma3/q4/model.gguf") == nil)
     #expect(await errno(fileSystem, "ghcr.io/acme/gemma3/q5") == .noSuchFileOrDirectory)
-    // A reference that can be nothing else tells the refusal.
+    // For a name that can only be a reference, the refusal is returned.
     #expect(await errno(fileSystem, "ghcr.io/acme/gemma3:q5") == .permissionDenied)
   }
 
@@ -97,7 +97,7 @@ struct NamespaceTests {
     let fileSystem = try make()
     #expect(await errno(fileSystem, "ghcr.io/acme/a/b/tag") == nil)
     #expect(await errno(fileSystem, "ghcr.io/acme/a/b/c") == .noSuchFileOrDirectory)
-    // The spelling that is never ambiguous reaches the repository.
+    // The unambiguous spelling reaches the repository.
     #expect(await errno(fileSystem, "ghcr.io/acme/a/b:c/repository") == nil)
   }
 
@@ -121,7 +121,7 @@ struct NamespaceTests {
 
   @Test func listingATagResolvesNothing() async throws {
     for number in 0..<50 { try remote.add("ghcr.io/acme/m:v\(number)", files: ["x": [UInt8(number)]]) }
-    // Longer than this test may take on a busy machine.
+    // Longer than this test takes on a busy machine.
     let fileSystem = try make {
       $0.resolution.negativeTimeToLive = .seconds(600)
       $0.resolution.timeToLive = .seconds(600)

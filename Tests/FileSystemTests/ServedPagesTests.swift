@@ -6,14 +6,15 @@ import SystemPackage
 import TestSupport
 import Testing
 
-/// Pages of files that the daemon served go out of the kernel once it reads the file itself.
+/// Pages of files that the daemon served are removed from the kernel's cache once the kernel reads the file
+/// by passthrough.
 struct ServedPagesTests {
   private let fixture: FileSystemFixture
   private let bytes = SeededGenerator.bytes(300_000, seed: 4)
 
   init() throws { fixture = try FileSystemFixture() }
 
-  /// Takes every file.
+  /// Accepts every file.
   private struct AnyRegistrar: BackingRegistrar {
     func register(_ descriptor: FileDescriptor) throws(Errno) -> Int32 { 1 }
     func remove(_ number: Int32) {}

@@ -90,7 +90,7 @@ struct ConfinedRootsTests {
     #expect(folder.has("root/.weightfs/blobs/sha256/\(digest.hex)"))
   }
 
-  /// The way for kernels without openat2(2) agrees with it.
+  /// The implementation for kernels without openat2(2) gives the same results.
   @Test func componentByComponentIsTheSame() throws {
     try folder.write([1], to: "root/a/b/file")
     try link("root/a/link", to: "root/a/b")

@@ -5,7 +5,7 @@ import OCI
 import TestSupport
 import Testing
 
-/// Which blobs go, by the plan alone.
+/// The selection of blobs to evict.
 struct EvictionPlanTests {
   private func candidate(
     _ number: UInt64,

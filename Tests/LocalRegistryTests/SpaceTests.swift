@@ -10,7 +10,7 @@ import Telemetry
 import TestSupport
 import Testing
 
-/// Room for blobs: promised, used, freed, over several processes' worth of registries on one root.
+/// Space for blobs: reserved, used, freed, with several registries on one root that represent processes.
 struct SpaceTests {
   private let folder: TemporaryFolder
 
@@ -26,7 +26,7 @@ struct SpaceTests {
     )
   }
 
-  /// A fetched artifact of one layer, with its blob in the pool.
+  /// Adds a fetched artifact of one layer, with its blob in the pool.
   private func add(_ registry: LocalRegistry, _ tag: String, _ bytes: [UInt8]) async throws -> Descriptor {
     let layer = Descriptor(
       mediaType: MediaType(rawValue: "application/octet-stream"),
@@ -82,7 +82,7 @@ struct SpaceTests {
     let new = try await add(registry, "new", SeededGenerator.bytes(1 << 20, seed: 2))
     let layout = "root/example.com/a/b/__old/blobs/sha256/\(old.digest.hex)"
     #expect(folder.has(layout))
-    // Old by its last use, not by when it came.
+    // Old by its last use, not by its arrival.
     let use = folder.path("root/.weightfs/state/references/sha256-\(old.digest.hex)")
     try #require(try await Command.shell("touch -d '1 hour ago' '\(use)'").status == 0)
     registry.space.touch(new.digest)

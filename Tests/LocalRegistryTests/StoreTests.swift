@@ -13,7 +13,7 @@ import Telemetry
 import TestSupport
 import Testing
 
-/// Read-only stores of other programs, each in its own shape.
+/// Read-only stores of other programs, each in its own format.
 struct StoreTests {
   private let folder: TemporaryFolder
   private let metrics = Metrics()
@@ -40,7 +40,7 @@ struct StoreTests {
     )
   }
 
-  /// Every file of a store and when it was written, and every folder.
+  /// Returns every file of a store with its modification time, and every directory.
   private func state(_ store: String) async throws -> String {
     try await Command.shell("cd '\(folder.path(store))' && find . -printf '%p %y %s %T@ %m\\n' | sort").output
   }
@@ -164,7 +164,7 @@ struct StoreTests {
     let registry = try registry(["store"])
     #expect(try await reads(registry, "quay.io/a/b:1").contains { $0.digest == digest })
     #expect(try registry.collect(dryRun: false).leftovers.isEmpty)
-    // As somebody who owns nothing there, with a root of their own.
+    // As a user who owns nothing in the store and has a separate root.
     let asNobody = try await Command.shell(
       "mkdir -m 777 '\(folder.path("home"))' && chmod 755 '\(folder.path)' && setpriv --reuid 65534 --regid 65534 --clear-groups env HOME='\(folder.path("home"))' '\(MountProcess.program)' cat --registry-root '\(folder.path("home/root"))' --additional-store '\(folder.path("store"))' quay.io/a/b:1 model.gguf | sha256sum"
     )
@@ -225,7 +225,7 @@ struct StoreTests {
   }
 }
 
-/// Keeps what is logged.
+/// Collects log messages.
 private final class MessageLog: LogHandler, Sendable {
   private let state = Mutex<[String]>([])
 

@@ -4,7 +4,8 @@ import OCI
 import TestSupport
 import Testing
 
-/// Whole artifacts in and out of the local registry, with the programs that write and read them.
+/// Complete artifacts are imported to and exported from the local registry, with the programs that write and
+/// read them.
 @Suite(.serialized) struct ArtifactCommandTests {
   fileprivate let folder: TemporaryFolder
   fileprivate let registry: FaultyRegistry
@@ -105,7 +106,7 @@ import Testing
     )
     let layer = try folder.read("l.tar")
     try LayoutMaker.writeImage(folder, "image", layer: layer, reference: "v1")
-    // A docker-archive has no digests but those of its config.
+    // A docker-archive has only the digests in its config.
     try await shell(
       """
       skopeo copy -q oci:image:v1 docker-archive:d.tar:quay.io/acme/car:v2 && mkdir d && tar -C d -xf d.tar &&
@@ -113,7 +114,7 @@ import Testing
       tar -C d -cf e.tar $(ls d)
       """
     )
-    // An index that says another size of its manifest than it has.
+    // An index with a wrong size of its manifest.
     try await shell(
       #"cp -r image wrong && sed -i 's/"size":\([0-9]*\)/"size":1\1/' wrong/index.json && cmp image/index.json wrong/index.json; test $? = 1"#
     )
@@ -250,7 +251,7 @@ extension ArtifactCommandTests {
   }
 }
 
-/// What a day of use found.
+/// Cases found in daily use.
 extension ArtifactCommandTests {
   @Test func whatIsKnownHereIsFoundByItsPathWhenTheRegistryIsGone() async throws {
     try await run("pull \(name)")
@@ -268,7 +269,7 @@ extension ArtifactCommandTests {
     let hex = Verification.digest(of: model).hex
     let mount = try await MountProcess(folder)
     let file = mount.path("\(name)/model.gguf")
-    // Open, and read to its end only after its artifact was removed.
+    // Opened, and read to its end only after its artifact was removed.
     let reader = try await Command.shell(
       "exec 3<'\(file)' && head -c 1 <&3 >/dev/null && '\(MountProcess.program)' rm --registry-root '\(folder.path("root"))' \(name) && cat <&3 >/dev/null && exec 3<&-",
       environment: ["HOME": folder.path]
@@ -286,7 +287,7 @@ extension ArtifactCommandTests {
 
   @Test func whatSomebodyLoadedIsNotReplacedByALookUpThatCameBefore() async throws {
     let mount = try await MountProcess(folder)
-    // Resolved, and not looked into.
+    // Resolved, but not loaded.
     _ = try await shell("stat '\(mount.path(name))' && ls '\(mount.path("\(registry.host)/acme/m"))'")
     let own = SeededGenerator.bytes(100_000, seed: 43)
     try LayoutMaker.write(folder, "own", layers: [LayoutMaker.file("mine.gguf", own)])

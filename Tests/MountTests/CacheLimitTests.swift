@@ -4,7 +4,7 @@ import OCI
 import TestSupport
 import Testing
 
-/// Caches that are smaller than what is read through them.
+/// Caches that are smaller than the data read through them.
 @Suite(.serialized) struct CacheLimitTests {
   private let folder: TemporaryFolder
 
@@ -33,7 +33,7 @@ import Testing
     var most = try await watch.value
     #expect(result.output.hasPrefix(Verification.digest(of: bytes).hex), "\(result.error)\(mount.messages)")
     most = max(most, try await blobBytes())
-    // The folders themselves and the map of the partial blob are some kilobytes.
+    // The directories and the map of the partial blob take some kilobytes.
     #expect(most <= (13 << 20), "\(most) bytes at the most")
     #expect(most >= 8 << 20, "what there is room for is kept: \(most)")
     let told = mount.messages.components(separatedBy: "has no space left").count - 1

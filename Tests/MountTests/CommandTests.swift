@@ -4,7 +4,7 @@ import OCI
 import TestSupport
 import Testing
 
-/// The commands as a script sees them: output, exit status, what is on the disk after.
+/// The commands as used by a script: output, exit status, resulting files.
 @Suite(.serialized) struct CommandTests {
   private let folder: TemporaryFolder
   private let registry: FaultyRegistry

@@ -4,7 +4,8 @@ import OCI
 import TestSupport
 import Testing
 
-/// Layouts that lie, are cut, or are written to by others: each costs only itself, and says why.
+/// Layouts that are wrong, truncated or modified by other programs: each affects only itself, and the error
+/// names the reason.
 @Suite(.serialized) struct HostileLayoutTests {
   private let folder: TemporaryFolder
   private let model = SeededGenerator.bytes(2_000_000, seed: 101)
@@ -32,7 +33,7 @@ import Testing
     )
   }
 
-  /// Loads what must not be loaded.
+  /// Loads a layout that must be refused.
   private func refuses(_ path: String, _ words: [String], _ what: Comment) async throws {
     let result = try await weightfs("load \(path)")
     #expect(result.status != 0, what)
@@ -48,7 +49,7 @@ import Testing
     try await shell("cd good && tar cf ../good.tar oci-layout index.json blobs")
     try await shell("head -c 1500000 good.tar >cut.tar")
     try await refuses("cut.tar", ["cut.tar", "ends before"], "a truncated archive")
-    // The size in a member's header, in octal at byte 124: 2 MB become 8 GB less a byte.
+    // The size in a member's header, in octal at byte 124: 2 MB become 8 GB minus one byte.
     let lie =
       "d=bytearray(open('good.tar','rb').read());h=d.find(b'blobs/sha256/\(Verification.digest(of: model).hex)');d[h+124:h+135]=b'77777777777';d[h+148:h+156]=b' '*8;s=sum(d[h:h+512]);d[h+148:h+156]=b'%06o\\0 '%s;open('lie.tar','wb').write(d)"
     try await shell("python3 -c \"\(lie)\"")
@@ -80,7 +81,7 @@ import Testing
   }
 
   @Test func aBombOfNamesEndsSoon() async throws {
-    // A million headers of nothing: 512 bytes each, which gzip would make of some kilobytes.
+    // A million empty headers of 512 bytes, which gzip would compress to some kilobytes.
     try await shell(
       "python3 -c \"import tarfile;h=tarfile.TarInfo('x').tobuf();f=open('bomb.tar','wb');[f.write(h*1000) for _ in range(1001)]\""
     )
@@ -173,7 +174,7 @@ import Testing
       #expect(pulled.status == 0 && pulled.error.contains("fetched again"), "\(script): \(pulled.error)")
       #expect(try await weightfs("cat \(name) model.gguf | sha256sum").output.hasPrefix(hex))
     }
-    // What somebody put there is theirs to remove.
+    // Files of another program are not removed.
     try layout("good")
     #expect(try await weightfs("load good").status == 0)
     try await shell("echo garbage >root/localhost/a/m/__1/index.json")

@@ -4,7 +4,7 @@ import OCI
 import TestSupport
 import Testing
 
-/// `verify` and what it mends.
+/// `verify` and its repairs.
 @Suite(.serialized) struct RepairTests {
   private let folder: TemporaryFolder
   private let registry: FaultyRegistry
@@ -32,7 +32,7 @@ import Testing
     return result.output
   }
 
-  /// Turns a byte over as bits rot: neither size nor time of writing changes.
+  /// Inverts a byte like bit rot: neither size nor modification time changes.
   private func flip(_ path: String, at offset: Int) async throws {
     let file = folder.path(path)
     let script =
@@ -132,7 +132,7 @@ import Testing
     try await flip(blob, at: 7_000_000)
     let found = try await weightfs("verify --all")
     #expect(found.output.components(separatedBy: "\tdamaged\t").count == 4, "\(found.output)")
-    // Its own registry has nothing; that of the artifact it was tagged from does.
+    // Its own registry has no blobs; the registry of the artifact it was tagged from has them.
     #expect(try await run("verify --retry-for 2 --repair localhost:1/a/one:1").contains("intact, repaired"))
     #expect(try await run("verify --all").components(separatedBy: "intact").count == 4)
   }

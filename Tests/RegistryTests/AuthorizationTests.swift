@@ -69,7 +69,7 @@ struct AuthorizationTests {
     }
     defer { server.stop() }
     challenge(server.port)
-    // The process is still there, which is the point, and the token serves.
+    // The test passes if the process has not crashed; the token is used.
     _ = try? await fixture.repository().resolve(.tag("t"))
     #expect(server.requests.count >= 1)
   }
@@ -96,7 +96,7 @@ struct AuthorizationTests {
       }
       let repository = try fixture.repository(auth: file)
       _ = try await repository.resolve(.tag("t"))
-      // Twelve hours later the password is another.
+      // Twelve hours later the password has changed.
       good.insert("Basic dTpuZXc=")
       let fresh = try fixture.authFile("dTpuZXc=")
       #expect(fresh == file)
@@ -183,6 +183,6 @@ struct AuthorizationTests {
 }
 
 extension RegistryRepository {
-  /// Asks for tags and takes any answer.
+  /// Requests tags and accepts any answer.
   func tagsOrNone() async -> [String] { (try? await tags(limit: 1)) ?? [] }
 }
