@@ -62,7 +62,7 @@ let package = Package(
     target("Archive", ["CArchive"]),
     target("FUSE", ["CFUSE", "Locking"]),
     target("SQLite", ["CSQLite"]),
-    // Layers 3 to 6: content, its storage, and artifacts.
+    // Layers 3 to 5: content, its storage, and its sources.
     target("Content", ["OCI", "Hashing", "Locking"]),
     target("Disk", ["CLinux", "OCI", "Content", "Hashing", "Locking", system]),
     target("Registry", ["CLinux", "OCI", "Content", "HTTP", "Telemetry", "Locking", log]),
@@ -86,7 +86,7 @@ let package = Package(
         system, log,
       ]
     ),
-    // Layers 7 and 8: the file system and its daemon.
+    // Layers 5 to 7: artifacts and the file system.
     target("ArtifactTree", ["OCI", "Content", "Archive"]),
     target(
       "Artifacts",
@@ -103,7 +103,7 @@ let package = Package(
         "LocalRegistry", "Artifacts", "Telemetry", "Locking", system, log,
       ]
     ),
-    // Layer 9: the program.
+    // Layers 8 and 9: the daemon and the program.
     target(
       "MountDaemon",
       [
