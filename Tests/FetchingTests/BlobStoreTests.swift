@@ -132,7 +132,7 @@ struct BlobStoreTests {
     wrong[3 << 20] ^= 1
     let source = MemoryRepository(right, sent: wrong)
     let blob = try await store { $0.verify = .strict }.open(source.descriptor, layout: nil, source: source)
-    #expect(await blob.failure(0..<1) == .corrupt, "the wrong byte is far behind, but nothing is served")
+    #expect(await blob.failure(0..<1) == .corrupt, "the wrong byte is far away, but nothing is served")
     let good = MemoryRepository(right)
     let fresh = try store(root: "other") { $0.verify = .strict }
     let verified = try await fresh.open(good.descriptor, layout: nil, source: good)
@@ -278,11 +278,11 @@ struct BlobStoreTests {
     _ = await poisoned.bytes(0..<10)
     let blob = try await store.open(honest.descriptor, layout: nil, source: honest)
     let first = await blob.failure(0..<10)
-    #expect(first == .corrupt, "the liar's bytes are here: all are verified before any is served")
+    #expect(first == .corrupt, "bytes of another source are present: all are verified before any is served")
     let again = try await store.open(honest.descriptor, layout: nil, source: honest)
     #expect(
       try await again.bytes(0..<10).get() == Array(right[0..<10]),
-      "the honest source is not refused for it"
+      "the source of the right bytes is not refused"
     )
     await #expect(throws: ContentError.self) {
       try await store.open(liar.descriptor, layout: nil, source: liar)

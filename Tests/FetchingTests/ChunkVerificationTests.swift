@@ -77,11 +77,11 @@ struct ChunkVerificationTests {
     #expect(try await blob.bytes(4 << 20..<12 << 20).get() == Array(bytes[(4 << 20)..<(12 << 20)]))
     #expect(
       await eventually { blob.status.cachedBytes == Int64(bytes.count) - (1 << 20) },
-      "the rest is kept"
+      "the other chunks are kept"
     )
     let fetches = source.fetches.count
     #expect(await blob.failure(3 << 20..<(3 << 20) + 10) == .corrupt)
-    #expect(source.fetches.count == fetches, "it is not asked for again at once")
+    #expect(source.fetches.count == fetches, "it is not requested again immediately")
     #expect(blob.badness == nil)
   }
 
@@ -161,7 +161,7 @@ struct ChunkVerificationTests {
     let poisoned = try await store.open(liar.annotated, layout: nil, source: liar)
     #expect(try await poisoned.bytes(100..<101).get() == [wrong[100]])
     let blob = try await store.open(honest.descriptor, layout: nil, source: honest)
-    #expect(await blob.failure(100..<101) == .corrupt, "nothing is served before the whole was right")
+    #expect(await blob.failure(100..<101) == .corrupt, "nothing is served before the digest is verified")
   }
 
   @Test func aChunkThatIsWrongInALongRequestIsFetchedWhileThatGoesOn() async throws {

@@ -53,7 +53,7 @@ struct ParallelLimitTests {
       _ = link.run(&limit, seconds: 0.3)
       sum += limit.value
     }
-    #expect(sum <= 300, "seed \(seed): \(sum) of 200 at the least")
+    #expect(sum <= 300, "seed \(seed): \(sum) of 200 at least")
   }
 
   @Test func aHostThatSaysTooManyIsAskedForHalf() {
@@ -66,7 +66,7 @@ struct ParallelLimitTests {
     for _ in 0..<10 { limit.throttled(now: link.time) }
     #expect(limit.value == 1)
     _ = link.run(&limit, seconds: 9)
-    #expect(limit.value == 1, "it is left alone for a while")
+    #expect(limit.value == 1, "the limit is not changed for a while")
     _ = link.run(&limit, seconds: 10)
     #expect(limit.value > 1)
   }
@@ -155,7 +155,7 @@ struct FlightQueueTests {
     #expect(first == [1, 3])
     queue.received(1, from: "host", now: .now)
     let second = queue.next()
-    #expect(second.isEmpty, "bytes alone do not tell whether it gives ranges")
+    #expect(second.isEmpty, "bytes do not prove that the host serves ranges")
     queue.prove("host")
     let third = queue.next()
     #expect(third == [2])

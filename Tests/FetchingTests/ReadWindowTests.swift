@@ -178,7 +178,7 @@ struct FetchTableTests {
     #expect(runs == [20..<22])
     #expect(table.blocks(of: 1) == [10..<20])
     let free = table.uncovered([10..<60])
-    #expect(free == [20..<50], "one request brings it all, in place of many small ones")
+    #expect(free == [20..<50], "one request fetches everything, in place of many small ones")
     // Of blocks without a reader only the requested ones are fetched.
     let others = table.take([60..<62], for: .demand)
     #expect(others == [60..<62])
@@ -199,7 +199,7 @@ struct FetchTableTests {
     let left = table.prepareToEnd(1)
     #expect(left == [0..<40])
     let late = table.truncate(1, at: 10)
-    #expect(late.isEmpty, "it gives its claims back already")
+    #expect(late.isEmpty, "it releases its claims already")
   }
 
   @Test(arguments: 1...50 as ClosedRange<UInt64>)
@@ -265,7 +265,7 @@ struct FetchTableTests {
       flights[flight] = nil
     }
     for waiter in takeReady() { waiting.remove(waiter) }
-    #expect(waiting.isEmpty, "seed \(seed): \(waiting) wait for ever")
+    #expect(waiting.isEmpty, "seed \(seed): \(waiting) wait forever")
     #expect(waiters.isEmpty && table.isIdle, "seed \(seed)")
   }
 }

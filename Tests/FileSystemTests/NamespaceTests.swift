@@ -56,8 +56,8 @@ struct NamespaceTests {
       nodes.insert(entry.node)
       folders.insert(try await walk(fileSystem, spelling).get().node)
     }
-    #expect(nodes.count == 1, "one file node serves all")
-    #expect(folders.count == 7, "no two names share a folder's node")
+    #expect(nodes.count == 1, "all names share one file node")
+    #expect(folders.count == 7, "no two names share a directory node")
   }
 
   @Test func impossibleNamesCostNoRequest() async throws {
@@ -78,7 +78,7 @@ struct NamespaceTests {
     #expect(remote.requests.count <= 5)
     let before = remote.requests.count
     #expect(await errno(fileSystem, "ghcr.io/typo/q4/model.gguf") == .noSuchFileOrDirectory)
-    #expect(remote.requests.count == before, "negative answers are remembered")
+    #expect(remote.requests.count == before, "negative answers are cached")
   }
 
   @Test func aRegistryThatRefusesWhatDoesNotExistHidesNothingBelowIt() async throws {
@@ -130,7 +130,7 @@ struct NamespaceTests {
     #expect(names.count == 50)
     remote.forget()
     for name in names { #expect(await errno(fileSystem, "ghcr.io/acme/m/\(name)") == nil) }
-    #expect(remote.requests.isEmpty, "a listed tag is resolved when somebody looks into it")
+    #expect(remote.requests.isEmpty, "a listed tag is resolved when its directory is used")
     #expect(try await list(fileSystem, "ghcr.io/acme/m/v7") == ["x"])
     #expect(remote.requests.count == 2)
   }

@@ -143,7 +143,7 @@ struct OpenModesTests {
         kernel.release(handle)
         if let done = modes.close(isPassing: handle != nil) {
           let removed = registered.remove(done)
-          #expect(removed != nil, "seed \(seed): \(done) was taken back twice")
+          #expect(removed != nil, "seed \(seed): \(done) was removed twice")
         }
       }
     }

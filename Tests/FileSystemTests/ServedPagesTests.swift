@@ -40,12 +40,12 @@ struct ServedPagesTests {
     #expect(try await readAll(fileSystem, first.handle) == bytes)
     #expect(await eventually { fixture.metrics.committedBlobs.value == 1 })
     fileSystem.close(first.handle)
-    #expect(dropped.withLock { $0 } == [], "somebody may have mapped them")
+    #expect(dropped.withLock { $0 } == [], "a process may have mapped them")
     fileSystem.close(second.handle)
     #expect(await eventually { dropped.withLock { $0 } == [node] })
     let again = try await fileSystem.open(node).value.get()
     fileSystem.close(again.handle)
-    #expect(dropped.withLock { $0 } == [node], "what the kernel read itself stays")
+    #expect(dropped.withLock { $0 } == [node], "pages of files read by passthrough stay")
   }
 
   @Test func theyStayWhereTheKernelOffersNoPassthrough() async throws {

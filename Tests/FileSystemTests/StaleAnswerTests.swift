@@ -42,7 +42,7 @@ struct StaleAnswerTests {
     remote.release()
     #expect(
       await eventually { await (try? fixture.list(fileSystem, path)) == ["new"] },
-      "the answer that came behind is used"
+      "the answer that arrived later is used"
     )
   }
 
@@ -121,7 +121,7 @@ struct StaleAnswerTests {
     // An answer is trusted for a second, so that a broken tag does not cause a request for each look-up.
     #expect(
       await eventually { await (try? fileSystem.openDirectory(node).value.get()) != nil },
-      "the folder opens once the answer is distrusted"
+      "the directory opens once the answer is distrusted"
     )
     #expect(try await fixture.list(fileSystem, path) == ["new"])
   }

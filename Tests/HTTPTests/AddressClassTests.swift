@@ -72,7 +72,7 @@ struct AddressClassTests {
     do throws(HTTPError) {
       // A reused connection is checked too.
       _ = try await thread.send(request, limit: 10)
-      Issue.record("a refused address was asked")
+      Issue.record("a request was sent to a refused address")
     } catch {
       #expect(error.code == .refusedAddress, "\(error)")
     }

@@ -75,11 +75,11 @@ struct BlobPoolTests {
     let first = try registry().pool.partial(descriptor)
     let second = try registry().pool.partial(descriptor)
     _ = try #require(try first.claim(0..<4))
-    #expect(try second.claim(2..<6) == nil, "blocks 2 and 3 are another's")
+    #expect(try second.claim(2..<6) == nil, "blocks 2 and 3 are claimed by another process")
     #expect(try second.claim(4..<6)?.missing == [4..<6])
     try write(first, 0..<65_536)
     try second.refresh(0..<4)
-    #expect(second.contains(0..<65_536), "what one brings the other sees")
+    #expect(second.contains(0..<65_536), "blocks written by one are visible to the other")
     first.release(1..<4)
     #expect(try second.claim(0..<4)?.missing == [1..<4])
   }
@@ -125,7 +125,7 @@ struct BlobPoolTests {
     try file.write(contentsOf: Data([bytes[(1 << 20) + 17] ^ 1]))
     try file.close()
     let after = try registry(boot: 2).pool.partial(descriptor)
-    #expect(after.contains(0..<1 << 20), "chunk 0 was hashed and is right")
+    #expect(after.contains(0..<1 << 20), "chunk 0 was hashed and matches")
     #expect(!after.contains(1 << 20..<(1 << 20) + 1), "chunk 1 is wrong")
     #expect(!after.contains(2 << 20..<(2 << 20) + 1), "chunk 2 was never hashed")
     #expect(try registry(boot: 2).pool.partial(descriptor).presentBytes == 1 << 20)
@@ -148,7 +148,7 @@ struct BlobPoolTests {
     try file.close()
     let after = try registry(boot: 2).pool.partial(descriptor)
     #expect(!after.contains(0..<1), "chunk 0 is wrong")
-    #expect(after.contains(1 << 20..<descriptor.size), "the chunks behind it are right by their own states")
+    #expect(after.contains(1 << 20..<descriptor.size), "the chunks after it match their own states")
   }
 
   @Test func aMapUnderItsOldNameIsRenamedUnlessAnotherProcessHasIt() throws {

@@ -58,7 +58,7 @@ struct ConfinedRootsTests {
     #expect("\(error.map { "\($0)" } ?? "")".contains(folder.path("root/.weightfs")))
     #expect(
       folder.files().filter { $0.hasPrefix("elsewhere") } == before,
-      "nothing was written behind the link"
+      "nothing was written to the target of the link"
     )
   }
 

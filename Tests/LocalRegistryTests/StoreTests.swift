@@ -134,7 +134,7 @@ struct StoreTests {
     let shadowed = #expect(throws: ContentError.self) {
       try registry.put(contents, as: reference, format: .directory)
     }
-    #expect(shadowed?.description.contains("takes precedence") ?? false, "a tag in a store has one meaning")
+    #expect(shadowed?.description.contains("takes precedence") ?? false, "a tag of a store cannot be reused")
     try registry.put(contents, as: try Reference(parsing: "localhost/mine:1"), format: .directory)
     _ = try registry.collect(dryRun: false)
     #expect(try await state("store") == before)
@@ -148,7 +148,7 @@ struct StoreTests {
     #expect(await registry.references().map(\.description) == ["registry.ollama.ai/library/tiny:latest"])
     let file = try #require(
       registry.storedBlob(digest, size: Int64(model.count)),
-      "whoever asks for the blob has it"
+      "every artifact with the blob can use it"
     )
     #expect(file.path == FilePath(folder.path("ollama/blobs/sha256-\(digest.hex)")))
     #expect(try await state("ollama") == before)
@@ -187,7 +187,7 @@ struct StoreTests {
     try FileManager.default.createSymbolicLink(atPath: "\(snapshot)/round", withDestinationPath: ".")
     let registry = try registry(["hub"])
     let found = try await registry.artifact(try Reference(parsing: "huggingface.co/acme/tiny-2:main"))
-    #expect(found == nil, "a snapshot with files that cannot be had is told of, not shown in part")
+    #expect(found == nil, "a snapshot with missing files is logged, not shown partially")
     #expect(metrics.skippedStores.value == 1)
   }
 
@@ -206,7 +206,7 @@ struct StoreTests {
       )
     }
     try podmanStore("absent", ["quay.io/a/late:1"], model)
-    #expect(try await reads(registry, "quay.io/a/late:1").count == 2, "a store that comes is used")
+    #expect(try await reads(registry, "quay.io/a/late:1").count == 2, "a store that is created later is used")
   }
 
   @Test func aStoreWithoutPermissionIsTold() async throws {

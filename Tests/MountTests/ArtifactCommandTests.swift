@@ -158,9 +158,9 @@ import Testing
         Verification.digest(of: next).hex
       )
     )
-    #expect(folder.files().filter { $0.hasSuffix(".ommx") }.count == 1, "the old version is gone")
+    #expect(folder.files().filter { $0.hasSuffix(".ommx") }.count == 1, "the old version is removed")
     let blobs = folder.files().filter { $0.hasPrefix("root/.weightfs/blobs/sha256/") }
-    #expect(blobs.isEmpty, "an archive holds its own: \(blobs)")
+    #expect(blobs.isEmpty, "an archive has its own blobs: \(blobs)")
   }
 
   @Test func aMovedTagOfAnArchiveIsSeenInAMountAndAfterIt() async throws {
@@ -245,7 +245,7 @@ extension ArtifactCommandTests {
     #expect(await eventually { folder.has("\(place).ommx") && !folder.has(place) }, "\(mount.messages)")
     #expect(await eventually { !folder.has("root/.weightfs/blobs/sha256/\(hex)") })
     registry.server.forgetRequests()
-    #expect(try await shell("sha256sum <'\(file)'").hasPrefix(hex), "the name leads to the archive now")
+    #expect(try await shell("sha256sum <'\(file)'").hasPrefix(hex), "the name refers to the archive now")
     #expect(registry.blobRequests.isEmpty)
     #expect(try await mount.attribute("verified", of: "\(name)/model.gguf") == "blob")
   }
@@ -281,7 +281,7 @@ extension ArtifactCommandTests {
         return !folder.has("root/.weightfs/blobs/sha256/\(hex)")
           && !folder.has("root/.weightfs/partial/sha256/\(hex)")
       },
-      "nobody's blob goes once nobody has it open"
+      "an unreferenced blob is removed once it is not open"
     )
   }
 
@@ -297,7 +297,7 @@ extension ArtifactCommandTests {
     #expect(
       try await run("cat --offline \(name) mine.gguf | sha256sum").hasPrefix(Verification.digest(of: own).hex)
     )
-    #expect(try await run("evict \(name)").contains("\t0 bytes freed"), "it is final as before")
+    #expect(try await run("evict \(name)").contains("\t0 bytes freed"), "it is still final")
   }
 
   @Test func aDamagedManifestOfALayoutIsBroughtAgain() async throws {

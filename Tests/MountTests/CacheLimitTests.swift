@@ -34,8 +34,8 @@ import Testing
     #expect(result.output.hasPrefix(Verification.digest(of: bytes).hex), "\(result.error)\(mount.messages)")
     most = max(most, try await blobBytes())
     // The directories and the map of the partial blob take some kilobytes.
-    #expect(most <= (13 << 20), "\(most) bytes at the most")
-    #expect(most >= 8 << 20, "what there is room for is kept: \(most)")
+    #expect(most <= (13 << 20), "\(most) bytes at most")
+    #expect(most >= 8 << 20, "bytes within the limit are kept: \(most)")
     let told = mount.messages.components(separatedBy: "has no space left").count - 1
     #expect(told == 1, "\(mount.messages)")
   }
@@ -55,7 +55,7 @@ import Testing
       #expect(await eventually { folder.has("root/.weightfs/blobs/sha256/\(hex)") })
       #expect(try await blobBytes() <= 13 << 20)
     }
-    #expect(!folder.has("root/.weightfs/blobs/sha256/\(names[0])"), "the oldest is gone")
+    #expect(!folder.has("root/.weightfs/blobs/sha256/\(names[0])"), "the oldest blob is evicted")
     #expect(folder.has("root/.weightfs/blobs/sha256/\(names[3])"))
     #expect(!mount.messages.contains("has no space left"), "\(mount.messages)")
     let again = mount.path("\(registry.host)/acme/m:t0/model.gguf")

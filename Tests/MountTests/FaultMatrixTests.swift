@@ -132,7 +132,7 @@ import Testing
 
   @Test func everyRowIsTrue() async throws {
     let rows = try rows()
-    #expect(Set(rows.map(\.fault)) == Set(Self.faults.map(\.name)), "each fault has its row")
+    #expect(Set(rows.map(\.fault)) == Set(Self.faults.map(\.name)), "each fault has a row")
     for number in Self.faults.indices {
       try registry.add(files: ["model.gguf": Self.model(number)], repository: "fault/f\(number)", tag: "t")
     }

@@ -48,7 +48,7 @@ import Testing
       let path = mount.path("\(registry.host)/acme/m:t/model.gguf")
       let read = try await Command.shell("sha256sum <'\(path)'", seconds: 120)
       #expect(read.output.hasPrefix(Verification.digest(of: bytes).hex), "\(read.error)\(mount.messages)")
-      #expect(sent() <= bytes.count * 13 / 10, "\(sent()) of \(bytes.count) bytes were asked for")
+      #expect(sent() <= bytes.count * 13 / 10, "\(sent()) of \(bytes.count) bytes were requested")
       let peak = try #require(mount.peakMemory)
       #expect(peak < 256 << 20, "\(peak >> 20) MiB")
     }

@@ -53,13 +53,13 @@ import Testing
     let lie =
       "d=bytearray(open('good.tar','rb').read());h=d.find(b'blobs/sha256/\(Verification.digest(of: model).hex)');d[h+124:h+135]=b'77777777777';d[h+148:h+156]=b' '*8;s=sum(d[h:h+512]);d[h+148:h+156]=b'%06o\\0 '%s;open('lie.tar','wb').write(d)"
     try await shell("python3 -c \"\(lie)\"")
-    try await refuses("lie.tar", ["lie.tar", "ends before"], "a member that lies about its size")
+    try await refuses("lie.tar", ["lie.tar", "ends before"], "a member with a wrong size")
     try await shell("cp -r good lacking && rm lacking/blobs/sha256/\(Verification.digest(of: model).hex)")
     try await refuses("lacking", ["lacking", "lacks the blob"], "a layout with a blob missing")
     try await shell(
       "cp -r good wrong && printf x | dd of=wrong/blobs/sha256/\(Verification.digest(of: model).hex) conv=notrunc status=none"
     )
-    try await refuses("wrong", ["wrong/blobs", "do not match its digest"], "a blob with other bytes")
+    try await refuses("wrong", ["wrong/blobs", "do not match its digest"], "a blob with wrong bytes")
     try await shell(
       "cp -r good short && truncate -s 5 short/blobs/sha256/\(Verification.digest(of: model).hex)"
     )
@@ -76,8 +76,8 @@ import Testing
     try folder.write([UInt8](repeating: 0, count: 5000), to: "zeros.tar")
     try await refuses("zeros.tar", ["zeros.tar"], "no archive at all")
     try folder.write(Array("{}".utf8), to: "empty/index.json")
-    try await refuses("empty", ["empty", "no artifacts found"], "an index of nothing")
-    try await refuses("nowhere", ["nowhere", "does not exist"], "a path that is not there")
+    try await refuses("empty", ["empty", "no artifacts found"], "an empty index")
+    try await refuses("nowhere", ["nowhere", "does not exist"], "a path that does not exist")
   }
 
   @Test func aBombOfNamesEndsSoon() async throws {
@@ -168,7 +168,7 @@ import Testing
       let looked = try await Command.shell("ls '\(mount.path("\(registry.host)/acme/m/t"))'", seconds: 20)
       #expect(
         looked.error.contains("Input/output error"),
-        "known here and damaged is not absent: \(looked.error)"
+        "a damaged local artifact is not absent: \(looked.error)"
       )
       let pulled = try await weightfs("pull \(name)")
       #expect(pulled.status == 0 && pulled.error.contains("fetched again"), "\(script): \(pulled.error)")

@@ -90,7 +90,7 @@ import Testing
             // The reference resolved; only the mount is missing.
             #expect(result.error.contains("the path does not exist"), "\(result.error)")
           } else if fault == .notFound, !isChild {
-            #expect(result.status == 0, "the tag still leads to it: \(words): \(result.error)")
+            #expect(result.status == 0, "the tag still resolves to it: \(words): \(result.error)")
           } else {
             #expect([1, 3, 4, 5, 6].contains(result.status), "\(words): \(result.status) \(result.error)")
             #expect(result.error.hasPrefix("weightfs: "), "\(words): \(result.error)")

@@ -105,7 +105,7 @@ import Testing
     let after = try await Command.shell(
       "cd '\(folder.path("store"))' && find . -printf '%p %s %T@\\n' | sort"
     ).output
-    #expect(after == before, "nothing is made or written in it, SQLite's own files neither")
+    #expect(after == before, "nothing is created or written in it, not even files of SQLite")
   }
 
   @Test func podmanLoadsWhatWeSavedAndWeLoadWhatItSaved() async throws {
@@ -130,7 +130,7 @@ import Testing
       seconds: 100
     )
     try #require(loaded.status == 0, "\(loaded.output)\(loaded.error)")
-    #expect(loaded.output.contains("\(written.digest)"), "podman's digest is ours: \(loaded.output)")
+    #expect(loaded.output.contains("\(written.digest)"), "podman has the same digest: \(loaded.output)")
     _ = try await weightfs("load back.tar --as localhost/acme/back:1")
     let mount = try await MountProcess(folder, ["--offline"])
     let back = mount.path("localhost/acme/back/1")

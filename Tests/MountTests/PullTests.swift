@@ -53,7 +53,7 @@ import Testing
     #expect(stale.status == 0 && stale.output.contains(digest), "\(stale.error)")
     #expect(stale.error.contains("does not answer"), "\(stale.error)")
     let read = try await weightfs("cat --retry-for 0 \(name) b.gguf | wc -c")
-    #expect(read.output.contains("300000"), "a reader has what is here: \(read.error)")
+    #expect(read.output.contains("300000"), "a reader gets the cached bytes: \(read.error)")
   }
 
   @Test func twoProcessesFetchEachBlobOnce() async throws {

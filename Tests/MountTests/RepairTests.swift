@@ -68,7 +68,7 @@ import Testing
     let offline = try await weightfs("verify --offline --repair \(name)")
     #expect(offline.status == 6 && offline.error.contains("moved aside"), "\(offline.error)")
     #expect(!folder.has(blob) && !folder.has("\(place)/blobs/sha256/\(hex)"))
-    #expect(folder.has("root/.weightfs/bad/sha256-\(hex)"), "what is right in it can be saved")
+    #expect(folder.has("root/.weightfs/bad/sha256-\(hex)"), "the intact bytes can be saved")
     #expect(try await weightfs("cat --offline \(name) model.gguf >/dev/null").status != 0)
     #expect(try await run("cat \(name) model.gguf | sha256sum").hasPrefix(hex), "it is fetched again")
   }

@@ -218,7 +218,7 @@ import Testing
         #expect(open(path, O_RDONLY) == -1 && errno == ENAMETOOLONG, "\(place) \(length)")
       }
     }
-    #expect(registry.server.requests.isEmpty, "a name that is too long is not asked for")
+    #expect(registry.server.requests.isEmpty, "no request is sent for a name that is too long")
     #expect(mount.messages.contains("nested more than 64 deep"), "\(mount.messages)")
     #expect(!folder.files().contains { $0.hasSuffix("escape") })
   }

@@ -59,7 +59,7 @@ struct AuthorizationTests {
     let file = try fixture.authFile()
     let repository = try fixture.repository(auth: file)
     _ = try await repository.resolve(.tag("t"))
-    #expect(registry.server.requests.count == 1, "nothing is sent before it is asked for")
+    #expect(registry.server.requests.count == 1, "nothing is sent before it is requested")
   }
 
   @Test(arguments: ["\"nan\"", "\"inf\"", "-1", "1e400", "\"-nan\"", "1e308", "null", "[]"])

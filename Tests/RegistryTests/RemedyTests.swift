@@ -126,7 +126,7 @@ struct RemedyTests {
     #expect(error.host == "127.0.0.1:\(storage.port)")
     #expect(error.reason.contains("Request has expired"), "\(error.reason)")
     #expect(!"\(error)".contains("podman login"))
-    #expect(!"\(error)".contains("sig="), "signed addresses are secret")
+    #expect(!"\(error)".contains("sig="), "signed URLs are secret")
     #expect(storage.requests.count <= 4)
   }
 

@@ -45,7 +45,7 @@ package final class MountProcess: Sendable {
       "pgrep -f -- '--ready-descriptor' | while read p; do tr '\\0' '\\n' </proc/$p/cmdline | grep -qxF '\(point)' && echo $p; done"
     )
     guard let number = found.output.split(separator: "\n").first.flatMap({ Int32($0) }) else {
-      throw MountError(status: 0, text: "the process that serves \(point) is not to be found")
+      throw MountError(status: 0, text: "cannot find the daemon of \(point)")
     }
     process = number
   }
