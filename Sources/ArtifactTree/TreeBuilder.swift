@@ -4,7 +4,7 @@ import OCI
 ///
 /// Paths are resolved in the tree itself: symbolic links among the directories of a path are followed and
 /// never lead above the root; the last component is not followed. Nodes are stored in one array, names in
-/// another, and one table finds a child by its directory and name, so that a million nodes need about 150 MiB.
+/// another, and one table finds a child by its directory and name, so that a million nodes need 150 MiB.
 struct TreeBuilder {
   struct Attributes {
     var mode: UInt32

@@ -1,8 +1,10 @@
 import CFUSE
 import Glibc
 
-/// The obligation to answer one request exactly once. A request that is dropped is answered with EIO, so that
-/// a bug causes a failed call rather than a process that hangs.
+/// The obligation to answer one request exactly once.
+///
+/// A request that is dropped is answered with EIO, so that a bug causes a failed call rather than a process
+/// that hangs.
 // SAFETY: libfuse allows any thread to answer a request; the type guarantees a single answer.
 package struct FUSERequest: ~Copyable, @unchecked Sendable {
   private let pointer: fuse_req_t

@@ -10,7 +10,7 @@ struct NodeTable {
   enum Key: Hashable {
     /// A directory above artifacts, or a directory or link within one: never shared.
     case name(parent: UInt64, name: EntryName)
-    /// The directory of an artifact. The digest is nil until the directory is bound to a manifest.
+    /// The directory of an artifact; the digest is nil until the directory is bound to a manifest.
     case artifact(parent: UInt64, name: EntryName, digest: Digest?)
     case file(FileNode.Key)
   }

@@ -95,9 +95,8 @@ extension LocalRegistry {
   }
 
   /// Removes a reference from blobs that its new version does not have: from its layout and from the records.
-  /// The blobs become evictable.
   ///
-  /// Processes that have files of the earlier version open can go on reading.
+  /// The blobs become evictable. Processes that have files of the earlier version open can go on reading.
   func leave(_ digests: Set<Digest>, of reference: Reference) throws(Errno) {
     for digest in digests {
       try Disk.remove(root.layout(reference).appending(digest.layoutPath))
