@@ -214,7 +214,7 @@ package final class ArtifactCheck: Sendable {
         throw ContentError(
           .unsupported,
           "\(artifact.repository.origin)",
-          "holds \(count) artifacts: the repaired blobs are in the local registry, and the archive is unchanged"
+          "has \(count) artifacts: repaired blobs are in the local registry, the archive is unchanged"
         )
       }
       let contents = try local.contents(of: artifact)

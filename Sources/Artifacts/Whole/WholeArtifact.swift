@@ -93,7 +93,7 @@ package struct WholeArtifact: Sendable {
       throw ContentError(
         .disk,
         label,
-        "not enough space for \(ByteSize.text(missing)) in the local registry: \(ByteSize.text(used)) are used"
+        "not enough space for \(ByteSize.text(missing)) in the local registry: \(ByteSize.text(used)) used"
           + (limits.cacheLimit.map { " of the limit of \(ByteSize.text($0))" } ?? "")
           + (free > 0 ? ", \(ByteSize.text(free)) of the disk must stay free" : ""),
         advice:

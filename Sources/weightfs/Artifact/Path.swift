@@ -15,8 +15,8 @@ struct Path: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Print the path of the file that an inference engine should open.",
     discussion: """
-      The GGUF file, the first shard of a split one, or the directory of a safetensors model, below the mount point \
-      of a mounted tree (or --mountpoint).
+      The GGUF file, the first shard of a split one, or the directory of a safetensors model, below the mount \
+      point of a mounted tree (or --mountpoint).
       """
   )
 

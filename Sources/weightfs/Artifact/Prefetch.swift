@@ -13,8 +13,8 @@ struct Prefetch: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Fetch files of an artifact, or tensors of them, before they are read.",
     discussion: """
-      Without --include every file is fetched. With --tensors only GGUF and safetensors files are considered: their \
-      headers and the matching tensors are fetched.
+      Without --include every file is fetched. With --tensors only GGUF and safetensors files are considered: \
+      their headers and the matching tensors are fetched.
       """
   )
 

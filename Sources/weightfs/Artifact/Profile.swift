@@ -14,9 +14,9 @@ struct Profile: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Record which parts of a model a start reads, so that a later cold start fetches them first.",
     discussion: """
-      'record' makes every mount of the local registry record the reads of the files, from their next open on until \
-      'record --stop'. A mount fetches the recorded parts, in their order, when an incomplete file is opened. 'apply' \
-      fetches them now.
+      'record' makes every mount of the local registry record the reads of the files, from their next open on \
+      until 'record --stop'. A mount fetches the recorded parts, in their order, when an incomplete file is \
+      opened. 'apply' fetches them now.
       """,
     subcommands: [Record.self, Show.self, Apply.self]
   )
@@ -42,7 +42,7 @@ struct Profile: AsyncParsableCommand {
         for file in files {
           try profiles.setRecording(!stop, file.content.blob.digest)
           Terminal.print(
-            "\(ForeignText.visible(file.path))\t\(stop ? "recording stopped" : "recorded from its next open on")"
+            "\(ForeignText.visible(file.path))\t\(stop ? "recording stopped" : "recorded from the next open on")"
           )
         }
       }

@@ -38,7 +38,7 @@ enum CheckReport {
   static func error(_ event: ArtifactCheck.Event) -> String? {
     switch event {
     case .isInReadOnlyStore(let file):
-      "weightfs: \(file.path): damaged, but in a read-only store; repair it with the program that wrote the store"
+      "weightfs: \(file.path): damaged, but in a read-only store; repair it with the store's own program"
     case .notMended(let digest, let reason, let place):
       "weightfs: \(digest) cannot be repaired: \(reason); \(place.map { "moved aside to \($0)" } ?? "its damaged bytes are no longer served")"
     default: nil

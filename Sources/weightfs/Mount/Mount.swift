@@ -64,7 +64,7 @@ struct Mount: AsyncParsableCommand {
 
   @Option(
     help: ArgumentHelp(
-      "Copy files out of tars and archives, up to this total size (such as 20G), so that passthrough applies to them.",
+      "Copy files out of tars and archives for passthrough, up to this total size, such as 20G.",
       valueName: "size"
     )
   )
@@ -94,7 +94,7 @@ struct Mount: AsyncParsableCommand {
   @Option(
     name: .customShort("o"),
     help: ArgumentHelp(
-      "Mount options for the kernel: noexec, max_read=BYTES, context=, fscontext=, defcontext=, rootcontext=.",
+      "Kernel mount options: noexec, max_read=BYTES, context=, fscontext=, defcontext=, rootcontext=.",
       valueName: "options"
     )
   )

@@ -85,7 +85,7 @@ struct CommonOptions: ParsableArguments {
 
   @Option(
     help: ArgumentHelp(
-      "Seconds for which a read retries an endpoint that refuses, resets or answers 5xx; look-ups a quarter of it.",
+      "Seconds for which a read retries a failing endpoint (refused, reset, 5xx); look-ups a quarter.",
       valueName: "seconds"
     )
   )
