@@ -71,7 +71,7 @@ package actor FirstBytes {
     let count = try? first.withUnsafeMutableBytes { buffer in try bytes.read(layer, into: buffer, at: 0) }
     guard count == first.count else { return nil }
     if let format = ArchiveFormat(first: first) {
-      return .doubtful("the first bytes are those of a \(format.rawValue) (media type \(layer.mediaType))")
+      return .doubtful("by its first bytes the content is a \(format.rawValue) (media type \(layer.mediaType))")
     }
     return question.magic.doubt(first, size: layer.size).map { .doubtful($0) } ?? .plausible
   }

@@ -127,7 +127,7 @@ import Testing
     #expect(ranges(registry, bytes).isEmpty, "\(ranges(registry, bytes))")
     let nothing = try await Command.run(prefetch + ["--tensors", "nosuch*"])
     #expect(nothing.status == 3)
-    #expect(nothing.error.contains("no tensor fits nosuch*"))
+    #expect(nothing.error.contains("no tensor matches nosuch*"))
     let noFile = try await Command.run(prefetch + ["--include", "*.gguf"])
     #expect(noFile.status == 3)
     let all = try await Command.run(prefetch + ["--include", "*.safetensors"])

@@ -219,7 +219,7 @@ import Testing
     #expect(try await isRight(small, "model.gguf"))
     let isTold = try await eventually {
       let isRight = try await isRight(small, "model.gguf")
-      return isRight && small.messages.contains("more than the 10485760 bytes of --materialize")
+      return isRight && small.messages.contains("exceed the 10485760 bytes of --materialize")
     }
     #expect(isTold)
     #expect(try await small.attribute("served", of: "model.gguf") == "daemon")
