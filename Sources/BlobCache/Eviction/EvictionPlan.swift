@@ -50,7 +50,7 @@ package struct EvictionPlan: Sendable {
     /// An artifact of the blob was loaded from a file, built or added by another program: it may not be
     /// fetchable.
     case final
-    /// The blob was added less than 10 minutes ago, and its artifact may still be in flight.
+    /// The blob was used less than 10 minutes ago and has no layout yet: its artifact may be in flight.
     case recent
     /// No record says which artifact has the blob; `gc` determines it.
     case unknown
