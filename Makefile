@@ -1,5 +1,5 @@
-# Everything a developer or a user runs. `make setup` installs what is missing; the other targets call it where they
-# need it.
+# The commands of developers and users. `make setup` installs missing dependencies; other targets call it if they need
+# it.
 
 PREFIX ?= /usr/local
 DESTDIR ?=
@@ -7,23 +7,23 @@ BENCH_FLAGS ?=
 SWIFT ?= swift
 SHELL = /bin/bash
 BUILD_FLAGS = --explicit-target-dependency-import-check error
-# What is installed and what the mount and command tests run. Builds of other kinds have a scratch path each, so that
-# none compiles again what another one has.
+# The program that is installed, and that the mount and command tests run. Each other kind of build has its own scratch
+# path, so that the builds do not invalidate each other.
 RELEASE_FLAGS = -c release --static-swift-stdlib -Xlinker -s --product weightfs --scratch-path .build-release
 ASAN_FLAGS = -c release --sanitize=address --product weightfs --scratch-path .build-asan
 TSAN_FLAGS = -c release --sanitize=thread --traits PthreadMutex --product weightfs --scratch-path .build-tsan
 
-# What building needs, what running needs, and what the tests run beside weightfs.
+# Packages for building, for running, and for the tests.
 BUILD_PACKAGES = libfuse3-dev libarchive-dev libcurl4-openssl-dev libssl-dev libsqlite3-dev pkg-config
 RUN_PACKAGES = fuse3 ca-certificates attr
-# How many tests run at once. All of them at once would each wait for minutes, and those that depend on seconds fail.
+# Number of tests in parallel. Without a limit each test would take minutes, and tests that depend on time would fail.
 export SWT_EXPERIMENTAL_MAXIMUM_PARALLELIZATION_WIDTH ?= 6
 TEST_PACKAGES = dpkg-dev docker-registry skopeo buildah umoci podman rsync apache2-utils curl python3 python3-venv sqlite3 fio
 BENCH_PACKAGES = nginx-light libnginx-mod-http-lua rclone iproute2 util-linux openssl gcc libc6-dev procps
 DEMO_PACKAGES = docker-registry skopeo curl python3 python3-venv
 
 SUDO = $(shell [ "$$(id -u)" = 0 ] || echo sudo)
-# Installs those of a list that are not installed, and asks the network only if there are any.
+# Installs the packages of a list that are missing, and uses the network only if there are any.
 define install_packages
 @missing=""; for p in $(1); do dpkg-query -W -f '$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$p"; done; \
 if [ -n "$$missing" ]; then echo "installing:$$missing"; $(SUDO) apt-get update -qq && \
@@ -32,7 +32,7 @@ endef
 
 .PHONY: setup build release test test-asan test-tsan deb lint check demo demo-llm bench bench-scale install uninstall clean soak fuzz
 
-# Programs of PyPI that the tests run beside weightfs: ommx 2 and ommx 3, with what of theirs is used and no more.
+# Programs from PyPI for the tests: ommx 2 and ommx 3, with only the dependencies that are used.
 PEERS = .build/peers
 OMMX2 = ommx==2.9.3 numpy pandas protobuf python-dateutil pytz six tzdata typing_extensions
 OMMX3 = ommx==3.0.0b7 numpy
@@ -52,8 +52,8 @@ build:
 release:
 	$(SWIFT) build $(RELEASE_FLAGS)
 
-# Unit tests in debug, mount and command tests against the release build. `swift test` exits 0 when it finds no test, so
-# the count is checked; its own summary stands last.
+# Unit tests in a debug build, mount and command tests with the release build. `swift test` exits with 0 if it finds no
+# test, so the count is checked; the summary is printed last.
 test: release
 	@mkdir -p .build && rm -f .build/test-log .build/test-status
 	$(SWIFT) build --build-tests $(BUILD_FLAGS)
@@ -64,7 +64,7 @@ test: release
 	[ "$${count:-0}" -ge 150 ] || { echo "only $${count:-0} tests ran"; exit 1; }; \
 	echo "$$summary"
 
-# Tests of faults and of hostile artifacts against a release build that checks each access to memory.
+# Tests of faults and of hostile artifacts with a release build that checks memory accesses (AddressSanitizer).
 SANITIZED_TESTS = FaultTests|FaultMatrixTests|HostileLayoutTests|HostileArtifactTests
 test-asan:
 	$(SWIFT) build $(ASAN_FLAGS)
@@ -73,7 +73,7 @@ test-asan:
 	  $(SWIFT) test --disable-xctest --skip-build --filter '$(SANITIZED_TESTS)'
 
 RACE_TESTS = FaultTests|MountTests.ReadTests|MountTests.FetchTests|MountTests.TreeTests
-# Reads and faults against a release build that watches for data races. Its locks are those of pthreads.
+# Tests of reads and faults with a release build that detects data races (ThreadSanitizer), with pthread mutexes.
 test-tsan:
 	$(SWIFT) build $(TSAN_FLAGS)
 	$(SWIFT) build --build-tests $(BUILD_FLAGS)
@@ -83,7 +83,7 @@ test-tsan:
 lint:
 	$(SWIFT) format lint --strict -r -p Sources Tests Package.swift
 
-# The sanitized subset comes first, so that the summary of all tests stands last.
+# The sanitizer tests run first, so that the summary of all tests is printed last.
 check: setup lint build
 	$(MAKE) test-asan SANITIZED_TESTS='FaultTests|HostileLayoutTests'
 	$(MAKE) test
@@ -98,21 +98,21 @@ demo-llm:
 	$(SWIFT) build $(RELEASE_FLAGS)
 	Tests/demo/demo-llm.sh "$$($(SWIFT) build $(RELEASE_FLAGS) --show-bin-path)/weightfs"
 
-# Interleaved runs against the native file, curl, rclone, ratarmount and a C passthrough daemon, as root; writes
-# docs/benchmarks.md. Takes a quarter of an hour and 40 GB of disk; BENCH_FLAGS=--quick takes two minutes and prints.
+# Compares weightfs with the native file, curl, rclone, ratarmount and a C passthrough daemon in interleaved runs, as
+# root; writes docs/benchmarks.md. Needs 15 minutes and 40 GB of disk; BENCH_FLAGS=--quick needs 2 minutes and prints.
 bench:
 	$(call install_packages,$(BUILD_PACKAGES) $(RUN_PACKAGES) $(DEMO_PACKAGES) $(BENCH_PACKAGES))
 	$(SWIFT) build $(RELEASE_FLAGS)
 	Benchmarks/run.sh "$$($(SWIFT) build $(RELEASE_FLAGS) --show-bin-path)/weightfs" $(BENCH_FLAGS)
 
-# 10,000 tags and 2,000 repositories; writes docs/benchmarks-scale.md. Takes a minute.
+# Benchmark with 10,000 tags and 2,000 repositories; writes docs/benchmarks-scale.md. Needs a minute.
 bench-scale:
 	$(call install_packages,$(BUILD_PACKAGES) $(RUN_PACKAGES) python3 procps)
 	$(SWIFT) build $(RELEASE_FLAGS)
 	python3 -B Benchmarks/scale.py "$$($(SWIFT) build $(RELEASE_FLAGS) --show-bin-path)/weightfs" >docs/benchmarks-scale.md
 	@cat docs/benchmarks-scale.md
 
-# The slow proofs: more kills and more steps than the tests make. Takes an hour.
+# Slow tests: more kills and more steps than in the other tests. Needs an hour.
 SOAK_SEED ?= $(shell date +%s)
 soak: release
 	WEIGHTFS_ARTIFACTS=2000 WEIGHTFS_FAULTS=150 WEIGHTFS_SEED=$(SOAK_SEED) $(SWIFT) test --disable-xctest --filter HostileArtifactTests
@@ -120,7 +120,7 @@ soak: release
 	WEIGHTFS_KILLS=50 $(SWIFT) test --disable-xctest --filter PullTests
 	WEIGHTFS_STEPS=10000 $(SWIFT) test --disable-xctest --filter CacheModelTests
 
-# Two million damaged inputs to the parsers, in a release build with the checks that a user's has.
+# Two million damaged inputs to the parsers, in a release build with the usual runtime checks.
 FUZZ_EXECUTIONS ?= 2000000
 fuzz:
 	@mkdir -p .build-fuzz
@@ -132,7 +132,7 @@ install: release
 	install -D -m 0755 "$$($(SWIFT) build $(RELEASE_FLAGS) --show-bin-path)/weightfs" "$(DESTDIR)$(PREFIX)/bin/weightfs"
 	install -D -m 0644 docs/man/weightfs.1 "$(DESTDIR)$(PREFIX)/share/man/man1/weightfs.1"
 	install -D -m 0755 mount-helpers/mount.weightfs "$(DESTDIR)$(PREFIX)/sbin/mount.weightfs"
-	@# mount(8) looks for helpers in /sbin alone.
+	@# mount(8) searches helpers only in /sbin.
 	@if [ -z "$(DESTDIR)" ] && [ "$$(id -u)" = 0 ] && [ ! "$(PREFIX)/sbin" -ef /sbin ]; then \
 	  for name in mount.weightfs mount.fuse.weightfs; do ln -sf "$(PREFIX)/sbin/mount.weightfs" /sbin/$$name; done; fi
 
@@ -142,7 +142,7 @@ uninstall:
 	@if [ -z "$(DESTDIR)" ]; then for name in mount.weightfs mount.fuse.weightfs; do \
 	  if [ "$$(readlink /sbin/$$name 2>/dev/null)" = "$(PREFIX)/sbin/mount.weightfs" ]; then rm -f /sbin/$$name; fi; done; fi
 
-# A package of the program that the tests ran: .build/deb/weightfs_VERSION_ARCHITECTURE.deb
+# Builds a package of the program that the tests use: .build/deb/weightfs_VERSION_ARCHITECTURE.deb
 deb: release
 	$(call install_packages,dpkg-dev)
 	mount-helpers/build-deb .build-release/release/weightfs .build/deb

@@ -49,20 +49,20 @@ let package = Package(
     .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
     .target(name: "CFUSE", cSettings: strictC, linkerSettings: [.linkedLibrary("fuse3")]),
     .target(name: "CLinux", cSettings: strictC),
-    // Layer 1: values, and the locks of all.
+    // Layer 1: values, locks and counters.
     .target(
       name: "Locking",
       swiftSettings: strict + [.define("PTHREAD_MUTEX", .when(traits: ["PthreadMutex"]))]
     ),
     target("OCI", []),
     target("Telemetry", ["Locking"]),
-    // Layer 2: one outside mechanism each.
+    // Layer 2: one external mechanism each.
     target("Hashing", ["COpenSSL", "OCI"]),
     target("HTTP", ["CCurl", "Telemetry", "Locking"]),
     target("Archive", ["CArchive"]),
     target("FUSE", ["CFUSE", "Locking"]),
     target("SQLite", ["CSQLite"]),
-    // Layer 3: content and where it is.
+    // Layers 3 to 5: content, its storage, and its sources.
     target("Content", ["OCI", "Hashing", "Locking"]),
     target("Disk", ["CLinux", "OCI", "Content", "Hashing", "Locking", system]),
     target("Registry", ["CLinux", "OCI", "Content", "HTTP", "Telemetry", "Locking", log]),
@@ -86,7 +86,7 @@ let package = Package(
         system, log,
       ]
     ),
-    // Layer 4: what a user sees of it.
+    // Layers 5 to 7: artifacts and the file system.
     target("ArtifactTree", ["OCI", "Content", "Archive"]),
     target(
       "Artifacts",
@@ -103,7 +103,7 @@ let package = Package(
         "LocalRegistry", "Artifacts", "Telemetry", "Locking", system, log,
       ]
     ),
-    // Layer 5: the program.
+    // Layers 8 and 9: the daemon and the program.
     target(
       "MountDaemon",
       [
@@ -121,7 +121,7 @@ let package = Package(
       ],
       swiftSettings: strict
     ),
-    // Tests. Support is theirs alone.
+    // Tests. Only tests use Support.
     .target(
       name: "TestSupport",
       dependencies: ["OCI", "Content"],

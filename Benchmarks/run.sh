@@ -1,5 +1,5 @@
 #!/bin/bash
-# Makes the benchmark's surroundings, runs it, and writes docs/benchmarks.md. Usage: run.sh WEIGHTFS [--quick]
+# Prepares the environment of the benchmark, runs it, and writes docs/benchmarks.md. Usage: run.sh WEIGHTFS [--quick]
 set -eu
 weightfs=$1
 here=$(cd "$(dirname "$0")" && pwd)

@@ -1,10 +1,10 @@
-/// What libarchive, or the source it reads from, says of a damaged archive.
+/// A failure reported by libarchive, or by the source it reads from.
 package struct ArchiveError: Error, Sendable, CustomStringConvertible {
   package let reason: String
 
-  /// Makes an error.
+  /// Creates an error.
   ///
-  /// - Parameter reason: one line.
+  /// - Parameter reason: One line.
   package init(reason: String) { self.reason = reason }
 
   package var description: String { reason }

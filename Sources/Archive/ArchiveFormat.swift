@@ -1,18 +1,17 @@
-/// An archive or a compressed stream, told by its first bytes.
+/// The format of an archive or a compressed stream, recognized by its first bytes.
 ///
-/// Pure.
+/// A pure value.
 package enum ArchiveFormat: String, Sendable, CaseIterable {
   case tar
   case gzip
   case zstd
 
-  /// How many first bytes are enough: one block of a tar.
+  /// Number of first bytes needed to recognize the format: one block of a tar.
   package static let length = 512
 
-  /// Tells what bytes are.
+  /// Recognizes a format, or returns nil.
   ///
-  /// - Parameter first: the first `length` bytes, or all there are.
-  /// - Returns: nil where they are none of the known formats.
+  /// - Parameter first: The first `length` bytes, or all bytes of a shorter file.
   package init?(first: [UInt8]) {
     if first.starts(with: [0x1f, 0x8b]) {
       self = .gzip
@@ -25,13 +24,13 @@ package enum ArchiveFormat: String, Sendable, CaseIterable {
     }
   }
 
-  /// A zstd stream may start with a frame that decoders pass over (RFC 8878, 3.1.2).
+  /// A zstd stream may start with a frame that decoders skip (RFC 8878, 3.1.2).
   private static func isSkippableFrame(_ first: [UInt8]) -> Bool {
     first.count >= 4 && first[0] & 0xf0 == 0x50 && first[1..<4].elementsEqual([0x2a, 0x4d, 0x18])
   }
 
-  /// Whether a block's checksum field is the sum of its bytes, that field counted as spaces (tar(5)); old writers added
-  /// signed bytes.
+  /// Whether a block's checksum field equals the sum of its bytes, with the field itself counted as spaces
+  /// (tar(5)); some old writers added signed bytes.
   private static func isTarHeader(_ block: [UInt8]) -> Bool {
     guard block.count >= length, block[0] != 0 else { return false }
     let field = 148..<156

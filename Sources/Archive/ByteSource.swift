@@ -1,16 +1,16 @@
-/// Where a tar is read from, at any offset.
+/// A tar that can be read at any offset.
 ///
-/// The reads may block.
+/// Reads may block.
 package protocol ByteSource: AnyObject {
-  /// Bytes in all.
+  /// Size in bytes.
   var size: Int64 { get }
 
   /// Reads bytes.
   ///
   /// - Parameters:
-  ///   - buffer: filled from its start.
-  ///   - offset: in the source.
-  /// - Returns: how many were read; less than asked for only at the end.
+  ///   - buffer: Filled from its start.
+  ///   - offset: The offset in the source.
+  /// - Returns: The number of bytes read; fewer than requested only at the end.
   /// - Throws: `ArchiveError`.
   func read(into buffer: UnsafeMutableRawBufferPointer, at offset: Int64) throws(ArchiveError) -> Int
 }

@@ -1,29 +1,27 @@
-/// Fields of a member's header block as they stand in the tar (tar(5)), for what libarchive reads in its own way.
+/// The raw fields of a member's header block (tar(5)), for fields that libarchive interprets differently.
 struct TarHeaderBlock {
   static let length = 512
 
   private let bytes: [UInt8]
 
-  /// Takes a block.
-  ///
-  /// - Parameter bytes: nil where they are not 512.
+  /// Creates a header block, or returns nil unless there are 512 bytes.
   init?(_ bytes: [UInt8]) {
     guard bytes.count == Self.length else { return nil }
     self.bytes = bytes
   }
 
-  /// Permission bits; nil where the field is no octal number.
+  /// Permission bits; nil if the field is not an octal number.
   var permissions: UInt32? { octal(100..<108).map { UInt32(truncatingIfNeeded: $0 & 0o7777) } }
 
-  /// Bytes of data; nil where the field is no octal number.
+  /// Size of the data in bytes; nil if the field is not an octal number.
   var size: Int64? { octal(124..<136) }
 
-  /// What the member is, or what the header says of the next one.
+  /// The type of the member, or of an extended header for the next member.
   var type: UInt8 { bytes[156] }
 
-  /// The block for other content, and the content padded to whole blocks.
+  /// Returns the block for other content, followed by the content padded to complete blocks.
   ///
-  /// - Parameter content: less than 8 GiB.
+  /// - Parameter content: Less than 8 GiB.
   func replacing(content: [UInt8]) -> [UInt8] {
     var block = bytes
     let size = String(content.count, radix: 8)
@@ -37,12 +35,12 @@ struct TarHeaderBlock {
     return block + content + [UInt8](repeating: 0, count: padding)
   }
 
-  /// Whether GNU's field for the size of a sparse file, expanded, is used.
+  /// Whether GNU's field for the expanded size of a sparse file is used.
   var hasExpandedSize: Bool {
     bytes[257..<265].elementsEqual(Array("ustar  \0".utf8)) && bytes[483] != 0
   }
 
-  /// Whether GNU's type for sparse files is set.
+  /// Whether the type is GNU's type for sparse files.
   var isSparse: Bool { bytes[156] == UInt8(ascii: "S") }
 
   private func octal(_ field: Range<Int>) -> Int64? {

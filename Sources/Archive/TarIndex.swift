@@ -1,27 +1,28 @@
 import CArchive
 import Glibc
 
-/// The members of an uncompressed tar, found by reading its headers alone.
+/// The members of an uncompressed tar, found by reading only its headers.
 package struct TarIndex: Sendable {
-  /// The most members that are taken from one tar; a model has thousands at most.
+  /// The maximum number of members of a tar; a model has at most thousands.
   package static let maximumMembers = 1_000_000
 
-  // Names and targets of links, all together.
+  // Maximum total size of names and link targets in bytes.
   private static let maximumNameBytes = 64 << 20
 
-  /// In the order of the tar.
+  /// The members in the order of the tar.
   package let members: Members
 
-  /// Makes an index of members that are known already.
+  /// Creates an index of known members.
   ///
-  /// - Parameter members: in the order of the tar.
+  /// - Parameter members: In the order of the tar.
   package init(members: [TarMember]) {
     var stored = Members()
     for member in members { stored.append(member) }
     self.members = stored
   }
 
-  /// The members, stored in one array of numbers and one of names: some 48 bytes a member beside its name.
+  /// The members, stored in one array of numbers and one of names: about 48 bytes per member besides its
+  /// name.
   package struct Members: Sendable, RandomAccessCollection {
     private enum Kind: UInt8 {
       case file, directory, symbolicLink, hardLink, other
@@ -31,7 +32,7 @@ package struct TarIndex: Sendable {
       var dataOffset: Int64
       var size: Int64
       var modificationTime: Int64
-      /// Where its name starts; the target of a link follows the name.
+      /// The start of the name; the target of a link follows the name.
       var nameStart: UInt32
       var nameCount: UInt32
       var targetCount: UInt32
@@ -46,7 +47,7 @@ package struct TarIndex: Sendable {
     package var startIndex: Int { 0 }
     package var endIndex: Int { entries.count }
 
-    /// What the index takes, bytes.
+    /// Memory of the index in bytes.
     package var memory: Int { entries.count * MemoryLayout<Entry>.stride + names.count }
 
     package subscript(index: Int) -> TarMember {
@@ -100,27 +101,27 @@ package struct TarIndex: Sendable {
       )
     }
 
-    /// The same members at other places.
+    /// Returns the same members with converted data offsets.
     func moved(_ place: (Int64) -> Int64) -> Members {
       var result = self
       for index in entries.indices { result.entries[index].dataOffset = place(entries[index].dataOffset) }
       return result
     }
 
-    /// Whether a file is the last member and ends where the tar does.
+    /// Whether the last member is a file whose data ends at the end of the tar.
     func ends(at size: Int64) -> Bool {
       guard let last = entries.last else { return false }
       return last.kind == .file && !last.isSparse && last.dataOffset + last.size == size
     }
   }
 
-  /// Reads the headers, skipping what is between them.
+  /// Reads the headers and skips the data between them.
   ///
-  /// - Parameter source: the tar, read in small pieces.
-  /// - Throws: `ArchiveError` where it is damaged, or a member reaches past its end.
+  /// - Parameter source: The tar, read in small pieces.
+  /// - Throws: `ArchiveError` if the tar is damaged, or a member extends past its end.
   package init(reading source: any ByteSource) throws(ArchiveError) {
     var current = source
-    // In the order in which they were found: each is a tar whose base is the one before.
+    // In the order in which they were found: the base of each is the previous one.
     var trimmed: [TrimmedHeader] = []
     while true {
       var reading = Reading()
@@ -131,7 +132,8 @@ package struct TarIndex: Sendable {
         }
         return
       } catch {
-        // A PAX header that libarchive refuses for its length stands behind the last member that it gave.
+        // libarchive refuses a PAX header that is too long; such a header follows the last member that it
+        // returned.
         guard trimmed.count < Self.mostTrimmed, let end = reading.end,
           let header = try TrimmedHeader(current, before: end)
         else { throw error }
@@ -141,14 +143,14 @@ package struct TarIndex: Sendable {
     }
   }
 
-  // Each makes the headers be read again from the start.
+  // Maximum number; each one requires reading the headers again from the start.
   private static let mostTrimmed = 16
 
-  /// One run of libarchive over a tar.
+  /// One pass of libarchive over a tar.
   private struct Reading {
     var members = Members()
     private var nameBytes = 0
-    /// Where the headers of the member start that was not given; nil where that cannot be told.
+    /// The start of the headers of the first member that was not returned; nil if unknown.
     private(set) var end: Int64? = 0
 
     mutating func read(_ source: any ByteSource) throws(ArchiveError) {
@@ -157,7 +159,7 @@ package struct TarIndex: Sendable {
       defer { archive_read_free(archive) }
       archive_read_support_format_tar(archive)
       archive_read_support_format_empty(archive)
-      // SAFETY: the cursor outlives the archive: both end with this function.
+      // SAFETY: the cursor outlives the archive, as both are freed at the end of this function.
       archive_read_set_callback_data(archive, Unmanaged.passUnretained(cursor).toOpaque())
       archive_read_set_read_callback(archive, readBlock)
       archive_read_set_skip_callback(archive, skipForward)
@@ -167,9 +169,9 @@ package struct TarIndex: Sendable {
       while true {
         let result = archive_read_next_header(archive, &entry)
         if result == ARCHIVE_EOF { break }
-        // A warning is about the name in the C locale; the raw bytes are right.
+        // A warning concerns the name in the C locale; the raw bytes are right.
         guard result == ARCHIVE_OK || result == ARCHIVE_WARN, let entry else {
-          // Some writers leave the padding out behind the last member: all that it holds is present.
+          // Some writers omit the padding after the last member, although all of its data is present.
           if cursor.error == nil, members.ends(at: source.size) { break }
           if cursor.error != nil { end = nil }
           throw TarIndex.error(archive, cursor)
@@ -189,13 +191,13 @@ package struct TarIndex: Sendable {
         guard member.size >= 0, !overflow, dataEnd <= source.size else {
           throw ArchiveError(
             reason: "'\(String(decoding: member.name, as: UTF8.self))' says it has \(member.size) bytes, "
-              + "the archive ends before them"
+              + "but the archive ends before that"
           )
         }
       }
       nameBytes += member.nameBytes
       guard nameBytes <= TarIndex.maximumNameBytes else {
-        throw ArchiveError(reason: "its names have more than \(TarIndex.maximumNameBytes) bytes")
+        throw ArchiveError(reason: "the names have more than \(TarIndex.maximumNameBytes) bytes")
       }
       members.append(member)
       let size = member.kind == .file ? member.size : 0
@@ -225,7 +227,8 @@ package struct TarIndex: Sendable {
     // Some writers leave garbage in GNU's field for the expanded size; only a sparse member has one.
     if let header, header.hasExpandedSize, !header.isSparse, !isSparse, let own = header.size { size = own }
     var permissions = UInt32(archive_entry_perm(entry))
-    // Of an access list libarchive takes the group's own entry for the group's bits, which are those of the mask.
+    // With an ACL, libarchive takes the group bits from the entry of the group; the header has those of the
+    // mask.
     if !isSparse, archive_entry_acl_types(entry) != 0, let own = header?.permissions { permissions = own }
     return TarMember(
       name: archive_entry_pathname(entry).map(bytes) ?? [],
@@ -250,22 +253,22 @@ package struct TarIndex: Sendable {
   }
 }
 
-/// The position of libarchive in a source.
+/// The read position of libarchive in a source.
 private final class TarCursor {
-  // Headers are 512 bytes; a larger block would fetch data that nobody asked for.
+  // Bytes. Headers have 512 bytes; a larger block would fetch data that is not needed.
   static let blockSize = 4096
 
   let source: any ByteSource
   let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: blockSize, alignment: 16)
   var position: Int64 = 0
-  /// How much of the buffer was read last, up to `position`.
+  /// Number of buffered bytes, which end at `position`.
   var filled = 0
   var error: ArchiveError?
 
-  /// The header block that ends where a member's data starts, mostly out of the buffer.
+  /// Returns the header block that ends at the start of a member's data, usually from the buffer; nil if
+  /// there is no space for a block.
   ///
-  /// - Parameter offset: of the data.
-  /// - Returns: nil where no block fits before it.
+  /// - Parameter offset: The offset of the data.
   func block(before offset: Int64) throws(ArchiveError) -> TarHeaderBlock? {
     let start = offset - Int64(TarHeaderBlock.length)
     guard start >= 0, offset <= source.size else { return nil }
@@ -286,7 +289,7 @@ private final class TarCursor {
 }
 
 private func cursor(_ user: UnsafeMutableRawPointer?) -> TarCursor? {
-  // SAFETY: set by TarIndex, whose initialiser holds the cursor.
+  // SAFETY: set by TarIndex, whose initializer holds the cursor.
   user.map { Unmanaged<TarCursor>.fromOpaque($0).takeUnretainedValue() }
 }
 

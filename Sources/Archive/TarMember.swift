@@ -1,6 +1,6 @@
-/// One member of a tar, and where its bytes lie.
+/// One member of a tar, and the location of its data.
 package struct TarMember: Sendable, Hashable {
-  /// What it is.
+  /// The type of a member.
   package enum Kind: Sendable, Hashable {
     case file
     case directory
@@ -10,18 +10,18 @@ package struct TarMember: Sendable, Hashable {
     case other
   }
 
-  /// The raw bytes of its name: not always UTF-8.
+  /// The raw bytes of the name, not always UTF-8.
   package let name: [UInt8]
   package let kind: Kind
-  /// Bytes after expansion; those of a sparse member are not all in the tar.
+  /// Size after expansion in bytes; the data of a sparse member is shorter.
   package let size: Int64
-  /// Of the first data byte in the tar.
+  /// Offset of the first data byte in the tar.
   package let dataOffset: Int64
   /// Permission bits.
   package let mode: UInt32
   /// Seconds since 1970.
   package let modificationTime: Int64
-  /// Holes are cut out of its data, so it is not one range.
+  /// Whether holes were removed from the data, so that the file is not one range.
   package let isSparse: Bool
 
   var nameBytes: Int {
@@ -31,16 +31,16 @@ package struct TarMember: Sendable, Hashable {
     }
   }
 
-  /// Makes a member.
+  /// Creates a member.
   ///
   /// - Parameters:
-  ///   - name: raw bytes.
-  ///   - kind: what it is.
-  ///   - size: in bytes.
-  ///   - dataOffset: in the tar.
-  ///   - mode: permission bits.
-  ///   - modificationTime: seconds since 1970.
-  ///   - isSparse: whether holes are cut out.
+  ///   - name: The raw bytes of the name.
+  ///   - kind: The type.
+  ///   - size: The size in bytes.
+  ///   - dataOffset: The offset in the tar.
+  ///   - mode: The permission bits.
+  ///   - modificationTime: Seconds since 1970.
+  ///   - isSparse: Whether holes were removed.
   package init(
     name: [UInt8],
     kind: Kind,

@@ -1,13 +1,14 @@
 import CArchive
 import Glibc
 
-/// Writes a tar in one pass: regular files alone, with nothing in their headers that differs from run to run.
+/// Writes a tar in one pass, with regular files only; the headers contain nothing that differs between runs.
 ///
-/// ustar, with a PAX header before members whose size or name does not fit (pax(1), "restricted" as tar(1) writes it).
+/// The format is ustar, with a PAX header for members whose size or name does not fit (pax(1); "restricted"
+/// in libarchive).
 package final class TarWriter {
-  // What is handed to the sink at once; members of gigabytes should not come in pieces of 10 KiB.
+  // Bytes passed to the sink at once, so that members of gigabytes are not written in pieces of 10 KiB.
   private static let blockSize: Int32 = 1 << 20
-  // The end is padded to tar's usual record, whatever the block.
+  // The end is padded to the usual record size of tar, independent of the block size.
   private static let recordSize: Int32 = 10_240
 
   private let archive: OpaquePointer
@@ -15,7 +16,7 @@ package final class TarWriter {
 
   /// Starts an archive.
   ///
-  /// - Parameter write: takes its bytes in order; false ends it.
+  /// - Parameter write: Receives the bytes in order; returns false to stop.
   /// - Throws: `ArchiveError`.
   package init(_ write: @escaping (UnsafeRawBufferPointer) -> Bool) throws(ArchiveError) {
     guard let archive = archive_write_new() else { throw ArchiveError(reason: "out of memory") }
@@ -31,11 +32,11 @@ package final class TarWriter {
 
   deinit { archive_write_free(archive) }
 
-  /// Begins a member; `size` bytes of it must follow.
+  /// Begins a member; the caller must then write exactly `size` bytes.
   ///
   /// - Parameters:
-  ///   - name: its path in the archive.
-  ///   - size: bytes.
+  ///   - name: The path in the archive.
+  ///   - size: The size in bytes.
   /// - Throws: `ArchiveError`.
   package func begin(_ name: String, size: Int64) throws(ArchiveError) {
     guard let entry = archive_entry_new() else { throw ArchiveError(reason: "out of memory") }
@@ -48,9 +49,9 @@ package final class TarWriter {
     guard archive_write_header(archive, entry) == ARCHIVE_OK else { throw failure }
   }
 
-  /// Writes bytes of the member that was begun.
+  /// Writes bytes of the current member.
   ///
-  /// - Parameter bytes: in order.
+  /// - Parameter bytes: The next bytes.
   /// - Throws: `ArchiveError`.
   package func write(_ bytes: UnsafeRawBufferPointer) throws(ArchiveError) {
     var done = 0
@@ -69,7 +70,7 @@ package final class TarWriter {
   }
 
   private var failure: ArchiveError {
-    ArchiveError(reason: archive_error_string(archive).map { String(cString: $0) } ?? "the output was ended")
+    ArchiveError(reason: archive_error_string(archive).map { String(cString: $0) } ?? "the output was closed")
   }
 }
 

@@ -1,30 +1,30 @@
-/// A tar whose PAX header at one place is shorter than in the source.
+/// A tar in which one PAX header is shorter than in the source.
 ///
-/// libarchive refuses headers of more than 1 MiB (a large extended attribute makes one), and the whole tar with them.
-/// Only the records that a member is read by are kept.
+/// libarchive refuses a header of more than 1 MiB, such as that of a large extended attribute, and then the
+/// complete tar. Only the records that are needed to read a member are kept.
 final class TrimmedHeader: ByteSource {
   private let base: any ByteSource
   private let start: Int64
   private let removed: Int64
   private let replacement: [UInt8]
 
-  // libarchive's limit, and the longest header that is read into memory.
+  // Bytes: the limit of libarchive, and the maximum size of a header that is read into memory.
   private static let refused: Int64 = 1 << 20
   private static let longest: Int64 = 16 << 20
-  // What may stand before one member: PAX headers, and GNU's long names and targets.
+  // Maximum number of headers before one member: PAX headers, and GNU's long names and targets.
   private static let mostHeaders = 8
   private static let kept: Set<String> = ["path", "linkpath", "size", "mtime", "hdrcharset"]
   private static let longestValue = 64 << 10
 
   var size: Int64 { base.size - removed + Int64(replacement.count) }
 
-  /// Looks for such a header among those before one member.
+  /// Finds a header that is too long among those before one member.
   ///
   /// - Parameters:
-  ///   - base: a tar.
-  ///   - start: where the first header of the member is.
-  /// - Throws: `ArchiveError` where the tar cannot be read.
-  /// - Returns: nil where there is none, or it is too long to be read into memory.
+  ///   - base: The tar.
+  ///   - start: The offset of the first header of the member.
+  /// - Throws: `ArchiveError` if the tar cannot be read.
+  /// - Returns: nil if no header is too long, or it is too long to be read into memory.
   init?(_ base: any ByteSource, before start: Int64) throws(ArchiveError) {
     var position = start
     for _ in 0..<Self.mostHeaders {
@@ -52,9 +52,9 @@ final class TrimmedHeader: ByteSource {
     return nil
   }
 
-  /// Where a byte is in the tar that was trimmed.
+  /// Converts an offset in this tar to an offset in the base.
   ///
-  /// - Parameter offset: behind the header, or before it.
+  /// - Parameter offset: An offset before or after the header.
   func offsetInBase(_ offset: Int64) -> Int64 {
     offset < start + Int64(replacement.count) ? offset : offset - Int64(replacement.count) + removed
   }
@@ -88,7 +88,7 @@ final class TrimmedHeader: ByteSource {
     return Array(buffer[..<filled])
   }
 
-  /// The records that are kept of a header: `LENGTH KEY=VALUE\n` each (pax(1)).
+  /// Returns the records of a header that are kept: `LENGTH KEY=VALUE\n` each (pax(1)).
   private static func trimmed(_ body: [UInt8]) -> [UInt8] {
     var result: [UInt8] = []
     var position = 0

@@ -1,12 +1,13 @@
-/// The name of an entry in a folder: bytes, as the kernel sees them.
+/// The name of an entry in a directory: bytes, as the kernel passes them.
 package struct EntryName: Sendable, Hashable, Comparable {
   package let bytes: [UInt8]
-  /// Bytes of the longest name (NAME_MAX of limits.h).
+  /// The maximum length of a name in bytes (NAME_MAX in limits.h).
   package static let maximumLength = 255
 
-  /// Takes bytes as a name if they are one: not empty, at most 255, neither `.` nor `..`, without slash and NUL.
+  /// Creates a name, or returns nil unless the bytes are a valid one: 1 to 255 bytes, neither `.` nor `..`,
+  /// without slash and NUL.
   ///
-  /// - Parameter bytes: of one component.
+  /// - Parameter bytes: One path component.
   package init?(_ bytes: some Collection<UInt8>) {
     guard !bytes.isEmpty, bytes.count <= Self.maximumLength, !bytes.contains(0),
       !bytes.contains(UInt8(ascii: "/"))

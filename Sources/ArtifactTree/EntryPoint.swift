@@ -1,32 +1,32 @@
-/// The file that an engine should open (`weightfs path`).
+/// Finds the file or directory that an inference engine should open (`weightfs path`).
 ///
-/// Pure.
+/// Pure functions.
 package enum EntryPoint {
-  /// What was found.
+  /// The result of a search.
   package enum Result: Sendable, Equatable {
     /// A path from the root of the artifact; empty for the root itself.
     case path(String)
-    /// More than one file would do; none is better than the others.
+    /// Several files are equally suitable.
     case ambiguous([String])
-    /// The model, or a part of it, is a layer that cannot be opened as what its name promises.
+    /// The model, or a part of it, is a layer whose content does not match its name.
     case withheld(WithheldName)
     case none
   }
 
-  // The images that ramalama builds have the model under its short name, without a suffix, and this link to it.
+  // In images built by ramalama the model has its short name, without a suffix, and this link refers to it.
   private static let ramalamaLink = "models/model.file"
 
-  /// The model: the link of a ramalama image, the only GGUF, the first shard of a split one, the directory of a
-  /// safetensors model, else the only file.
+  /// Returns the model: the link of a ramalama image, the only GGUF file, the first shard of a split one, the
+  /// directory of a safetensors model, else the only model file of another format.
   ///
-  /// - Parameter tree: of the artifact.
+  /// - Parameter tree: The tree of the artifact.
   package static func model(in tree: FileTree) -> Result {
     if let number = tree.resolve(ramalamaLink), case .file = tree.nodes[number].kind {
       return .path(ramalamaLink)
     }
     let raw = Set(tree.withheld.compactMap(\.shownAs))
     let shown = tree.files.map { tree.path(of: $0.node) }.filter { !raw.contains($0) }
-    // What would be chosen if every layer were shown under its own name.
+    // The result if every layer were shown under its own name.
     let found = model(among: shown + tree.withheld.map(\.properPath))
     let missing = tree.withheld.first { name in
       let path = name.properPath
@@ -39,7 +39,7 @@ package enum EntryPoint {
     return missing.map { .withheld($0) } ?? found
   }
 
-  /// Whether a path is a further part of a chosen model: below a chosen folder, or another shard.
+  /// Whether a path belongs to a selected model: it is below a selected directory, or another shard.
   private static func isPart(_ path: String, of chosen: String) -> Bool {
     if chosen.isEmpty || path.hasPrefix("\(chosen)/") { return true }
     guard let (_, count) = shard(chosen), let part = shard(path), part.count == count else { return false }
@@ -56,7 +56,7 @@ package enum EntryPoint {
     let safetensors = paths.filter { $0.lowercased().hasSuffix(".safetensors") }
     if !safetensors.isEmpty {
       let folders = Set(safetensors.map(folder))
-      // Parts of one model (an encoder, a tokenizer) lie below the folder that has its configuration.
+      // Parts of one model (an encoder, a tokenizer) are below the directory that has its configuration.
       if folders.count == 1, let only = folders.first { return .path(only) }
       let roots = folders.filter { candidate in
         paths.contains(candidate.isEmpty ? "model_index.json" : "\(candidate)/model_index.json")
@@ -74,9 +74,9 @@ package enum EntryPoint {
     return paths.isEmpty ? .none : .ambiguous(models.isEmpty ? paths : models)
   }
 
-  /// The projector of a multimodal model.
+  /// Returns the projector of a multimodal model.
   ///
-  /// - Parameter tree: of the artifact.
+  /// - Parameter tree: The tree of the artifact.
   package static func projector(in tree: FileTree) -> Result {
     let found = tree.files.map { tree.path(of: $0.node) }.filter(isProjector)
     return found.isEmpty ? .none : found.count == 1 ? .path(found[0]) : .ambiguous(found)
@@ -87,7 +87,7 @@ package enum EntryPoint {
     return name.hasSuffix(".gguf") && (name.contains("mmproj") || name.contains("projector"))
   }
 
-  /// The number of a shard, `…-00001-of-00005.gguf`.
+  /// Returns the number of a shard, and how many shards exist, from `…-00001-of-00005.gguf`.
   private static func shard(_ path: String) -> (number: Int, count: Int)? {
     let stem = path.dropLast(".gguf".count)
     let parts = stem.split(separator: "-")

@@ -1,42 +1,40 @@
 package import OCI
 
-/// The descriptor of a layer, shared by all files in it: a node of the kernel's costs a pointer for it.
+/// The descriptor of a layer, shared by all files in it, so that a file stores only a pointer.
 package final class Layer: Sendable {
   package let descriptor: Descriptor
 
   init(_ descriptor: Descriptor) { self.descriptor = descriptor }
 }
 
-/// The bytes of a file: one run of one blob.
+/// The bytes of a file: one range of one blob.
 package struct FileContent: Sendable {
   private let layer: Layer
-  /// Of the file's first byte in the blob.
+  /// Offset of the file's first byte in the blob.
   package let offset: Int64
-  /// Of the file, bytes.
+  /// Size of the file in bytes.
   package let size: Int64
 
-  /// Of the layer that has the bytes.
+  /// The descriptor of the layer that has the bytes.
   package var blob: Descriptor { layer.descriptor }
 
-  /// Where the bytes lie in the blob.
+  /// The range of the bytes in the blob.
   package var range: Range<Int64> { offset..<offset + size }
 
-  /// Whether the file is all of its blob.
+  /// Whether the file is the complete blob.
   package var isWholeBlob: Bool { size == layer.descriptor.size && offset == 0 }
 
-  /// A file that is a whole blob.
-  ///
-  /// - Parameter blob: of the layer.
+  /// Creates the content of a file that is a complete blob.
   init(whole blob: Descriptor) {
     self.init(layer: Layer(blob), offset: 0, size: blob.size)
   }
 
-  /// A file that is a range of a blob.
+  /// Creates the content of a file that is a range of a blob.
   ///
   /// - Parameters:
-  ///   - layer: that has the bytes.
-  ///   - offset: of its first byte in the blob.
-  ///   - size: of the file.
+  ///   - layer: The layer that has the bytes.
+  ///   - offset: The offset of the first byte in the blob.
+  ///   - size: The size of the file in bytes.
   init(layer: Layer, offset: Int64, size: Int64) {
     self.layer = layer
     self.offset = offset
@@ -52,15 +50,15 @@ extension FileContent: Equatable {
 
 /// The files, directories and links of an artifact.
 ///
-/// Immutable; node 0 is the root. Nodes are stored in one array of numbers and one of names, some 80 bytes a node
-/// beside its name, as an artifact may have a million of them; a `Node` is made when it is asked for.
+/// Immutable; node 0 is the root. An artifact may have a million nodes, so they are stored in one array of
+/// numbers and one of names, with about 80 bytes per node besides its name; a `Node` is created on access.
 package struct FileTree: Sendable {
-  /// The most files, directories and links that an artifact may have.
+  /// The maximum number of files, directories and links of an artifact.
   package static let maximumNodes = 1_000_000
 
-  /// What an entry is.
+  /// The type of an entry.
   package enum Kind: Sendable {
-    /// The children's numbers, by name.
+    /// The numbers of the children, sorted by name.
     case directory([Int])
     case file(FileContent)
     case symbolicLink([UInt8])
@@ -68,11 +66,11 @@ package struct FileTree: Sendable {
 
   /// An entry.
   package struct Node: Sendable {
-    /// Nil for the root alone.
+    /// Nil only for the root.
     package let name: EntryName?
     package let parent: Int
     package let kind: Kind
-    /// Permission bits, without those to write.
+    /// Permission bits, without write permission.
     package let mode: UInt32
     /// Seconds since 1970.
     package let modificationTime: Int64
@@ -82,20 +80,17 @@ package struct FileTree: Sendable {
     case directory, file, symbolicLink
   }
 
-  /// A node as it is stored.
+  /// The stored form of a node.
   struct Stored {
     var modificationTime: Int64
-    /// Of a file: its offset in the blob.
-    ///
-    /// Of a link: where its target starts in `names`. Of a directory: where its children start in `children`.
+    /// File: offset in the blob; link: start of the target in `names`; directory: start of the children in
+    /// `children`.
     var first: Int64
-    /// Of a file: its size.
-    ///
-    /// Of a link: bytes of its target. Of a directory: how many children it has.
+    /// File: size; link: length of the target; directory: number of children.
     var count: Int64
     var nameStart: UInt32
     var parent: Int32
-    /// Of a file: its blob in `layers`.
+    /// File: index of the blob in `layers`.
     var blob: Int32
     var mode: UInt16
     var nameCount: UInt8
@@ -106,17 +101,17 @@ package struct FileTree: Sendable {
   let names: [UInt8]
   let children: [Int32]
   let layers: [Layer]
-  /// What was left out or renamed, and why; one line each.
+  /// Entries that were omitted or renamed, with the reason; one line each.
   package let problems: [String]
-  /// Layers that are not shown under their own names; the first hundred.
+  /// The first hundred layers that are not shown under their own name.
   package let withheld: [WithheldName]
 
-  /// What the tree takes, bytes.
+  /// Memory of the tree in bytes.
   package var memory: Int {
     stored.count * MemoryLayout<Stored>.stride + names.count + children.count * 4 + layers.count * 512
   }
 
-  /// Every node by its number.
+  /// All nodes, by number.
   package var nodes: Nodes { Nodes(tree: self) }
 
   /// The nodes of a tree.
@@ -151,24 +146,13 @@ package struct FileTree: Sendable {
     return names[Int(node.nameStart)..<Int(node.nameStart) + Int(node.nameCount)]
   }
 
-  /// The name of a node; nil for the root.
-  ///
-  /// - Parameter number: of the node.
-  /// - Returns: nil for the root.
+  /// Returns the name of a node; nil for the root.
   package func name(of number: Int) -> EntryName? { EntryName(nameBytes(of: number)) }
 
-  /// When a node was last modified, seconds since 1970.
-  ///
-  /// - Parameter number: of the node.
-  /// - Returns: seconds since 1970.
+  /// Returns the modification time of a node in seconds since 1970.
   package func modificationTime(of number: Int) -> Int64 { stored[number].modificationTime }
 
-  /// Finds a child.
-  ///
-  /// - Parameters:
-  ///   - name: bytes.
-  ///   - parent: the number of a directory.
-  /// - Returns: nil where there is none.
+  /// Returns the child of a directory with a name, or nil.
   package func child(_ name: EntryName, of parent: Int) -> Int? {
     let node = stored[parent]
     guard node.kind == .directory else { return nil }
@@ -184,9 +168,7 @@ package struct FileTree: Sendable {
     return nil
   }
 
-  /// The path of a node, from the root.
-  ///
-  /// - Parameter node: its number.
+  /// Returns the path of a node from the root.
   package func path(of node: Int) -> String {
     var names: [String] = []
     var current = node
@@ -211,10 +193,10 @@ package struct FileTree: Sendable {
     return found
   }
 
-  /// Finds what a path leads to, through symbolic links.
+  /// Returns the node that a path leads to, following symbolic links; nil if there is none or the links form
+  /// a loop.
   ///
-  /// - Parameter path: relative to the root; a slash before it means the root too.
-  /// - Returns: nil where there is nothing, or links lead in a circle.
+  /// - Parameter path: A path relative to the root; a leading slash also means the root.
   package func resolve(_ path: String) -> Int? {
     var rest = path.utf8.split(separator: UInt8(ascii: "/")).map { Array($0) }
     var current = 0
@@ -238,19 +220,15 @@ package struct FileTree: Sendable {
     return current
   }
 
-  /// Finds a node by path.
-  ///
-  /// - Parameter path: relative to the root.
-  /// - Returns: nil where there is none.
+  /// Returns the node at a path relative to the root, or nil.
   package func node(at path: String) -> Int? {
     guard let names = try? TreePath.parse(member: Array(path.utf8)) else { return nil }
     return node(at: names)
   }
 
-  /// Finds a node by the names that lead to it.
+  /// Returns the node at a sequence of names, or nil.
   ///
-  /// - Parameter names: from the root, without `..`; symbolic links are not followed.
-  /// - Returns: nil where there is none.
+  /// - Parameter names: The names from the root, without `..`; symbolic links are not followed.
   package func node(at names: some Sequence<EntryName>) -> Int? {
     var current = 0
     for name in names {

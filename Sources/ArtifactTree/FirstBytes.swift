@@ -2,9 +2,10 @@ import Archive
 import Content
 package import OCI
 
-/// Why layers of undecided types cannot be what their names promise, told by their first bytes and kept by digest.
+/// Checks by their first bytes whether layers of ambiguous media types match the format that their names
+/// promise; results are cached by digest.
 package actor FirstBytes {
-  /// A layer, and a name that it has.
+  /// A layer, and the format that a name of it promises.
   struct Question: Hashable, Sendable {
     let layer: Descriptor
     let magic: ModelMagic
@@ -17,7 +18,7 @@ package actor FirstBytes {
     let magic: ModelMagic
   }
 
-  /// What first bytes say of a name.
+  /// The result of a check.
   private enum Verdict: Sendable {
     case plausible
     case doubtful(String)
@@ -26,20 +27,20 @@ package actor FirstBytes {
   private var known: [Key: Verdict] = [:]
   private let executor: BlockingExecutor
 
-  /// The most that are read at once, of all artifacts.
+  /// The maximum number of layers read in parallel, over all artifacts.
   package static let parallelism = 8
   private static let limit = 10_000
 
-  /// Makes an empty memory.
+  /// Creates an empty cache.
   package init() { executor = BlockingExecutor(label: "weightfs.first", threads: Self.parallelism) }
 
-  /// Reads the first bytes of layers, where they are not known.
+  /// Checks the first bytes of layers, reading those that are not cached.
   ///
   /// - Parameters:
-  ///   - questions: layers, each with a name's promise.
-  ///   - bytes: of the layers.
-  /// - Returns: for each layer that cannot be what its name promises, why. A layer whose bytes cannot be had is not
-  ///   among them: reading the file holds its first bytes against its name again.
+  ///   - questions: Layers with the format that their names promise.
+  ///   - bytes: Reads the layers.
+  /// - Returns: The reason for each layer that does not match. A layer whose bytes cannot be read is omitted:
+  ///   its first bytes are checked again when the file is read.
   func doubts(_ questions: [Question], bytes: any LayerBytes) async -> [Question: String] {
     let open = questions.filter { known[$0.key] == nil }
     let executor = executor
@@ -58,21 +59,21 @@ package actor FirstBytes {
     return doubts
   }
 
-  /// Forgets what was read of a layer that turned out wrong.
-  ///
-  /// - Parameter digest: of the layer.
+  /// Forgets the results for a layer that turned out wrong.
   package func remove(_ digest: Digest) {
     for magic in ModelMagic.allCases { known[Key(digest: digest, magic: magic)] = nil }
   }
 
-  /// Nil where the bytes cannot be had.
+  /// Returns the result, or nil if the bytes cannot be read.
   private static func judge(_ question: Question, _ bytes: any LayerBytes) -> Verdict? {
     let layer = question.layer
     var first = [UInt8](repeating: 0, count: Int(min(Int64(ArchiveFormat.length), layer.size)))
     let count = try? first.withUnsafeMutableBytes { buffer in try bytes.read(layer, into: buffer, at: 0) }
     guard count == first.count else { return nil }
     if let format = ArchiveFormat(first: first) {
-      return .doubtful("by its first bytes it is a \(format.rawValue) (media type \(layer.mediaType))")
+      return .doubtful(
+        "by its first bytes the content is a \(format.rawValue) (media type \(layer.mediaType))"
+      )
     }
     return question.magic.doubt(first, size: layer.size).map { .doubtful($0) } ?? .plausible
   }

@@ -1,17 +1,17 @@
 package import Content
 package import OCI
 
-/// Reads bytes of layers for those who parse them.
+/// Reads bytes of layers for parsers.
 ///
-/// Called where waiting is allowed.
+/// Called on threads that may block.
 package protocol LayerBytes: Sendable {
-  /// Reads a range, waiting until it is there.
+  /// Reads a range, blocking until it is present.
   ///
   /// - Parameters:
-  ///   - layer: its descriptor.
-  ///   - buffer: filled from its start.
-  ///   - offset: in the layer.
-  /// - Returns: how many bytes were read; less than asked for only at the end.
+  ///   - layer: The descriptor of the layer.
+  ///   - buffer: Filled from its start.
+  ///   - offset: The offset in the layer.
+  /// - Returns: The number of bytes read; fewer than requested only at the end of the layer.
   /// - Throws: `ContentError`.
   func read(
     _ layer: Descriptor,

@@ -1,31 +1,31 @@
 import Content
 import OCI
 
-/// How the bytes of a layer are packed, as far as its descriptor tells.
+/// How the bytes of a layer are packed, according to its descriptor.
 ///
-/// Pure.
+/// A pure value.
 enum LayerForm: Equatable {
   /// The layer is the file.
   case file
-  /// A tar of an image, whose members are the files.
+  /// The layer is a tar of an image, and its members are the files.
   case tar
-  /// The file, or a directory of files, lies packed inside the layer.
+  /// The layer is an archive or compressed stream of a file or a directory.
   case packed
-  /// The type is one that ORAS gives to files and tars alike: the first bytes tell.
+  /// The media type is one that ORAS uses for files and tars alike: the first bytes decide.
   case undecided
 
-  // Packagings whose types say for certain what a layer is: formats.md A.1, A.2, A.3.
+  // Packagings whose media types determine the form of a layer.
   private static let certain = [
     "application/vnd.cncf.model.", "application/vnd.cnai.model.", "application/vnd.kitops.modelkit.",
     "application/vnd.docker.ai.",
   ]
   private static let unpackKey = "io.deis.oras.content.unpack"
 
-  /// What a descriptor tells.
+  /// Determines the form from a descriptor.
   ///
   /// - Parameters:
-  ///   - layer: its descriptor.
-  ///   - isImage: whether the artifact is a container image, whose layers are what their types say.
+  ///   - layer: The descriptor of the layer.
+  ///   - isImage: Whether the artifact is a container image, whose media types are reliable.
   init(of layer: Descriptor, isImage: Bool) {
     let type = layer.mediaType.withoutParameters.rawValue.lowercased()
     let isArchive = Self.isArchive(type)
@@ -42,7 +42,7 @@ enum LayerForm: Equatable {
     }
   }
 
-  /// Whether a media type names a tar, or a compressed stream.
+  /// Whether a media type denotes a tar or a compressed stream.
   private static func isArchive(_ type: String) -> Bool {
     let name = type.drop { $0 != "/" }.dropFirst()
     let words = name.split { "+.-".contains($0) }
@@ -50,22 +50,22 @@ enum LayerForm: Equatable {
   }
 }
 
-/// A layer that cannot be opened as what its name promises.
+/// A layer whose content does not match the format that its name promises.
 package struct WithheldName: Sendable, Hashable {
-  /// The path that the packaging gives it.
+  /// The path according to the packaging.
   package let path: String
   /// The path that it is shown at instead; nil where its bytes cannot be verified, and are not shown.
   package let shownAs: String?
-  /// Why.
+  /// The reason.
   package let reason: String
 
   /// The path that it has where it can be opened.
   var properPath: String { path.isEmpty ? shownAs ?? "" : path }
 
-  /// A sentence for a user.
+  /// A sentence for the user.
   package var text: String {
     guard let shownAs else { return "\(path.isEmpty ? "a layer" : "'\(path)'") is not shown: \(reason)" }
     return path.isEmpty
-      ? "\(shownAs) is shown as it is: \(reason)" : "'\(path)' is shown as \(shownAs): \(reason)"
+      ? "\(shownAs) is shown packed: \(reason)" : "'\(path)' is shown as \(shownAs): \(reason)"
   }
 }

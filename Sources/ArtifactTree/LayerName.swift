@@ -1,12 +1,12 @@
 import OCI
 
-/// The name that a raw layer's annotations give it, best first (formats.md A.0).
+/// Determines the name of a raw layer from its annotations, in order of precedence.
 enum LayerName {
   static let pathKeys = ["org.cncf.model.filepath", "org.cnai.model.filepath"]
   static let titleKey = "org.opencontainers.image.title"
   static let metadataKeys = ["org.cncf.model.file.metadata+json", "org.cnai.model.file.metadata+json"]
 
-  /// The file's metadata as ModelPack tools write it.
+  /// The file metadata that ModelPack tools write.
   struct Metadata: Decodable {
     let name: String?
     let mode: UInt32?
@@ -30,7 +30,7 @@ enum LayerName {
     (pathKeys + [titleKey]).compactMap { annotations[$0] }.first { !$0.isEmpty }
   }
 
-  // formats.md A.4: Ollama names no files; these are what its users and llama.cpp call them.
+  // Ollama names no files; these names are common among its users and in llama.cpp.
   private static let ollama: [String: (stem: String, suffix: String)] = [
     "model": ("model", ".gguf"), "projector": ("mmproj", ".gguf"), "adapter": ("adapter", ".gguf"),
     "draft": ("draft", ".gguf"), "template": ("template", ""), "prompt": ("prompt", ""),
@@ -38,7 +38,8 @@ enum LayerName {
     "license": ("LICENSE", ""),
   ]
 
-  /// The names that a layer's type gives it, best first: those that are taken are passed over.
+  /// Returns the names that a layer's media type gives it, in order of precedence; names already used are
+  /// skipped.
   static func names(byTypeOf layer: Descriptor) -> [String] {
     let prefix = "application/vnd.ollama.image."
     guard layer.mediaType.rawValue.hasPrefix(prefix) else { return [] }
@@ -54,6 +55,6 @@ enum LayerName {
     return [stem + suffix] + (2...99).map { "\(stem)-\($0)\(suffix)" }
   }
 
-  /// The name of a layer that has none.
+  /// Returns the name of a layer without a name.
   static func fallback(_ layer: Descriptor) -> String { "\(layer.digest.algorithm)-\(layer.digest.hex)" }
 }

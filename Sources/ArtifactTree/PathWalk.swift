@@ -1,18 +1,20 @@
 import Content
 
-/// The components of a path that are still to be resolved, within the limits of one path.
+/// The components of a path that remain to be resolved, with limits on links and steps.
 struct PathWalk {
-  /// The node that the next component is a name in.
+  /// The directory in which the next component is looked up.
   var directory = 0
   private var rest: [EntryName]
   private var links = 0
   private var steps = 0
-  /// The path has more components than one path may have.
+  /// Whether the path has exceeded the limit on components.
   private(set) var isExhausted = false
 
-  // As many as the kernel follows (MAXSYMLINKS).
+  // The same limit as in the kernel (MAXSYMLINKS).
   private static let linkLimit = 40
-  // Components of one path with all the links it leads through: what a path of 128 needs eight times over.
+  // Maximum number of components of one path, including those of the links that it leads through: eight times
+  // those of
+  // the deepest path.
   private static let stepLimit = 1024
 
   init(_ path: ArraySlice<EntryName>) { rest = path.reversed() }
@@ -24,13 +26,13 @@ struct PathWalk {
     return isExhausted ? nil : name
   }
 
-  /// Counts a symbolic link; false where it is one too many.
+  /// Counts a symbolic link; returns false if the limit is exceeded.
   mutating func countLink() -> Bool {
     links += 1
     return links <= Self.linkLimit
   }
 
-  /// Adds the target of a link, which was read as a whole: its names count twice.
+  /// Adds the target of a link; its components count twice, as they are also parsed.
   mutating func enter(_ names: [EntryName]) {
     steps += names.count
     rest += names.reversed()

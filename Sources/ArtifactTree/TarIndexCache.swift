@@ -2,7 +2,7 @@ import Archive
 package import Content
 package import OCI
 
-/// The members of tar layers by digest, read once for all artifacts and all who wait.
+/// The members of tar layers, cached by digest; concurrent readers of a layer share the work.
 package actor TarIndexCache {
   private var known: [Digest: TarIndex] = [:]
   private var order: [Digest] = []
@@ -11,12 +11,14 @@ package actor TarIndexCache {
 
   private var memory = 0
 
-  // A layer has some thousand members; an index of a million takes some 70 MB. The newest one is kept in any case.
+  // Bytes. A layer has some thousand members; an index of a million members takes about 70 MB. The newest
+  // index is
+  // always kept.
   private static let memoryLimit = 32 << 20
 
-  /// Makes an empty cache.
+  /// Creates an empty cache.
   ///
-  /// - Parameter executor: runs libarchive, which waits for bytes.
+  /// - Parameter executor: Runs libarchive, which blocks while it waits for bytes.
   package init(executor: BlockingExecutor) { self.executor = executor }
 
   func index(of layer: Descriptor, bytes: any LayerBytes) async throws(ContentError) -> TarIndex {
@@ -41,7 +43,7 @@ package actor TarIndexCache {
     let isCurrent = pending[layer.digest] == task
     if isCurrent { pending[layer.digest] = nil }
     let index = try result.get()
-    // Removed meanwhile: what was read of the layer may be wrong.
+    // If the layer was removed from the cache meanwhile, the index may be wrong and is not cached.
     guard isCurrent else { return index }
     if known.updateValue(index, forKey: layer.digest) == nil {
       order.append(layer.digest)
@@ -51,9 +53,7 @@ package actor TarIndexCache {
     return index
   }
 
-  /// Forgets what was read of a layer that turned out wrong.
-  ///
-  /// - Parameter digest: of the layer.
+  /// Forgets the members of a layer that turned out wrong.
   package func remove(_ digest: Digest) {
     forget(digest)
     pending[digest] = nil
@@ -72,12 +72,12 @@ package actor TarIndexCache {
       return try TarIndex(reading: source)
     } catch {
       throw source.error
-        ?? ContentError(.corrupt, "\(layer.digest)", "the tar layer cannot be read: \(error)")
+        ?? ContentError(.corrupt, "\(layer.digest)", "cannot read the tar layer: \(error)")
     }
   }
 }
 
-/// A layer as libarchive's source.
+/// A layer as a source for libarchive.
 private final class LayerSource: ByteSource {
   private let layer: Descriptor
   private let bytes: any LayerBytes

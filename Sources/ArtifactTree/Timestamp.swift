@@ -1,9 +1,7 @@
-/// RFC 3339 times, as annotations have them.
+/// Parses RFC 3339 times of annotations.
 package enum Timestamp {
-  /// Seconds since 1970 of `2026-11-21T10:31:00[.123](Z|+01:00)`; nil where the text is no such time.
-  ///
-  /// - Parameter text: the annotation.
-  /// - Returns: nil where there is none.
+  /// Returns the seconds since 1970 of `2026-11-21T10:31:00[.123](Z|+01:00)`, or nil if the text is not such
+  /// a time.
   package static func seconds(_ text: String) -> Int64? {
     let bytes = Array(text.utf8.prefix(64))
     func number(_ range: Range<Int>) -> Int64? {
@@ -37,7 +35,7 @@ package enum Timestamp {
       shift = (hours * 60 + minutes) * (bytes[position] == UInt8(ascii: "+") ? -60 : 60)
     default: return nil
     }
-    // Days from civil: March is the first month, so that a leap day is the year's last.
+    // Algorithm "days from civil": the year starts in March, so that a leap day is its last day.
     let shiftedYear = month <= 2 ? year - 1 : year
     let era = shiftedYear / 400
     let yearOfEra = shiftedYear - era * 400

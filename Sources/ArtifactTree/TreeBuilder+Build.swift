@@ -1,8 +1,8 @@
 import OCI
 
-/// The finished tree.
+/// Conversion of the builder's nodes to a finished tree.
 extension TreeBuilder {
-  /// The finished tree: what is reachable, numbered from the root.
+  /// Returns the finished tree with the reachable nodes, numbered from the root.
   func build() -> FileTree {
     var stored: [FileTree.Stored] = []
     var builtNames: [UInt8] = []
@@ -30,7 +30,7 @@ extension TreeBuilder {
       }
       return stored.count - 1
     }
-    // Directories that still want their children, with their number in the tree.
+    // Directories whose children are still to be added, with their number in the tree.
     var open = [(node: 0, number: add(0, parent: 0))]
     while let (node, number) = open.popLast() {
       let ordered = children(of: node).sorted { left, right in

@@ -1,10 +1,10 @@
 import OCI
 
-/// Puts a tree together, layer upon layer, as an extraction into an empty root directory would.
+/// Builds a tree layer by layer, with the same result as extraction into an empty root directory.
 ///
-/// Paths are resolved in the tree itself: symbolic links among the directories of a path are followed and never lead
-/// above the root; the last component is not followed. Nodes are stored in one array, names in another, and one table
-/// finds a child by its directory and name, so that a million nodes fit into some 150 MiB.
+/// Paths are resolved in the tree itself: symbolic links among the directories of a path are followed and
+/// never lead above the root; the last component is not followed. Nodes are stored in one array, names in
+/// another, and one table finds a child by its directory and name, so that a million nodes need 150 MiB.
 struct TreeBuilder {
   struct Attributes {
     var mode: UInt32
@@ -13,17 +13,17 @@ struct TreeBuilder {
 
   struct Node {
     var modificationTime: Int64
-    /// As in `FileTree.Stored`, but for directories; `blob` of a link is 1 where its target was absolute.
+    /// As in `FileTree.Stored`, except for directories; `blob` of a link is 1 if its target was absolute.
     var first: Int64 = 0
     var count: Int64 = 0
     var nameStart: UInt32
     var parent: Int32
     var blob: Int32 = 0
-    /// The layer that put it there last.
+    /// The last layer that added or changed the node.
     var layer: Int32
-    /// Directories above it.
+    /// Number of directories above the node.
     var depth: UInt16 = 0
-    /// Of a directory.
+    /// Only for directories.
     var firstChild: Int32 = -1
     var nextSibling: Int32 = -1
     var mode: UInt16
@@ -36,23 +36,23 @@ struct TreeBuilder {
   var names: [UInt8] = []
   var blobs: [Descriptor] = []
   private var blobNumbers: [Digest: Int32] = [:]
-  /// Nodes by a hash of their directory and name; the next key is tried where another node has it.
+  /// Nodes by a hash of their directory and name, with linear probing.
   private var table: [Int: Int32] = [:]
-  /// Directories whose lower layers were hidden by the layer that is applied: a second marker hides nothing.
+  /// Directories whose lower layers were already hidden by the current layer: a second marker has no effect.
   private var opaque: Set<Int> = []
   private var opaqueLayer = -1
   private(set) var problems: [String] = []
   var withheld: [WithheldName] = []
-  /// More nodes were to be added than a tree may have.
+  /// Whether a limit was exceeded.
   private(set) var isOverfull = false
-  /// Of directories that no packaging mentions.
+  /// Modification time of directories without an entry of their own.
   private let defaultTime: Int64
 
-  // An artifact with more problems than this is not understood by reading them.
+  // Further problems are not recorded, as reading them does not help a user.
   private static let problemLimit = 100
-  // Names and targets of links, all together, bytes.
+  // Maximum total size of names and link targets in bytes.
   private static let nameLimit = 128 << 20
-  // PATH_MAX allows some 2,000; no packaging comes near this, and it bounds what one link can cost.
+  // PATH_MAX allows about 2,000 levels. No packaging comes near 512, which bounds the cost of a link.
   static let maximumDepth = 512
 
   init(defaultTime: Int64) {
@@ -74,7 +74,7 @@ struct TreeBuilder {
     if problems.count < Self.problemLimit { problems.append(problem) }
   }
 
-  /// Notes a layer that is not shown under its own name.
+  /// Records a layer that is not shown under its own name.
   mutating func withhold(_ name: WithheldName) {
     note(name.text)
     if withheld.count < Self.problemLimit { withheld.append(name) }
@@ -82,15 +82,15 @@ struct TreeBuilder {
 
   func exists(_ path: [EntryName]) -> Bool { find(path) != nil }
 
-  /// The digest of the blob that a file lies in; nil where no file has the path.
+  /// Returns the digest of the blob that has a file's bytes, or nil if the path is not a file.
   func digest(at path: [EntryName]) -> Digest? {
     guard let node = find(path), nodes[node].kind == .file else { return nil }
     return blobs[Int(nodes[node].blob)].digest
   }
 
-  /// Puts a file at a path; what was there is replaced.
+  /// Adds a file at a path, replacing an existing entry.
   ///
-  /// False where the path cannot be reached.
+  /// Returns false if the path cannot be reached.
   mutating func addFile(
     _ content: FileContent,
     at path: [EntryName],
@@ -104,7 +104,7 @@ struct TreeBuilder {
     return true
   }
 
-  /// Puts a symbolic link at a path; its target is written so that it stays within the tree.
+  /// Adds a symbolic link at a path; its target is rewritten so that it stays within the tree.
   mutating func addLink(_ target: [UInt8], at path: [EntryName], _ attributes: Attributes, layer: Int) -> Bool
   {
     guard let node = place(path, .symbolicLink, attributes, layer) else { return false }
@@ -115,7 +115,7 @@ struct TreeBuilder {
     return true
   }
 
-  /// Writes a link's target for the directory that the link really lies in: its path may lead through other links.
+  /// Rewrites a link's target for the directory that really contains the link (its path may contain links).
   private mutating func setTarget(_ target: [UInt8], of node: Int) -> Bool {
     guard let text = TreePath.linkTarget(target, in: path(of: Int(nodes[node].parent))) else { return false }
     guard names.count + text.count <= Self.nameLimit else {
@@ -129,7 +129,7 @@ struct TreeBuilder {
     return true
   }
 
-  /// Puts a directory at a path; one that exists keeps its children.
+  /// Adds a directory at a path; an existing directory keeps its children.
   mutating func addDirectory(at path: [EntryName], _ attributes: Attributes, layer: Int) -> Bool {
     guard let name = path.last else {
       nodes[0].modificationTime = attributes.modificationTime
@@ -145,9 +145,9 @@ struct TreeBuilder {
     return put(name, in: parent, .directory, attributes, layer) != nil
   }
 
-  /// Gives a file or a link another name.
+  /// Adds another name for a file or a link.
   ///
-  /// Nil where the target does not exist yet, false where it cannot have one.
+  /// Returns nil if the target does not exist yet, false if it is a directory.
   mutating func addHardLink(to target: [EntryName], at path: [EntryName], layer: Int) -> Bool? {
     guard let source = find(target) else { return nil }
     let original = nodes[source]
@@ -156,11 +156,11 @@ struct TreeBuilder {
       mode: UInt32(original.mode),
       modificationTime: original.modificationTime
     )
-    // A link to itself changes nothing.
+    // A hard link to itself changes nothing.
     if find(path) == source { return true }
     guard let node = place(path, original.kind, attributes, layer) else { return false }
     if original.kind == .symbolicLink, original.parent == nodes[node].parent {
-      // In the same directory the text is the same.
+      // In the same directory the target text is the same.
       (nodes[node].first, nodes[node].count, nodes[node].blob) = (
         original.first, original.count, original.blob
       )
@@ -168,7 +168,7 @@ struct TreeBuilder {
     }
     if original.kind == .symbolicLink {
       var text = Array(names[Int(original.first)..<Int(original.first + original.count)])
-      // A relative target counts from the new directory, an absolute one leads to the same place as before.
+      // A relative target is relative to the new directory; an absolute target still leads to the same place.
       if original.blob == 1 {
         let slash = [UInt8(ascii: "/")]
         let folder = self.path(of: Int(original.parent)).flatMap { slash + $0.bytes }
@@ -186,26 +186,26 @@ struct TreeBuilder {
     return true
   }
 
-  /// Removes what lower layers put at a path (image-spec layer.md, "Whiteouts").
+  /// Removes entries of lower layers at a path (image-spec layer.md, "Whiteouts").
   mutating func whiteOut(_ path: [EntryName], layer: Int) {
     guard let node = find(path), node != 0 else { return }
     if nodes[node].kind == .directory, nodes[node].layer >= layer, !isFirst(node, layer) { return }
     hideLower(node, layer)
   }
 
-  /// Whether a directory's lower layers were not hidden by this layer before.
+  /// Whether the current layer has not hidden a directory's lower layers before.
   private mutating func isFirst(_ directory: Int, _ layer: Int) -> Bool {
     if opaqueLayer != layer { (opaque, opaqueLayer) = ([], layer) }
     return opaque.insert(directory).inserted
   }
 
-  /// Removes what lower layers put below a path.
+  /// Removes entries of lower layers below a path.
   mutating func makeOpaque(_ path: [EntryName], layer: Int) {
     guard let node = walk(path[...]), isFirst(node, layer) else { return }
     for child in children(of: node) { hideLower(child, layer) }
   }
 
-  /// Removes a node, or, of a directory in which this layer has something, what is of lower layers.
+  /// Removes a node; of a directory with entries of the current layer, only the entries of lower layers.
   private mutating func hideLower(_ node: Int, _ layer: Int) {
     var open = [node]
     while let node = open.popLast() {
@@ -241,13 +241,13 @@ struct TreeBuilder {
     return found.reversed()
   }
 
-  /// The node at a path: links in its directories are followed, one at its end is not.
+  /// Returns the node at a path, following links in its directories but not at its end.
   private func find(_ path: [EntryName]) -> Int? {
     guard let name = path.last else { return 0 }
     return walk(path.dropLast()).flatMap { child(name, of: $0) }
   }
 
-  /// The directory at a path, through links; nil where there is none.
+  /// Returns the directory at a path, following links, or nil.
   private func walk(_ path: ArraySlice<EntryName>) -> Int? {
     var walk = PathWalk(path)
     while let name = walk.next() {
@@ -261,7 +261,7 @@ struct TreeBuilder {
     return walk.isExhausted ? nil : walk.directory
   }
 
-  /// The directory at a path, made where it does not exist; a file in the way is replaced.
+  /// Returns the directory at a path, creating missing directories and replacing files.
   private mutating func directory(_ path: ArraySlice<EntryName>, layer: Int) -> Int? {
     var walk = PathWalk(path)
     while let name = walk.next() {
@@ -269,7 +269,7 @@ struct TreeBuilder {
       switch next.map({ (number: $0, kind: nodes[$0].kind) }) {
       case (let number, .directory)?:
         walk.directory = number
-        // The directory holds a node of this layer, so a whiteout of a lower layer does not remove it.
+        // The directory contains a node of this layer, so a whiteout of a lower layer does not remove it.
         nodes[number].layer = Int32(layer)
       case (let number, .symbolicLink)?: guard follow(number, &walk) else { return nil }
       // A tar layer must not replace the file of a raw layer.
@@ -283,7 +283,7 @@ struct TreeBuilder {
     return walk.isExhausted ? nil : walk.directory
   }
 
-  /// Continues a walk at the target of a symbolic link; false where the path has too many links.
+  /// Continues a walk at the target of a symbolic link; returns false if the path has too many links.
   private func follow(_ link: Int, _ walk: inout PathWalk) -> Bool {
     guard walk.countLink(), let target = target(of: link) else { return false }
     walk.directory = ancestor(of: walk.directory, target.up)
@@ -291,12 +291,12 @@ struct TreeBuilder {
     return true
   }
 
-  /// Where a link leads from its directory: up so many directories, then along names.
+  /// Returns the target of a link relative to its directory: the levels up, and the names below that.
   private func target(of link: Int) -> (up: Int, names: [EntryName])? {
     let node = nodes[link]
     var up = 0
     var found: [EntryName] = []
-    // Targets are stored as `TreePath.linkTarget` writes them: `..` only at the start.
+    // `TreePath.linkTarget` has written the targets: `..` occurs only at the start.
     for part in names[Int(node.first)..<Int(node.first + node.count)].split(separator: UInt8(ascii: "/")) {
       if part.elementsEqual(Array("..".utf8)) {
         up += 1
@@ -327,7 +327,8 @@ struct TreeBuilder {
     return put(name, in: parent, kind, attributes, layer)
   }
 
-  /// Adds a node to a directory in place of what has its name; nil where the tree has too many.
+  /// Adds a node to a directory, replacing a node of the same name; returns nil if the tree has too many
+  /// nodes.
   private mutating func put(
     _ name: EntryName,
     in parent: Int,
@@ -335,7 +336,7 @@ struct TreeBuilder {
     _ attributes: Attributes,
     _ layer: Int
   ) -> Int? {
-    // Through links a path leads deeper than its own text, which makes every look-up below it dear.
+    // A path through links may be deeper than its own text, which makes every look-up below it expensive.
     guard nodes[parent].depth < Self.maximumDepth else { return nil }
     guard nodes.count < FileTree.maximumNodes, names.count + name.bytes.count <= Self.nameLimit else {
       isOverfull = true
@@ -368,9 +369,9 @@ struct TreeBuilder {
     return Int(found)
   }
 
-  /// The key under which a name of a directory is, or may be put.
+  /// Returns the table key of a name in a directory, or the free key where it would be inserted.
   private func key(_ name: [UInt8], _ parent: Int) -> Int {
-    // Seeded anew in each process, so that names cannot be chosen to collide.
+    // The hash is seeded randomly in each process, so that names cannot be chosen to collide.
     var hasher = Hasher()
     hasher.combine(parent)
     name.withUnsafeBytes { hasher.combine(bytes: $0) }
@@ -387,7 +388,7 @@ struct TreeBuilder {
   }
 
   private mutating func number(of blob: Descriptor) -> Int32 {
-    // Two layers of one digest may differ in their annotations, which no file shows.
+    // Two layers of one digest may differ in annotations, which files do not use.
     if let known = blobNumbers[blob.digest], blobs[Int(known)].size == blob.size { return known }
     blobs.append(blob)
     blobNumbers[blob.digest] = Int32(blobs.count - 1)

@@ -2,42 +2,44 @@ import Archive
 package import Content
 package import OCI
 
-/// Makes the tree of an artifact from its manifest.
+/// Builds the tree of an artifact from its manifest.
 package struct TreeLoader: Sendable {
   private let indexes: TarIndexCache
   private let firstBytes: FirstBytes
 
-  /// Makes a loader.
+  /// Creates a loader.
   ///
   /// - Parameters:
-  ///   - indexes: of tar layers.
-  ///   - firstBytes: of layers whose types leave open what they are.
+  ///   - indexes: The members of tar layers.
+  ///   - firstBytes: Checks layers of ambiguous media types.
   package init(indexes: TarIndexCache, firstBytes: FirstBytes) {
     self.indexes = indexes
     self.firstBytes = firstBytes
   }
 
-  /// Makes the tree.
+  /// Builds the tree.
   ///
-  /// Only the headers of tar layers are read, and the first bytes of those that may be tars by their type.
+  /// Reads only the headers of tar layers, and the first bytes of layers that may be tars according to their
+  /// media type.
   ///
-  /// A layer that cannot be shown under its name is shown under its digest; the rest of the tree does not suffer.
+  /// A layer that cannot be shown under its name is shown under its digest, without an effect on other
+  /// layers.
   ///
   /// - Parameters:
-  ///   - manifest: of the artifact.
-  ///   - bytes: of its layers.
-  /// - Throws: `ContentError` where a tar layer cannot be had.
+  ///   - manifest: The manifest of the artifact.
+  ///   - bytes: Reads the layers.
+  /// - Throws: `ContentError` if a tar layer cannot be read.
   package func load(_ manifest: Manifest, bytes: any LayerBytes) async throws(ContentError) -> FileTree {
     let created = manifest.annotations["org.opencontainers.image.created"].flatMap(Timestamp.seconds) ?? 0
     var steps: [Step] = []
     var members = 0
     let doubts = await doubts(manifest, bytes)
     for (number, layer) in manifest.layers.enumerated() where layer.mediaType != .empty {
-      // By type alone a tar is known only in an image: ORAS gives files the type of a tar by default.
+      // The media type proves a tar only in an image: ORAS uses that type as the default for files.
       let form = LayerForm(of: layer, isImage: manifest.isImage)
       if form == .tar {
         let index = try await indexes.index(of: layer, bytes: bytes)
-        // Layers may replace each other's files, but their indexes are in memory all at once.
+        // Layers may replace each other's files, but their indexes are all in memory at the same time.
         members += index.members.count
         guard members <= 2 * FileTree.maximumNodes else {
           throw ContentError(
@@ -49,7 +51,7 @@ package struct TreeLoader: Sendable {
         steps.append(.tar(TarLayer(layer: layer, number: number), index))
       } else {
         let doubt =
-          form == .packed ? "its content is packed (\(layer.mediaType)), and is not unpacked" : doubts[number]
+          form == .packed ? "weightfs does not unpack content of type \(layer.mediaType)" : doubts[number]
         steps.append(.raw(RawLayer(layer: layer, created: created, doubt: doubt)))
       }
     }
@@ -60,10 +62,7 @@ package struct TreeLoader: Sendable {
     }
   }
 
-  /// The layers of whose bytes a tree reads some.
-  ///
-  /// - Parameter manifest: of the artifact.
-  /// - Returns: none for an artifact whose layers are files by their types.
+  /// Returns the layers whose bytes are read to build the tree.
   package static func layersRead(of manifest: Manifest) -> [Descriptor] {
     manifest.layers.filter { layer in
       layer.mediaType != .empty
@@ -71,7 +70,8 @@ package struct TreeLoader: Sendable {
     }
   }
 
-  /// Why layers, by their number, cannot be what their names promise, as far as first bytes must tell.
+  /// Returns why layers, by their number, do not match the format that their names promise, according to
+  /// their first bytes.
   private func doubts(_ manifest: Manifest, _ bytes: any LayerBytes) async -> [Int: String] {
     var questions: [Int: FirstBytes.Question] = [:]
     for (number, layer) in manifest.layers.enumerated()
@@ -85,7 +85,7 @@ package struct TreeLoader: Sendable {
     return questions.compactMapValues { doubts[$0] }
   }
 
-  /// What a layer does to the tree.
+  /// One layer, in the form in which it is added to the tree.
   private enum Step: Sendable {
     case raw(RawLayer)
     case tar(TarLayer, TarIndex)
@@ -137,7 +137,7 @@ extension Manifest {
 struct RawLayer {
   let layer: Descriptor
   let created: Int64
-  /// Why it cannot be opened as what its name promises; nil where nothing speaks against that.
+  /// Why the content does not match the format that the name promises, or nil.
   let doubt: String?
 
   func apply(to builder: inout TreeBuilder) {
@@ -155,7 +155,7 @@ struct RawLayer {
     } else if let name = LayerName.name(of: layer, metadata: metadata) {
       do throws(PathProblem) {
         let path = try TreePath.parse(annotation: name)
-        // One file that two layers name: the same bytes need no second mention.
+        // Two layers with the same name and the same digest are one file.
         if builder.digest(at: path) == layer.digest { return }
         if !builder.exists(path), builder.addFile(content, at: path, attributes, layer: 0) { return }
         builder.note("two layers are named '\(name.prefix(120))': \(layer.digest) is shown under its digest")
@@ -174,7 +174,7 @@ struct RawLayer {
   }
 }
 
-/// A layer that is a tar: its members become files that are ranges of it.
+/// A layer that is a tar: its members become files that are ranges of the layer.
 struct TarLayer {
   let layer: Descriptor
   private let number: Int
@@ -186,13 +186,13 @@ struct TarLayer {
     shared = Layer(layer)
   }
 
-  // Raw layers count as layer 0, so that a tar may replace what they put.
+  // Raw layers count as layer 0, so that a tar may replace their files.
   private var level: Int { number + 1 }
   private static let whiteout = Array(".wh.".utf8)
   private static let opaque = Array(".wh..wh..opq".utf8)
 
   func apply(_ index: TarIndex, to builder: inout TreeBuilder) {
-    // Links to members that come later in the layer.
+    // Hard links to members that follow later in the layer.
     var waiting: [(path: [EntryName], target: [EntryName])] = []
     for member in index.members {
       if builder.isOverfull { return }
@@ -209,11 +209,11 @@ struct TarLayer {
           try apply(member, at: path, to: &builder)
         }
       } catch {
-        builder.note("the member \(error) in layer \(layer.digest): left out")
+        builder.note("the member \(error) in layer \(layer.digest): omitted")
       }
     }
     for link in waiting where !(builder.addHardLink(to: link.target, at: link.path, layer: level) ?? false) {
-      builder.note("the hard link '\(text(link.path))' in layer \(layer.digest) leads nowhere: left out")
+      builder.note("the hard link '\(text(link.path))' in layer \(layer.digest) has no target: omitted")
     }
   }
 
@@ -256,7 +256,7 @@ struct TarLayer {
     if !isPlaced, !builder.isOverfull {
       throw PathProblem(
         path: member.name,
-        reason: "lies behind symbolic links that lead in a circle or too deep"
+        reason: "is behind symbolic links that form a loop or are nested too deep"
       )
     }
   }

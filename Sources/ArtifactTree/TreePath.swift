@@ -1,35 +1,36 @@
-/// The rules for paths that come from outside.
+/// The rules for untrusted paths.
 ///
-/// Pure.
+/// Pure functions.
 package enum TreePath {
-  /// The longest path, bytes (PATH_MAX, limits.h).
+  /// The maximum length of a path in bytes (PATH_MAX in limits.h).
   package static let maximumLength = 4096
-  /// The deepest path, components.
+  /// The maximum number of path components.
   package static let maximumDepth = 128
 
-  /// Reads a path that an annotation gives: relative, and within the artifact.
+  /// Parses a path of an annotation, which must be relative and stay within the artifact.
   ///
-  /// Empty components and `.` mean nothing; `..` removes the component before it.
+  /// Empty components and `.` are skipped; `..` removes the previous component.
   ///
-  /// - Parameter path: as it came.
-  /// - Returns: the components, at least one.
-  /// - Throws: `PathProblem`, also for a path that is absolute or leads above the root.
+  /// - Parameter path: The untrusted path.
+  /// - Returns: The components, at least one.
+  /// - Throws: `PathProblem`, for example for a path that is absolute or leads above the root.
   package static func parse(annotation path: String) throws(PathProblem) -> [EntryName] {
     let bytes = Array(path.utf8)
     guard bytes.first != UInt8(ascii: "/") else { throw PathProblem(path: bytes, reason: "is absolute") }
     let (parts, isAbove) = cleaned(bytes)
     guard !isAbove else { throw PathProblem(path: bytes, reason: "leads above the root") }
-    guard !parts.isEmpty else { throw PathProblem(path: bytes, reason: "names nothing") }
+    guard !parts.isEmpty else { throw PathProblem(path: bytes, reason: "is empty") }
     return try components(parts, of: bytes)
   }
 
-  /// Reads the name of a tar member from the root of the artifact, as extraction into an empty root does.
+  /// Parses the name of a tar member relative to the root of the artifact, like extraction into an empty
+  /// root.
   ///
-  /// Slashes before it, empty components and `.` mean nothing; `..` removes the component before it and never leads
-  /// above the root.
+  /// Leading slashes, empty components and `.` are skipped; `..` removes the previous component and never
+  /// leads above the root.
   ///
-  /// - Parameter name: raw bytes.
-  /// - Returns: the components, none for the root itself.
+  /// - Parameter name: The raw bytes.
+  /// - Returns: The components; none for the root itself.
   /// - Throws: `PathProblem`.
   package static func parse(member name: [UInt8]) throws(PathProblem) -> [EntryName] {
     try components(cleaned(name).parts, of: name)
@@ -54,14 +55,14 @@ package enum TreePath {
     of path: [UInt8]
   ) throws(PathProblem) -> [EntryName] {
     guard path.count <= maximumLength else {
-      throw PathProblem(path: path, reason: "has \(path.count) bytes")
+      throw PathProblem(path: path, reason: "is too long (\(path.count) bytes)")
     }
     guard parts.count <= maximumDepth else { throw PathProblem(path: path, reason: "is \(parts.count) deep") }
     var names: [EntryName] = []
     for part in parts {
       guard let name = EntryName(part) else {
         let reason =
-          part.count > 255 ? "has a component of \(part.count) bytes" : "has a NUL in it"
+          part.count > 255 ? "has a component of \(part.count) bytes" : "contains a NUL byte"
         throw PathProblem(path: path, reason: reason)
       }
       names.append(name)
@@ -69,15 +70,15 @@ package enum TreePath {
     return names
   }
 
-  /// The target of a symbolic link, written so that the kernel cannot leave the artifact by it: `..`
-  /// only at its start, and no more of them than there are directories above the link.
+  /// Rewrites the target of a symbolic link so that it stays within the artifact: `..` occurs only at its
+  /// start, and at most as often as there are directories above the link.
   ///
-  /// An absolute target counts from the root of the artifact; `..` at the root stays there.
+  /// An absolute target is relative to the root of the artifact; `..` at the root stays there.
   ///
   /// - Parameters:
-  ///   - target: raw bytes.
-  ///   - folder: the path of the folder that the link is in.
-  /// - Returns: nil where it is empty, has a NUL or is too long.
+  ///   - target: The raw bytes.
+  ///   - folder: The path of the directory that the link is in.
+  /// - Returns: nil if the target is empty, contains a NUL byte or is too long.
   package static func linkTarget(_ target: [UInt8], in folder: [EntryName]) -> [UInt8]? {
     guard !target.isEmpty, target.count <= maximumLength, !target.contains(0) else { return nil }
     let slash = UInt8(ascii: "/")
@@ -98,7 +99,7 @@ package enum TreePath {
   }
 }
 
-/// A path that is not taken.
+/// A path that was rejected.
 package struct PathProblem: Error, Sendable, CustomStringConvertible {
   package let path: [UInt8]
   package let reason: String

@@ -1,10 +1,11 @@
 #pragma once
-// Handles become opaque pointers of their own in place of void *.
+// Declares handles as distinct opaque pointer types rather than void *.
 #define CURL_STRICTER
 #include <curl/curl.h>
 
-// Swift cannot call a variadic C function, so there is one function for each kind of argument. The parentheses
-// around the names keep the type-checking macros of <curl/typecheck-gcc.h> away.
+// Swift cannot call variadic C functions, so there is one function for each type of argument. The parentheses
+// around
+// the names disable the type-checking macros of <curl/typecheck-gcc.h>.
 static inline CURLcode ccurl_set_long(CURL *handle, CURLoption option, long value) {
   return (curl_easy_setopt)(handle, option, value);
 }

@@ -1,7 +1,8 @@
-// Passthrough (FUSE_PASSTHROUGH, Linux 6.9): the kernel reads a registered file itself.
+// Passthrough (FUSE_PASSTHROUGH, Linux 6.9): the kernel reads a registered file without the daemon.
 //
-// libfuse knows it from 3.17. Before that its words are 32 bits wide, so the answer to INIT is completed on its way
-// out, and the answer to OPEN is written as the kernel reads it (linux/fuse.h, struct fuse_init_out, fuse_open_out).
+// libfuse supports it since 3.17. Earlier versions have only 32 flag bits, so the answer to INIT is completed
+// before
+// it is written, and the answer to OPEN is encoded here (linux/fuse.h, struct fuse_init_out, fuse_open_out).
 #define _GNU_SOURCE
 #include "CFUSE.h"
 
@@ -26,7 +27,7 @@ int cfuse_backing_open(struct fuse_session *session, int descriptor) {
   struct backing_map map = {.descriptor = descriptor};
   int backing = ioctl(fuse_session_fd(session), BACKING_OPEN, &map);
   if (backing < 0) return -errno;
-  // 0 stands for none in an answer to OPEN.
+  // In an answer to OPEN, 0 means no backing file.
   return backing > 0 ? backing : -EBADF;
 }
 
@@ -107,7 +108,7 @@ struct open_out {
   int32_t backing;
 };
 
-// INIT is read, handled and answered by one thread.
+// INIT is read, handled and answered on the same thread.
 static _Thread_local struct {
   uint64_t unique;
   int is_offered;
@@ -181,7 +182,7 @@ int cfuse_reply_open(fuse_req_t request, uint64_t handle, int keep_cache, int ba
     information.keep_cache = keep_cache != 0;
     return fuse_reply_open(request, &information);
   }
-  // KEEP_CACHE may not go with it: these pages are the backing file's.
+  // Not combined with KEEP_CACHE, as the pages are those of the backing file.
   struct open_out out = {.handle = handle, .flags = open_passthrough, .backing = backing};
   return fuse_reply_buf(request, (const char *)&out, sizeof(out));
 }

@@ -8,7 +8,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-// In passthrough.c.
+// Defined in passthrough.c.
 int cfuse_negotiate_passthrough(struct fuse_conn_info *connection);
 
 struct fuse_session *cfuse_session_new(const char *options, const struct fuse_lowlevel_ops *operations, void *user) {
@@ -30,13 +30,14 @@ int cfuse_session_loop(struct fuse_session *session, unsigned max_threads) {
   return result;
 }
 
-// Each thread that answers reads keeps a buffer; a key's destructor frees it when the thread ends.
+// Each thread that answers reads keeps a buffer, which the destructor of a pthread key frees when the thread
+// ends.
 static pthread_key_t buffer_key;
 static pthread_once_t buffer_once = PTHREAD_ONCE_INIT;
 static size_t buffer_size;
 
 static void make_buffer_key(void) {
-  // Large enough for every READ: the kernel asks for at most 256 pages.
+  // Large enough for every READ: the kernel requests at most 256 pages.
   buffer_size = 256 * (size_t)sysconf(_SC_PAGESIZE);
   pthread_key_create(&buffer_key, free);
 }
@@ -53,11 +54,11 @@ static char *thread_buffer(void) {
   return buffer;
 }
 
-// <linux/fs.h>, from 6.14: the pages that a read brings in go again.
+// <linux/fs.h> since 6.14 (RWF_DONTCACHE): drop the pages that the read brings into the page cache.
 #define DONTCACHE 0x00000080
 
 static ssize_t read_part(int descriptor, char *buffer, size_t count, int64_t offset, int keep_pages) {
-  // A kernel or a file system without it is asked once.
+  // If the kernel or the file system does not support the flag, it is not tried again.
   static _Atomic int is_refused;
   if (!keep_pages && !is_refused) {
     struct iovec part = {.iov_base = buffer, .iov_len = count};
@@ -79,7 +80,7 @@ void cfuse_reply_file(fuse_req_t request, int descriptor, int64_t offset, size_t
   while (done < count) {
     ssize_t got = read_part(descriptor, buffer + done, count - done, offset + (int64_t)done, keep_pages);
     if (got < 0 && errno == EINTR) continue;
-    // The caller promised the bytes: a file that ends before them was cut by somebody.
+    // The caller guarantees that the bytes are present: a shorter file was truncated by another program.
     if (got <= 0) {
       fuse_reply_err(request, EIO);
       return;
@@ -95,7 +96,7 @@ int cfuse_configure(struct fuse_conn_info *connection, unsigned max_background) 
   connection->want |= connection->capable
                       & (FUSE_CAP_ASYNC_READ | FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_READDIRPLUS
                          | FUSE_CAP_READDIRPLUS_AUTO | FUSE_CAP_CACHE_SYMLINKS);
-  // A copy from a thread's buffer is faster than splice at these sizes.
+  // At these sizes, copying from a thread's buffer is faster than splice.
   connection->want &= ~(unsigned)(FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE | FUSE_CAP_SPLICE_READ);
   return cfuse_negotiate_passthrough(connection);
 }

@@ -46,7 +46,7 @@ void clinux_limit_heap(void) {
 
 int clinux_processor_count(void) {
   cpu_set_t set;
-  // More processors than a cpu_set_t holds (1024) make the call fail: the caller then works on one.
+  // The call fails with more processors than a cpu_set_t holds (1024): then one processor is assumed.
   if (sched_getaffinity(0, sizeof set, &set) != 0) return 1;
   int count = CPU_COUNT(&set);
   return count > 0 ? count : 1;

@@ -20,7 +20,8 @@ const uint64_t clinux_cap_dac_read_search = 1ULL << CAP_DAC_READ_SEARCH;
 const uint64_t clinux_cap_fowner = 1ULL << CAP_FOWNER;
 const uint64_t clinux_cap_chown = 1ULL << CAP_CHOWN;
 
-// Capabilities belong to threads, so each thread gives up its own: it runs a handler of a signal that Dispatch does not
+// Capabilities belong to threads, so each thread drops its own: it runs a handler of a signal that Dispatch
+// does not
 // block in its threads.
 static const int limiting_signal = SIGSYS;
 static _Atomic uint64_t wanted;
@@ -61,7 +62,8 @@ static int is_known(const pid_t *known, size_t count, pid_t thread) {
   return 0;
 }
 
-// Reaches each thread that was not reached before. Returns how many those were, or a negative errno.
+// Signals each thread that was not signalled before. Returns the number of these threads, or a negative
+// errno.
 static int reach_threads(pid_t **known, size_t *count) {
   DIR *folder = opendir("/proc/self/task");
   if (!folder) return -errno;
@@ -84,7 +86,7 @@ static int reach_threads(pid_t **known, size_t *count) {
     }
     int before = atomic_load(&answered);
     if (syscall(SYS_tgkill, getpid(), thread, limiting_signal) != 0) continue;  // it has ended
-    // A thread in the kernel is interrupted; two seconds are for a machine that is busy.
+    // The signal interrupts a thread in a system call; two seconds are sufficient on a busy machine.
     int tries = 0;
     while (atomic_load(&answered) == before) {
       if (++tries > 2000) {
@@ -103,7 +105,7 @@ static int reach_threads(pid_t **known, size_t *count) {
 int clinux_limit_privileges(uint64_t keep) {
 #if defined(__has_feature)
 #if __has_feature(thread_sanitizer)
-  // The sanitizer has a thread of its own, which a signal ends the process in.
+  // ThreadSanitizer has its own thread, in which the signal would end the process.
   (void)keep;
   return 0;
 #endif
@@ -121,7 +123,7 @@ int clinux_limit_privileges(uint64_t keep) {
   pid_t *known = NULL;
   size_t count = 0;
   int reached;
-  // A thread may be made by one that was not reached yet: until a whole look finds none.
+  // A thread that was not reached yet may create another one: repeat until a pass finds no new thread.
   do {
     reached = reach_threads(&known, &count);
   } while (reached > 0);

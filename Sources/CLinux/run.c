@@ -20,7 +20,8 @@ static long long now_milliseconds(void) {
   return now.tv_sec * 1000LL + now.tv_nsec / 1000000;
 }
 
-// A file in memory as standard input: no pipe that fills, no signal where the program does not read it.
+// A file in memory as standard input: unlike a pipe it cannot fill up, or cause SIGPIPE if the program does
+// not read it.
 static int input_file(const char *input) {
   int file = memfd_create("weightfs-input", MFD_CLOEXEC);
   if (file < 0) return -errno;
@@ -43,8 +44,9 @@ static int start(const char *program, const char *argument, int input, int outpu
   posix_spawn_file_actions_adddup2(&actions, output, STDOUT_FILENO);
   posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
   posix_spawnattr_init(&attributes);
-  // Threads may block signals and the daemon ignores some: the program starts as from a shell, in a group of its own,
-  // so that what it starts ends with it.
+  // Threads may block signals and the daemon ignores some: the program gets the signal settings of a shell,
+  // and its own
+  // process group, so that its children end with it.
   posix_spawnattr_setsigmask(&attributes, &none);
   posix_spawnattr_setsigdefault(&attributes, &all);
   posix_spawnattr_setpgroup(&attributes, 0);
@@ -56,7 +58,7 @@ static int start(const char *program, const char *argument, int input, int outpu
   return -result;
 }
 
-// Reads until the end, the capacity or the time. Returns 0 or a negative errno.
+// Reads until the end, the capacity or the deadline. Returns 0 or a negative errno.
 static int collect(int file, unsigned char *output, size_t capacity, size_t *count, long long end) {
   for (;;) {
     long long left = end - now_milliseconds();
@@ -77,7 +79,7 @@ static int collect(int file, unsigned char *output, size_t capacity, size_t *cou
   }
 }
 
-// Waits for the end of a program that has closed its output; one that does not end is killed.
+// Waits for the end of a program that has closed its output, and kills it at the deadline.
 static int wait_for(pid_t child, long long end) {
   int status = 0;
   for (;;) {

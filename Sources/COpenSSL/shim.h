@@ -1,5 +1,6 @@
 #pragma once
-// The state of a digest between two blocks is to be had from the functions of one algorithm alone, which OpenSSL 3 calls
+// Only the functions of one algorithm give access to the state of a digest between blocks, and OpenSSL 3
+// marks these as
 // deprecated (docs/decisions/0013).
 #define OPENSSL_SUPPRESS_DEPRECATED
 #include <openssl/sha.h>

@@ -2,20 +2,20 @@ import Hashing
 package import OCI
 
 extension BlobFetcher {
-  /// Fetches a small blob whole and verifies it.
+  /// Fetches a small blob completely and verifies it.
   ///
-  /// Content that the descriptor carries itself is taken from there.
+  /// Content that is embedded in the descriptor is not fetched.
   ///
   /// - Parameters:
-  ///   - descriptor: of the content.
-  ///   - limit: of its size in bytes.
-  /// - Throws: `ContentError` with `corrupt` where the bytes are not what the descriptor says.
+  ///   - descriptor: The descriptor of the content.
+  ///   - limit: The maximum size in bytes.
+  /// - Throws: `ContentError`; of code `corrupt` if the bytes do not match the descriptor.
   package func verifiedBytes(of descriptor: Descriptor, limit: Int64) async throws(ContentError) -> [UInt8] {
     guard descriptor.size <= limit else {
       throw ContentError(
         .invalid,
         "\(descriptor.digest)",
-        "has \(descriptor.size) bytes, more than the \(limit) that are read into memory"
+        "size \(descriptor.size) bytes exceeds the limit of \(limit) bytes in memory"
       )
     }
     if let data = descriptor.verifiedData { return data }
@@ -26,39 +26,37 @@ extension BlobFetcher {
       throw ContentError(
         .corrupt,
         "\(descriptor.digest)",
-        "\(bytes.count) bytes came, the descriptor says \(descriptor.size)"
+        "received \(bytes.count) bytes, the descriptor says \(descriptor.size)"
       )
     }
     let actual = HashStream.digest(of: bytes, descriptor.digest.algorithm)
     guard actual == descriptor.digest else {
-      throw ContentError(.corrupt, "\(descriptor.digest)", "the bytes that came have the digest \(actual)")
+      throw ContentError(.corrupt, "\(descriptor.digest)", "the received bytes have the digest \(actual)")
     }
     return bytes
   }
 
-  /// Fetches a range into memory.
-  ///
-  /// The bytes are not verified.
+  /// Fetches a range into memory, without verifying it.
   ///
   /// - Parameters:
-  ///   - descriptor: of the content.
-  ///   - range: bytes within it, as few as memory allows.
-  /// - Returns: exactly as many bytes as asked for.
+  ///   - descriptor: The descriptor of the content.
+  ///   - range: A byte range, small enough for memory.
+  /// - Returns: Exactly the requested number of bytes.
   /// - Throws: `ContentError`.
   package func bytes(of descriptor: Descriptor, range: Range<Int64>) async throws(ContentError) -> [UInt8] {
     let sink = MemorySink(start: range.lowerBound, limit: range.count)
     try await fetch(descriptor, range: range, into: sink)
     let bytes = sink.take()
     guard bytes.count == range.count else {
-      throw ContentError(.unreachable, "\(descriptor.digest)", "\(bytes.count) of \(range.count) bytes came")
+      throw ContentError(.unreachable, "\(descriptor.digest)", "got \(bytes.count) of \(range.count) bytes")
     }
     return bytes
   }
 
-  /// Fetches, verifies and reads a manifest or an index.
+  /// Fetches, verifies and parses a manifest or an index.
   ///
-  /// - Parameter descriptor: of the document, at most 4 MiB.
-  /// - Throws: `ContentError` with `invalid` where it cannot be read.
+  /// - Parameter descriptor: The descriptor of the document, at most 4 MiB.
+  /// - Throws: `ContentError`; of code `invalid` if the document cannot be parsed.
   package func document(_ descriptor: Descriptor) async throws(ContentError) -> ManifestDocument {
     let bytes = try await verifiedBytes(of: descriptor, limit: ManifestDocument.maximumSize)
     do {
@@ -71,9 +69,9 @@ extension BlobFetcher {
   /// Follows indexes to the manifest of a platform.
   ///
   /// - Parameters:
-  ///   - descriptor: of a manifest or an index.
-  ///   - platform: of this machine.
-  /// - Throws: `ContentError`; `invalid` where indexes lie more than four deep in each other.
+  ///   - descriptor: The descriptor of a manifest or an index.
+  ///   - platform: The platform to select.
+  /// - Throws: `ContentError`; of code `invalid` if indexes are nested more than four levels deep.
   package func manifest(
     _ descriptor: Descriptor,
     platform: Platform = .current

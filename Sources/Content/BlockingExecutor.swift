@@ -1,34 +1,37 @@
 import Dispatch
 import Locking
 
-/// Runs work that waits for a disk, or for bytes that a parser pulls, away from the cooperative pool.
+/// Runs blocking work, such as disk access or a parser that waits for bytes, outside of the cooperative
+/// thread pool.
 ///
-/// Work that waits for other work must not share an executor with it: there are only so many threads.
+/// The number of threads is fixed, so work must not wait for other work on the same executor: that could
+/// deadlock.
 package final class BlockingExecutor: Sendable {
   private struct State {
     var idle: [Int]
     var waiting: [@Sendable () -> Void] = []
   }
 
-  // A serial queue has a thread of its own while it is busy; Dispatch gives a concurrent queue no more threads than
-  // there are cores, whether they wait or work.
+  // A serial queue has its own thread while it is busy. A concurrent queue gets at most as many threads as
+  // there are
+  // cores, even if those threads are blocked.
   private let workers: [DispatchQueue]
   private let state: Mutex<State>
 
-  /// Makes an executor; its threads exist while they are busy.
+  /// Creates an executor; a thread exists only while it is busy.
   ///
   /// - Parameters:
-  ///   - label: names the threads.
-  ///   - threads: how much may wait at once, at least 1.
+  ///   - label: The name of the threads.
+  ///   - threads: The number of threads, at least 1.
   package init(label: String, threads: Int) {
     workers = (0..<threads).map { DispatchQueue(label: "\(label).\($0)") }
     state = Mutex(State(idle: Array((0..<threads).reversed())))
   }
 
-  /// Runs work and waits for it without holding a thread of the pool.
+  /// Runs work and waits for its result without blocking a thread of the cooperative pool.
   ///
-  /// - Parameter body: may block.
-  /// - Throws: what the work throws.
+  /// - Parameter body: May block.
+  /// - Throws: The error of the work.
   package func run<Value: Sendable>(
     _ body: @escaping @Sendable () throws(ContentError) -> Value
   ) async throws(ContentError) -> Value {
@@ -44,17 +47,16 @@ package final class BlockingExecutor: Sendable {
     return try result.get()
   }
 
-  /// Asks the disk something that cannot fail, and waits without holding a thread of the pool.
+  /// Runs work that cannot fail, and waits for its result without blocking a thread of the cooperative pool.
   ///
-  /// - Parameter body: may block.
-  /// - Returns: what it says.
+  /// - Parameter body: May block.
   package func ask<Value: Sendable>(_ body: @escaping @Sendable () -> Value) async -> Value {
     await withCheckedContinuation { continuation in start { continuation.resume(returning: body()) } }
   }
 
-  /// Starts work that nobody waits for.
+  /// Starts work without waiting for it.
   ///
-  /// - Parameter body: may block.
+  /// - Parameter body: May block.
   package func start(_ body: @escaping @Sendable () -> Void) {
     let worker = state.withLock { state -> Int? in
       if let worker = state.idle.popLast() { return worker }

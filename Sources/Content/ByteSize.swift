@@ -1,8 +1,8 @@
 /// Sizes in messages.
 package enum ByteSize {
-  /// A size with a binary unit and one decimal, such as `1.5 GiB`.
+  /// Returns a size with a binary unit and one decimal, such as `1.5 GiB`.
   ///
-  /// - Parameter bytes: from 0.
+  /// - Parameter bytes: The size, not negative.
   package static func text(_ bytes: Int64) -> String {
     let units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"]
     var value = Double(bytes)

@@ -1,50 +1,50 @@
-/// Why something could not be resolved, fetched or stored: what was asked, of whom, and what to do next.
+/// A failure to resolve, fetch or store content: the subject, the host that was asked, the reason and advice.
 package struct ContentError: Error, Sendable {
-  /// The kind of failure; `FileSystem` maps each to an errno, the commands to an exit code.
+  /// The kind of failure; `FileSystem` maps each kind to an errno, the commands map it to an exit status.
   package enum Code: String, Sendable, CaseIterable {
-    /// No such registry, repository, tag, blob or file.
+    /// The registry, repository, tag, blob or file does not exist.
     case notFound
     /// The registry refused after every credential was tried.
     case unauthorized
     /// The host did not answer, or answered with an error after all retries.
     case unreachable
-    /// No progress until the deadline.
+    /// Not enough bytes arrived before the deadline.
     case timedOut
-    /// Bytes that are not what their digest or size says.
+    /// The bytes do not match their digest or size.
     case corrupt
-    /// A document or a name that cannot be read.
+    /// A document or a name cannot be parsed.
     case invalid
-    /// Not in the local registry, and the network is not to be used.
+    /// Absent from the local registry, and the network must not be used.
     case offline
-    /// The caller went away.
+    /// The caller was killed or has given up.
     case cancelled
-    /// The blob behind an open node is gone or bad: look the name up again.
+    /// The blob behind an open node was removed or is corrupt; the kernel looks the name up again.
     case stale
-    /// More than the memory budget.
+    /// The memory budget is exceeded.
     case outOfMemory
     /// The local disk failed.
     case disk
-    /// Something that weightfs does not do.
+    /// weightfs does not support the request.
     case unsupported
   }
 
   package let code: Code
-  /// What was asked for, such as a reference or a digest.
+  /// The subject of the request, such as a reference or a digest.
   package let subject: String
   /// The host that was asked.
   package let host: String?
-  /// What happened, one line.
+  /// What happened, as one line.
   package let reason: String
-  /// What to do next, one line.
+  /// What to do next, as one line.
   package let advice: String?
-  /// The local disk has no room: bytes may be served without being kept.
+  /// Whether the local disk has no space: the bytes may be served without being cached.
   package let isDiskFull: Bool
   /// The error of the layer below, such as an `HTTPError` or an `Errno`; its text is part of `reason`.
   package let underlying: (any Error)?
   /// Every further attempt fails for the same reason, as with a file that was packed wrongly: one log line says it.
   package var isLasting = false
 
-  /// Makes an error.
+  /// Creates an error.
   ///
   /// - Parameters:
   ///   - code: the kind.

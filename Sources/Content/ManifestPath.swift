@@ -1,18 +1,18 @@
 package import OCI
 
-/// The way from what a reference stands for, through indexes, to a manifest.
+/// The path from the descriptor of a reference, through indexes, to a manifest.
 package enum ManifestPath {
-  // Indexes lie in each other once, at most twice, in what tools write.
+  // Tools nest indexes one level deep, at most two.
   private static let maximumDepth = 4
 
   /// Follows indexes to the manifest of a platform.
   ///
   /// - Parameters:
-  ///   - root: of a manifest or an index.
-  ///   - platform: of this machine.
-  ///   - read: gives a document that was verified.
-  /// - Returns: the indexes that lead to the manifest, the manifest's document last, and what it says.
-  /// - Throws: `ContentError`; `invalid` where indexes lie too deep in each other.
+  ///   - root: The descriptor of a manifest or an index.
+  ///   - platform: The platform to select.
+  ///   - read: Returns a verified document.
+  /// - Returns: The documents of the indexes followed by that of the manifest, and the parsed manifest.
+  /// - Throws: `ContentError`; of code `invalid` if indexes are nested too deep.
   package static func follow(
     _ root: Descriptor,
     _ platform: Platform = .current,
@@ -27,11 +27,11 @@ package enum ManifestPath {
       case .manifest(let manifest): return (documents, manifest)
       case .index(let index):
         guard let next = index.manifest(for: platform) else {
-          throw ContentError(.notFound, "\(current.digest)", "the index lists no manifest that can be used")
+          throw ContentError(.notFound, "\(current.digest)", "the index lists no manifest for this platform")
         }
         current = next.asManifest
       }
     }
-    throw ContentError(.invalid, "\(root.digest)", "indexes lie more than \(maximumDepth) deep in each other")
+    throw ContentError(.invalid, "\(root.digest)", "indexes are nested more than \(maximumDepth) deep")
   }
 }

@@ -1,14 +1,14 @@
 import Locking
 
-/// Collects a small blob in memory, in order.
+/// Collects a small blob in memory, in ascending order.
 final class MemorySink: BlobSink {
   private let start: Int64
   private let limit: Int
   private let bytes = Mutex<[UInt8]>([])
 
   /// - Parameters:
-  ///   - start: of the range in the blob.
-  ///   - limit: bytes; one more ends the fetch.
+  ///   - start: The start of the range in the blob.
+  ///   - limit: The maximum number of bytes; a further byte ends the fetch.
   init(start: Int64 = 0, limit: Int) {
     self.start = start
     self.limit = limit
@@ -17,12 +17,13 @@ final class MemorySink: BlobSink {
   func receive(_ piece: UnsafeRawBufferPointer, at offset: Int64) -> Bool {
     bytes.withLock { bytes in
       let position = start + Int64(bytes.count)
-      // A source that starts anew, or before the range, sends what is there already or not wanted.
+      // A source that restarts, or starts before the range, sends bytes that are already present or not
+      // wanted.
       guard offset <= position else { return false }
       let skip = position - offset
       guard skip < Int64(piece.count) else { return true }
       guard bytes.count + piece.count - Int(skip) <= limit else {
-        // Bytes behind the range, or behind a size that lied: they end the fetch.
+        // Bytes after the range, or beyond a declared size that is too small, end the fetch.
         bytes.append(contentsOf: piece[Int(skip)...].prefix(limit - bytes.count))
         return false
       }

@@ -1,26 +1,26 @@
 package import OCI
 
-/// Turns a tag or a digest into a descriptor.
+/// Resolves a tag or a digest to a descriptor.
 package protocol Resolver: Sendable {
   /// Resolves a target.
   ///
-  /// - Parameter target: a tag or a digest of a manifest.
-  /// - Throws: `ContentError` with `notFound` where there is none.
+  /// - Parameter target: A tag, or the digest of a manifest.
+  /// - Throws: `ContentError`; of code `notFound` if the target does not exist.
   func resolve(_ target: Reference.Target) async throws(ContentError) -> Descriptor
 }
 
-/// Gives bytes of content.
+/// Fetches bytes of content.
 package protocol BlobFetcher: Sendable {
-  /// Fetches a range of a blob or manifest into a sink. The bytes are not verified here.
+  /// Fetches a range of a blob or manifest into a sink, without verifying the bytes.
   ///
-  /// Returns once every byte of the range was delivered, or the sink wanted no more. A source that cannot serve a
-  /// range may deliver bytes outside of it as well; the sink is told where each piece lies.
+  /// Returns once every byte of the range was delivered, or the sink ended the fetch. A source that does not
+  /// support ranges may deliver bytes outside of the range; the sink gets the offset of each piece.
   ///
   /// - Parameters:
-  ///   - descriptor: of the content.
-  ///   - range: bytes, within `0..<descriptor.size`.
-  ///   - sink: takes the bytes; called on the source's own thread.
-  /// - Throws: `ContentError`; what was delivered before stays delivered.
+  ///   - descriptor: The descriptor of the content.
+  ///   - range: A byte range within `0..<descriptor.size`.
+  ///   - sink: Receives the bytes; called on the source's own thread.
+  /// - Throws: `ContentError`; bytes delivered before the error stay delivered.
   func fetch(
     _ descriptor: Descriptor,
     range: Range<Int64>,
@@ -30,23 +30,23 @@ package protocol BlobFetcher: Sendable {
 
 /// Lists the tags of a repository.
 package protocol TagLister: Sendable {
-  /// Lists tags in lexical order, at most `limit`.
+  /// Lists tags in lexical order.
   ///
-  /// - Parameter limit: of tags.
-  /// - Throws: `ContentError` with `notFound` where there is no such repository.
+  /// - Parameter limit: The maximum number of tags.
+  /// - Throws: `ContentError`; of code `notFound` if the repository does not exist.
   func tags(limit: Int) async throws(ContentError) -> [String]
 }
 
-/// Where artifacts are: a registry's repository, an oci-dir, an oci-archive, a read-only store.
+/// A source of artifacts: a registry's repository, an oci-dir, an oci-archive, or a read-only store.
 package protocol Repository: Resolver, BlobFetcher, TagLister {
-  /// The host or path that errors and attributes name.
+  /// The host or path that is named in errors and attributes.
   var origin: String { get }
-  /// Who shares a connection's worth of bandwidth with it: the host.
+  /// The endpoint; repositories of the same endpoint share bandwidth and limits.
   var link: String { get }
-  /// Whether it gives ranges, as far as is known.
+  /// Whether the source serves ranges, as far as is known.
   var servesRanges: Bool { get }
-  /// Whether it is certain that it gives ranges: before that a blob has one request, as two streams of a whole blob
-  /// would bring it twice.
+  /// Whether the source has served a range; before that a blob has only one request, as two streams of the
+  /// complete blob would fetch it twice.
   var hasProvenRanges: Bool { get }
 }
 
@@ -56,33 +56,31 @@ extension Repository {
   package var hasProvenRanges: Bool { true }
 }
 
-/// Takes bytes of a blob as they come.
+/// Receives bytes of a blob as they arrive.
 package protocol BlobSink: Sendable {
-  /// Takes a piece.
+  /// Receives a piece.
   ///
   /// - Parameters:
-  ///   - bytes: valid for the duration of the call.
-  ///   - offset: of the first byte in the blob.
-  /// - Returns: false to end the fetch.
+  ///   - bytes: Valid for the duration of the call.
+  ///   - offset: The offset of the first byte in the blob.
+  /// - Returns: False to end the fetch.
   func receive(_ bytes: UnsafeRawBufferPointer, at offset: Int64) -> Bool
 
-  /// Takes news of the transfer.
-  ///
-  /// - Parameter signal: what happened.
+  /// Receives a signal of the transfer.
   func note(_ signal: TransferSignal)
 
-  /// Whether the transfer may be halted while others from the same host are not; asked again and again.
+  /// Whether the transfer may be paused in favor of others from the same host; checked repeatedly.
   var canWait: Bool { get }
 
-  /// Whether no connection that was used before may be used.
+  /// Whether the fetch must use a new connection.
   var wantsNewConnection: Bool { get }
 
-  /// Why bytes cannot be those of the blob, by what the name of a file in it promises.
+  /// Returns why bytes cannot belong to the blob, given the format that the name of a file in it promises, or
+  /// nil.
   ///
   /// - Parameters:
-  ///   - bytes: the first ones of a response.
-  ///   - offset: of the first in the blob.
-  /// - Returns: nil where nothing speaks against them.
+  ///   - bytes: The first bytes of a response.
+  ///   - offset: The offset of the first byte in the blob.
   func doubt(ofFirst bytes: UnsafeRawBufferPointer, at offset: Int64) -> String?
 }
 
@@ -93,14 +91,14 @@ extension BlobSink {
   package func doubt(ofFirst bytes: UnsafeRawBufferPointer, at offset: Int64) -> String? { nil }
 }
 
-/// News of a transfer, for who decides how many there are.
+/// Signals of a transfer, with which the number of parallel transfers is controlled.
 package enum TransferSignal: Sendable, Equatable {
-  /// The first byte of a response came, so long after the request was sent.
+  /// The first byte of a response arrived, with the time since the request was sent.
   case firstByte(Duration)
-  /// The host says that it is asked too much (429, 503).
+  /// The host limits requests (429, 503).
   case throttled
-  /// The host answered a range with that range (206).
+  /// The host answered a range request with the range (206).
   case ranges
-  /// The host answered a range with the whole blob (200).
+  /// The host answered a range request with the complete blob (200).
   case noRanges
 }

@@ -1,15 +1,12 @@
 import Locking
 
 extension Task where Failure == Never {
-  /// The value of the task, if it comes in time; the task goes on in any case.
-  ///
-  /// - Parameter time: the longest wait.
-  /// - Returns: nil where the time passed first.
+  /// Returns the value of the task, or nil if it takes longer than `time`; the task continues in any case.
   package func value(within time: Duration) async -> Success? {
     guard time > .zero else { return nil }
     let answer = FirstAnswer<Success>()
     let timer = Task<Void, Never> {
-      // A cancelled timer has nothing to say: the task was faster.
+      // The timer is cancelled when the task has finished first.
       do { try await Task<Never, Never>.sleep(for: time) } catch { return }
       answer.give(nil)
     }
@@ -21,7 +18,7 @@ extension Task where Failure == Never {
   }
 }
 
-/// Hands the first of several answers to the one who waits.
+/// Passes the first of several answers to the waiter.
 private final class FirstAnswer<Value: Sendable>: Sendable {
   private enum State: Sendable {
     case open

@@ -5,28 +5,28 @@ import Hashing
 package import OCI
 package import SystemPackage
 
-/// An open file that holds a blob, whole: a file of its own, or a range of an archive.
+/// An open file that holds a complete blob: as a file of its own, or as a range of an archive.
 package final class BlobFile: Sendable {
-  /// Of the file, open as long as this object lives.
+  /// The descriptor of the file; open for the lifetime of this object.
   package let descriptor: FileDescriptor
-  /// Of the blob's first byte in the file.
+  /// Offset of the blob's first byte in the file.
   package let offset: Int64
-  /// Of the blob, bytes.
+  /// Size of the blob in bytes.
   package let size: Int64
   package let path: FilePath
   package let identity: FileIdentity
-  /// It is a copy in memory, which no path leads to.
+  /// Whether the file is a copy in memory without a path.
   package let isInMemory: Bool
 
-  /// Takes an open file over.
+  /// Creates an object that owns an open file.
   ///
   /// - Parameters:
-  ///   - descriptor: closed with this object.
-  ///   - offset: of the blob in it.
-  ///   - size: of the blob.
-  ///   - path: for messages.
-  ///   - identity: of the file.
-  ///   - isInMemory: no path leads to it.
+  ///   - descriptor: Closed with this object.
+  ///   - offset: The offset of the blob in the file.
+  ///   - size: The size of the blob in bytes.
+  ///   - path: The path, for messages.
+  ///   - identity: The identity of the file.
+  ///   - isInMemory: Whether the file has no path.
   package init(
     descriptor: FileDescriptor,
     offset: Int64,
@@ -48,9 +48,9 @@ package final class BlobFile: Sendable {
   /// Reads bytes of the blob.
   ///
   /// - Parameters:
-  ///   - buffer: filled from its start, up to the blob's end.
-  ///   - position: in the blob.
-  /// - Returns: how many were read.
+  ///   - buffer: Filled from its start, up to the end of the blob.
+  ///   - position: The offset in the blob.
+  /// - Returns: The number of bytes read.
   /// - Throws: `Errno`.
   package func read(into buffer: UnsafeMutableRawBufferPointer, at position: Int64) throws(Errno) -> Int {
     let count = Int(max(0, min(Int64(buffer.count), size - position)))
@@ -61,25 +61,20 @@ package final class BlobFile: Sendable {
     )
   }
 
-  /// The first bytes from a position on, as far as they can be read.
-  ///
-  /// - Parameters:
-  ///   - count: how many.
-  ///   - position: in the blob.
-  /// - Returns: fewer where the file ends or cannot be read.
+  /// Returns up to `count` bytes from a position on; fewer if the file ends or cannot be read.
   package func firstBytes(_ count: Int, at position: Int64) -> [UInt8] {
     var bytes = [UInt8](repeating: 0, count: count)
     let got = bytes.withUnsafeMutableBytes { (try? read(into: $0, at: position)) ?? 0 }
     return Array(bytes.prefix(got))
   }
 
-  /// Reads bytes of an open file; fewer where it ends or fails.
+  /// Reads bytes of an open file.
   ///
   /// - Parameters:
-  ///   - descriptor: of the file.
-  ///   - buffer: filled from its start.
-  ///   - offset: in the file.
-  /// - Returns: how many were read.
+  ///   - descriptor: The file.
+  ///   - buffer: Filled from its start.
+  ///   - offset: The offset in the file.
+  /// - Returns: The number of bytes read; fewer if the file ends or an error occurs.
   package static func read(
     _ descriptor: Int32,
     into buffer: UnsafeMutableRawBufferPointer,
@@ -90,13 +85,12 @@ package final class BlobFile: Sendable {
 
   /// Hashes the blob.
   ///
-  /// Blocks.
+  /// Blocks the calling thread.
   ///
   /// - Parameters:
-  ///   - algorithm: what to compute.
-  ///   - progress: told the bytes that were read.
-  /// - Returns: the digest.
-  /// - Throws: `Errno`; `ioError` where the file ends too early.
+  ///   - algorithm: The digest algorithm.
+  ///   - progress: Called with the number of bytes read.
+  /// - Throws: `Errno`; `ioError` if the file is shorter than the blob.
   package func digest(
     _ algorithm: Digest.Algorithm,
     progress: (Int64) -> Void = { _ in }
@@ -115,12 +109,11 @@ package final class BlobFile: Sendable {
     return stream.finish()
   }
 
-  /// A blob that is no file anywhere: a document that was made.
+  /// Creates a blob in memory from a generated document.
   ///
   /// - Parameters:
-  ///   - bytes: all of it.
-  ///   - path: what it was made from, for messages.
-  /// - Returns: a file in memory.
+  ///   - bytes: The complete content.
+  ///   - path: The path that the document was generated from, for messages.
   /// - Throws: `ContentError`.
   package static func holding(_ bytes: [UInt8], path: FilePath) throws(ContentError) -> BlobFile {
     do throws(Errno) {
@@ -146,13 +139,12 @@ package final class BlobFile: Sendable {
     }
   }
 
-  /// Whether the path still leads to this file, as it was when it was opened.
+  /// Whether the path still refers to this file, unmodified since it was opened.
   package var isInPlace: Bool { isInMemory || (try? FileIdentity(at: path)) == identity }
 
-  /// Opens a file that is a blob, for a layout.
+  /// Opens a blob's file in a layout, or returns nil if it does not exist.
   ///
-  /// - Parameter path: of a regular file, not of a symbolic link.
-  /// - Returns: nil where there is none.
+  /// - Parameter path: The path of a regular file, not of a symbolic link.
   /// - Throws: `ContentError` that names the path.
   package static func inLayout(_ path: FilePath) throws(ContentError) -> BlobFile? {
     do throws(Errno) {
@@ -162,10 +154,9 @@ package final class BlobFile: Sendable {
     }
   }
 
-  /// Opens a file that is a blob.
+  /// Opens a blob's file, or returns nil if it does not exist.
   ///
-  /// - Parameter path: of a regular file, not of a symbolic link.
-  /// - Returns: nil where there is none.
+  /// - Parameter path: The path of a regular file, not of a symbolic link.
   /// - Throws: `Errno`.
   package static func open(_ path: FilePath) throws(Errno) -> BlobFile? {
     do throws(Errno) {

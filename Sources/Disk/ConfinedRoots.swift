@@ -3,19 +3,20 @@ import Glibc
 import Locking
 package import SystemPackage
 
-/// Directories below which no symbolic link is followed: the local registries of this process.
+/// Directories below which no symbolic link is followed: the roots of the local registries of this process.
 ///
-/// A link in a local registry could lead a daemon that runs as root to any file of the machine. The root itself may be,
-/// or lie below, a symbolic link: it is opened once, and everything in it is opened relative to that descriptor. A root
-/// that was deleted and made again is opened again. Paths elsewhere, such as read-only stores, are used as they are.
+/// A link in a local registry could lead a daemon that runs as root to any file of the machine. The root
+/// itself may be, or lie below, a symbolic link: it is opened once, and every path in it is opened relative
+/// to that descriptor. If a root is deleted and created again, it is opened again. Paths elsewhere, such as
+/// read-only stores, are used unchanged.
 package enum ConfinedRoots {
   private struct Root {
     var descriptor: Int32
     let path: String
     let share: RootShare
-    /// Made again where the root was deleted and made again.
+    /// The directories to create again after the root was deleted and created again.
     let directories: [FilePath]
-    /// The owner and group that what is added takes; nil where it has them anyway.
+    /// The owner and group to set on new files; nil if new files have them anyway.
     let owner: (user: uid_t, group: gid_t)?
   }
 
@@ -27,10 +28,10 @@ package enum ConfinedRoots {
   /// Opens a root, following links, and confines the paths below it.
   ///
   /// - Parameters:
-  ///   - path: of the root.
-  ///   - share: the users whose processes may use it.
-  ///   - directories: below it; they are made again where the root was deleted and made again.
-  /// - Throws: `Errno` where the root cannot be opened.
+  ///   - path: The path of the root.
+  ///   - share: The users whose processes may use the root.
+  ///   - directories: Directories below the root, created again if the root is deleted and created again.
+  /// - Throws: `Errno` if the root cannot be opened.
   package static func register(
     _ path: FilePath,
     _ share: RootShare = .owner,
@@ -42,7 +43,7 @@ package enum ConfinedRoots {
       if let known = roots[path.string], known.share == share, isSame(known.descriptor, descriptor) {
         return descriptor
       }
-      // The descriptor of a deleted root stays open: another thread may be using it.
+      // The descriptor of a deleted root stays open, as another thread may be using it.
       roots[path.string] = Root(
         descriptor: descriptor,
         path: path.string,
@@ -57,7 +58,7 @@ package enum ConfinedRoots {
 
   private static func owner(of descriptor: Int32) -> (user: uid_t, group: gid_t)? {
     var status = stat()
-    // Only root can give files away.
+    // Only root can change the owner of a file.
     guard geteuid() == 0, fstat(descriptor, &status) == 0, status.st_uid != 0 || status.st_gid != getegid()
     else {
       return nil
@@ -78,9 +79,9 @@ package enum ConfinedRoots {
   /// Makes a directory.
   ///
   /// - Parameters:
-  ///   - path: of the directory.
-  ///   - mode: of one that does not belong to weightfs.
-  /// - Returns: 0; -1 with errno.
+  ///   - path: The path of the directory.
+  ///   - mode: The mode, for a directory that is not one of weightfs' own.
+  /// - Returns: 0, or -1 with errno set.
   package static func makeDirectory(_ path: FilePath, _ mode: CInterop.Mode) -> Int32 {
     let root = root(of: path)
     let isOwn = root.map { Self.isOwn(path, $0) } ?? false
@@ -90,7 +91,7 @@ package enum ConfinedRoots {
     if let owner = root.owner {
       _ = at(path) { fchownat($0, $1, owner.user, owner.group, AT_SYMLINK_NOFOLLOW) }
     }
-    // The process' umask says what others may do elsewhere, not in a root that was meant to be shared.
+    // The umask of the process must not reduce the permissions of a root that is shared on purpose.
     if isOwn, root.share != .owner { _ = at(path) { fchmodat($0, $1, permissions, 0) } }
     return 0
   }
@@ -100,8 +101,8 @@ package enum ConfinedRoots {
     return rest == own[...] || rest.hasPrefix("\(own)/")
   }
 
-  /// The permissions of a file that is made in a root: what belongs to weightfs and can be written is the owner's alone,
-  /// or that of those who share the root.
+  /// Returns the permissions of a new file: weightfs' own writable files are restricted to the owner, or to
+  /// the users who share the root.
   package static func permissions(of path: FilePath, _ mode: CInterop.Mode) -> CInterop.Mode {
     guard mode & 0o200 != 0, let root = root(of: path), isOwn(path, root),
       !path.string.hasPrefix("\(root.path)/\(own)/temporary")
@@ -109,7 +110,7 @@ package enum ConfinedRoots {
     return root.share.fileMode
   }
 
-  /// Gives a file that was just made the owner of its root, and the permissions that the umask took.
+  /// Sets the owner of the root on a new file, and restores the permissions that the umask removed.
   private static func settle(_ descriptor: Int32, _ path: FilePath, _ mode: CInterop.Mode) {
     guard let root = root(of: path) else { return }
     if let owner = root.owner {
@@ -132,7 +133,7 @@ package enum ConfinedRoots {
 
   /// Opens a file.
   ///
-  /// - Returns: a descriptor; -1 with errno, ELOOP for a symbolic link in the way.
+  /// - Returns: A descriptor, or -1 with errno set; ELOOP if a component of the path is a symbolic link.
   package static func open(_ path: FilePath, _ flags: Int32, _ mode: CInterop.Mode) -> Int32 {
     let isMade = flags & (O_CREAT | clinux_o_tmpfile & ~O_DIRECTORY) != 0
     let mode = isMade ? permissions(of: path, mode) : 0
@@ -145,9 +146,9 @@ package enum ConfinedRoots {
     return descriptor
   }
 
-  /// Calls a function of the `…at` family with the directory that a path's last component lies in.
+  /// Calls a function of the `…at` family with the directory that contains the last component of a path.
   ///
-  /// - Returns: what the function returns; -1 with errno where the directory cannot be opened.
+  /// - Returns: The result of the function, or -1 with errno set if the directory cannot be opened.
   package static func at(_ path: FilePath, _ body: (Int32, UnsafePointer<CChar>) -> Int32) -> Int32 {
     confined(path) { root, relative in
       guard let slash = relative.lastIndex(of: "/") else {
@@ -206,7 +207,7 @@ package enum ConfinedRoots {
     return isGone
   }
 
-  /// Opens a root again that was deleted and made again, and makes its directories.
+  /// Opens a root that was deleted and created again, and creates its directories.
   private static func reopen(_ root: Root) -> Root? {
     let path = FilePath(root.path)
     guard (try? register(path, root.share, directories: root.directories)) != nil else {
@@ -227,13 +228,13 @@ package enum ConfinedRoots {
   ) -> Int32 {
     let result = clinux_openat2(root, relative, flags | O_CLOEXEC, mode, clinux_resolve_no_symlinks)
     if result >= 0 { return result }
-    // An old kernel, or a filter of system calls that does not know the call.
+    // The kernel is too old, or a seccomp filter blocks the call.
     if result == -ENOSYS || result == -EPERM { return walk(root, relative, flags, mode) }
     errno = -result
     return -1
   }
 
-  /// The same component by component.
+  /// Opens the file component by component, for kernels without openat2(2).
   package static func walk(_ root: Int32, _ relative: String, _ flags: Int32, _ mode: CInterop.Mode) -> Int32
   {
     let names = relative.split(separator: "/").map(String.init)
@@ -246,7 +247,7 @@ package enum ConfinedRoots {
         ? openat(current, name, flags | O_CLOEXEC | O_NOFOLLOW, mode)
         : openat(current, name, clinux_o_path | directory | O_NOFOLLOW)
       var error = errno
-      // A link that is opened as a directory is "not a directory".
+      // Opening a link with O_DIRECTORY gives ENOTDIR.
       if next < 0, error == ENOTDIR {
         var status = stat()
         if fstatat(current, name, &status, AT_SYMLINK_NOFOLLOW) == 0, status.st_mode & S_IFMT == S_IFLNK {

@@ -2,12 +2,12 @@ package import Content
 package import SystemPackage
 
 extension ContentError {
-  /// A failure of the local disk.
+  /// Creates an error for a failure of the local disk.
   ///
   /// - Parameters:
-  ///   - code: the kind.
-  ///   - subject: the path.
-  ///   - error: what the system said.
+  ///   - code: The kind of failure.
+  ///   - subject: The path.
+  ///   - error: The error of the system call.
   package init(_ code: Code, _ subject: String, _ error: Errno) {
     let advice: String? =
       switch error {

@@ -3,7 +3,7 @@ package import Content
 package import Glibc
 package import SystemPackage
 
-/// System calls with `Errno` as their typed error, and small files written whole.
+/// System calls with `Errno` as typed error, and functions that read or write a small file completely.
 package enum Disk {
   package static func open(
     _ path: FilePath,
@@ -78,7 +78,7 @@ package enum Disk {
     try result.get()
   }
 
-  /// Writes where the file's position is: also into a pipe.
+  /// Writes at the file's current position; works for pipes too.
   package static func append(_ descriptor: FileDescriptor, _ bytes: UnsafeRawBufferPointer) throws(Errno) {
     var done = 0
     while done < bytes.count {
@@ -95,7 +95,7 @@ package enum Disk {
     }
   }
 
-  /// Copies bytes of a file to the start of another.
+  /// Copies a range of a file to the start of another file.
   package static func copy(
     _ source: FileDescriptor,
     _ range: Range<Int64>,
@@ -113,7 +113,7 @@ package enum Disk {
     }
   }
 
-  /// Asks for dirty pages to be written, without waiting.
+  /// Starts writeback of dirty pages without waiting.
   package static func startWriteback(_ descriptor: FileDescriptor, _ range: Range<Int64>) {
     _ = clinux_start_writeback(descriptor.rawValue, range.lowerBound, Int64(range.count))
   }
@@ -128,7 +128,7 @@ package enum Disk {
     guard fsync(descriptor.rawValue) == 0 else { throw Errno(rawValue: errno) }
   }
 
-  /// Makes a directory and what is above it.
+  /// Creates a directory and its missing parents.
   package static func createFolder(_ path: FilePath, permissions: CInterop.Mode = 0o755) throws(Errno) {
     let result = ConfinedRoots.makeDirectory(path, permissions)
     if result == 0 || errno == EEXIST { return }
@@ -138,9 +138,9 @@ package enum Disk {
     if second != 0, errno != EEXIST { throw Errno(rawValue: errno) }
   }
 
-  /// What the file system says of a path.
+  /// Returns the status of a path, or nil.
   ///
-  /// Below a local registry a symbolic link is told of itself, elsewhere it is followed.
+  /// Below a local registry a symbolic link is not followed, elsewhere it is.
   package static func status(_ path: FilePath, followsLinks: Bool = true) -> stat? {
     var status = stat()
     let follows = followsLinks && !ConfinedRoots.contains(path)
@@ -159,7 +159,7 @@ package enum Disk {
 
   package static func isFolder(_ path: FilePath) -> Bool { kind(path) == S_IFDIR }
 
-  /// Where a symbolic link leads; nil where it is none.
+  /// Returns the target of a symbolic link, or nil if the path is not one.
   package static func linkTarget(_ path: FilePath) -> String? {
     var buffer = [CChar](repeating: 0, count: Int(PATH_MAX))
     let count = ConfinedRoots.at(path) { Int32(readlinkat($0, $1, &buffer, buffer.count - 1)) }
@@ -172,25 +172,26 @@ package enum Disk {
 
   package static func isFile(_ path: FilePath) -> Bool { kind(path) == S_IFREG }
 
-  /// What a file takes on the disk, bytes; 0 where there is none.
+  /// Returns the disk space that a file occupies, in bytes; 0 if the file does not exist.
   package static func allocatedBytes(_ path: FilePath) -> Int64 {
-    // st_blocks counts 512 bytes whatever the file system's blocks are (stat(2)).
+    // st_blocks counts units of 512 bytes, independent of the block size of the file system (stat(2)).
     status(path, followsLinks: false).map { Int64($0.st_blocks) * 512 } ?? 0
   }
 
-  /// When a file was last given another name or mode, nanoseconds since 1970; now where that cannot be told.
+  /// Returns when a file was last renamed or changed in mode, in nanoseconds since 1970; now if that cannot
+  /// be determined.
   package static func changeTime(_ path: FilePath) -> Int64 {
     guard let status = status(path, followsLinks: false) else { return RealTime.now }
     return Int64(status.st_ctim.tv_sec) * 1_000_000_000 + Int64(status.st_ctim.tv_nsec)
   }
 
-  /// Sets the times of a file to now.
+  /// Sets the access and modification times of a file to now.
   package static func touch(_ path: FilePath) {
-    // What cannot be noted is a use that does not count; that is all.
+    // A failure is ignored: the use is not recorded, with no other effect.
     _ = ConfinedRoots.at(path) { utimensat($0, $1, nil, AT_SYMLINK_NOFOLLOW) }
   }
 
-  /// What a file system has left for this user, bytes.
+  /// Returns the free space of a file system for this user in bytes.
   package static func freeBytes(_ path: FilePath) throws(Errno) -> Int64 {
     var status = statvfs()
     // The function and the structure share a name.
@@ -199,7 +200,8 @@ package enum Disk {
     return Int64(status.f_bavail) * Int64(status.f_frsize)
   }
 
-  /// The size of the file system that a path lies on or will lie on, bytes; nil where that cannot be told.
+  /// Returns the size in bytes of the file system that contains, or will contain, a path; nil if it cannot be
+  /// determined.
   package static func fileSystemSize(_ path: FilePath) -> Int64? {
     var place = path
     var status = statvfs()
@@ -236,14 +238,14 @@ package enum Disk {
     guard result == 0 else { throw Errno(rawValue: errno) }
   }
 
-  /// Gives an open file a name, whatever names it has.
+  /// Links an open file to a name, regardless of its other names.
   package static func link(_ file: FileDescriptor, to: FilePath) throws(Errno) {
     let source = "/proc/self/fd/\(file.rawValue)"
     let result = ConfinedRoots.at(to) { linkat(AT_FDCWD, source, $0, $1, AT_SYMLINK_FOLLOW) }
     guard result == 0 else { throw Errno(rawValue: errno) }
   }
 
-  /// Opens a directory for reading its names.
+  /// Opens a directory for reading its entries.
   private static func openFolder(_ path: FilePath) -> OpaquePointer? {
     let descriptor = ConfinedRoots.open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0)
     guard descriptor >= 0 else { return nil }
@@ -254,16 +256,17 @@ package enum Disk {
     return folder
   }
 
-  /// The name of an entry.
+  /// Returns the name of a directory entry.
   ///
-  /// Entries are shorter than `dirent` says: a copy of the whole value reads past the end of the last one.
+  /// An entry is shorter than `dirent`: copying the complete struct reads past the end of the buffer at the
+  /// last entry.
   private static func name(_ entry: UnsafeMutablePointer<dirent>) -> String {
     guard let offset = MemoryLayout<dirent>.offset(of: \.d_name) else { return "" }
     let bytes = UnsafeRawPointer(entry) + offset
     return String(cString: bytes.assumingMemoryBound(to: CChar.self))
   }
 
-  /// Whether a folder has a name of some kind; it is read no farther than that.
+  /// Whether a directory contains a name that satisfies a predicate; stops reading at the first one.
   package static func contains(_ path: FilePath, where isOne: (String) -> Bool) -> Bool {
     guard let folder = openFolder(path) else { return false }
     defer { closedir(folder) }
@@ -273,7 +276,7 @@ package enum Disk {
     return false
   }
 
-  /// The names in a folder, without `.` and `..`, sorted; none where it does not exist.
+  /// Returns the names in a directory, sorted, without `.` and `..`; none if the directory does not exist.
   package static func names(in path: FilePath) throws(Errno) -> [String] {
     guard let folder = openFolder(path) else {
       if errno == ENOENT || errno == ENOTDIR { return [] }
@@ -288,7 +291,7 @@ package enum Disk {
     return found.sorted()
   }
 
-  /// The same for a layout, whose errors name the path.
+  /// Returns the same for a layout, with an error that names the path.
   package static func namesInLayout(_ path: FilePath) throws(ContentError) -> [String] {
     do throws(Errno) {
       return try names(in: path)
@@ -297,12 +300,11 @@ package enum Disk {
     }
   }
 
-  /// Reads a small file.
+  /// Reads a small file, or returns nil if it does not exist.
   ///
   /// - Parameters:
-  ///   - path: of the file.
-  ///   - limit: of its size; a longer one is an error.
-  /// - Returns: nil where there is none.
+  ///   - path: The path of the file.
+  ///   - limit: The maximum size in bytes; a longer file is an error.
   /// - Throws: `ContentError`.
   package static func contents(of path: FilePath, limit: Int) throws(ContentError) -> [UInt8]? {
     do throws(Errno) {

@@ -1,7 +1,7 @@
 import Glibc
 package import SystemPackage
 
-/// The device, inode, size and modification time of a file: they tell one state of the file from another.
+/// The device, inode, size and modification time of a file, which identify one state of the file.
 package struct FileIdentity: Sendable, Hashable {
   package let device: UInt64
   package let inode: UInt64
@@ -10,12 +10,11 @@ package struct FileIdentity: Sendable, Hashable {
   package let modified: Int64
   package let isRegular: Bool
 
-  /// Whether both are one file, whatever was written to it.
+  /// Whether both are the same file, even if it was modified in between.
   package func isSameFile(as other: FileIdentity) -> Bool { device == other.device && inode == other.inode }
 
-  /// Asks the file system.
+  /// Reads the identity of an open file.
   ///
-  /// - Parameter descriptor: of an open file.
   /// - Throws: `Errno`.
   package init(of descriptor: FileDescriptor) throws(Errno) {
     var status = stat()
@@ -23,20 +22,19 @@ package struct FileIdentity: Sendable, Hashable {
     self.init(status)
   }
 
-  /// How many names an open file has.
+  /// Returns the number of hard links of an open file.
   package static func linkCount(of descriptor: FileDescriptor) throws(Errno) -> Int {
     var status = stat()
     guard fstat(descriptor.rawValue, &status) == 0 else { throw Errno(rawValue: errno) }
     return Int(status.st_nlink)
   }
 
-  /// Asks the file system, following symbolic links.
+  /// Reads the identity of a path, following symbolic links except below a local registry.
   ///
-  /// - Parameter path: of a file or folder.
   /// - Throws: `Errno`.
   package init(at path: FilePath) throws(Errno) {
     guard let status = Disk.status(path) else { throw Errno(rawValue: errno) }
-    // Below a local registry a link is refused, not looked at.
+    // Below a local registry links are refused.
     guard status.st_mode & S_IFMT != S_IFLNK else { throw Errno.tooManySymbolicLinkLevels }
     self.init(status)
   }

@@ -2,19 +2,19 @@ import CLinux
 import Glibc
 package import SystemPackage
 
-/// A lock that other processes see, on a file of its own; it ends with this object or with the process.
+/// A lock between processes, on a file of its own; released when this object is freed or the process dies.
 package final class FileLock: Sendable {
   private let descriptor: FileDescriptor
 
-  /// Takes the lock and waits for its holder.
+  /// Acquires the lock, waiting for its holder.
   ///
-  /// Holders keep it for one short write to the disk.
+  /// Holders keep the lock for one short write to the disk.
   package init(waitingFor path: FilePath) throws(Errno) {
     guard let file = try Self.lock(path, LOCK_EX) else { throw .resourceTemporarilyUnavailable }
     descriptor = file
   }
 
-  /// Takes the lock if no process holds it.
+  /// Acquires the lock, or returns nil if another process holds it.
   package init?(trying path: FilePath) throws(Errno) {
     guard let file = try Self.lock(path, LOCK_EX | LOCK_NB) else { return nil }
     descriptor = file
@@ -35,7 +35,8 @@ package final class FileLock: Sendable {
         if error == .wouldBlock { return nil }
         throw error
       }
-      // `gc` may have taken the name away since: a lock without a name excludes nobody.
+      // `gc` may have removed the name in the meantime: a lock on a file without a name excludes no other
+      // process.
       if let own = try? FileIdentity(of: file), let named = try? FileIdentity(at: path),
         own.isSameFile(as: named)
       {
@@ -45,9 +46,10 @@ package final class FileLock: Sendable {
     }
   }
 
-  /// Removes the name of a lock that no process holds.
+  /// Removes the file of a lock that no process holds.
   ///
-  /// Under the lock: a waiting process finds that the file has no name any more, and makes it again.
+  /// Holds the lock meanwhile: a process that waits for it then sees that the file has no name, and creates
+  /// the file again.
   package static func removeIfFree(_ path: FilePath) {
     guard let lock = try? FileLock(trying: path) else { return }
     try? Disk.remove(path)

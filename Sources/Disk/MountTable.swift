@@ -1,7 +1,7 @@
 import Glibc
 package import SystemPackage
 
-/// What the kernel says of mounted file systems (proc_pid_mountinfo(5)).
+/// The kernel's table of mounted file systems (proc_pid_mountinfo(5)).
 package enum MountTable {
   /// Whether a path lies on NFS.
   package static func isOnNetwork(_ path: FilePath) -> Bool {
@@ -17,7 +17,8 @@ package enum MountTable {
     return isOnNetwork(String(cString: real), table: text)
   }
 
-  /// The same by the text of a table: the longest mount point above the path decides, the last of equal ones.
+  /// Returns the same from the text of a table: the longest mount point above the path decides, the last one
+  /// if several are equal.
   package static func isOnNetwork(_ path: String, table: String) -> Bool {
     var longest = -1
     var kind = Substring()

@@ -1,7 +1,7 @@
 import CLinux
 
-/// Processors that this process may use.
+/// The number of processors that this process may use.
 package enum ProcessorCount {
-  /// At least 1; the limit of `taskset` or of a container's set of processors counts.
+  /// At least 1; respects the CPU affinity that `taskset` or a container sets.
   package static var value: Int { Int(clinux_processor_count()) }
 }

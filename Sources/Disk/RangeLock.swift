@@ -2,28 +2,29 @@ import CLinux
 import Glibc
 package import SystemPackage
 
-/// A lock on a range of bytes of an open file (`F_OFD_SETLK`, fcntl(2)): other processes see it, and
-/// the kernel ends it when the process dies.
+/// A lock on a range of bytes of an open file (`F_OFD_SETLK`, fcntl(2)): visible to other processes, and
+/// released by the kernel when the process dies.
 ///
-/// Here a byte stands for a block of a blob.
+/// In weightfs a byte usually represents a block of a blob.
 package enum RangeLock {
   private static let setLock = clinux_ofd_set_lock
   private static let setLockAndWait = clinux_ofd_set_lock_wait
   private static let getLock = clinux_ofd_get_lock
 
-  /// Takes a lock that others may have too, waiting for who has it alone; an own lock becomes a shared one.
+  /// Acquires a shared lock, waiting for the holder of an exclusive one; converts an exclusive lock of this
+  /// process.
   package static func share(_ descriptor: FileDescriptor, _ range: Range<Int>) throws(Errno) {
     try set(descriptor, range, type: F_RDLCK, setLockAndWait)
   }
 
-  /// The first byte of a range that somebody else has a lock on.
+  /// Returns the first byte of a range on which another process holds a lock, or nil.
   package static func firstConflict(_ descriptor: FileDescriptor, _ range: Range<Int>) throws(Errno) -> Int? {
     var lock = lock(range, type: F_WRLCK)
     guard fcntl(descriptor.rawValue, getLock, &lock) == 0 else { throw Errno(rawValue: errno) }
     return lock.l_type == Int16(F_UNLCK) ? nil : max(range.lowerBound, Int(lock.l_start))
   }
 
-  /// Takes the lock if nobody else has any of it.
+  /// Acquires an exclusive lock, unless another process holds a lock on a part of the range.
   package static func tryLock(_ descriptor: FileDescriptor, _ range: Range<Int>) throws(Errno) -> Bool {
     do throws(Errno) {
       try set(descriptor, range, type: F_WRLCK)

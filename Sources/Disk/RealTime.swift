@@ -1,6 +1,6 @@
 import Glibc
 
-/// The clock of the calendar, which may be set back.
+/// The wall clock, which may be set back.
 package enum RealTime {
   /// Nanoseconds since 1970.
   package static var now: Int64 {

@@ -1,10 +1,10 @@
 package import SystemPackage
 
-/// Whose processes may use a root that weightfs makes, and what is added to one.
+/// The users whose processes may use a root that weightfs creates, and the files added to it.
 package enum RootShare: String, Sendable, CaseIterable {
   case owner, group, all
 
-  /// Of the root's directory and those that belong to weightfs.
+  /// Mode of the root's directory and of weightfs' own directories.
   package var folderMode: CInterop.Mode {
     switch self {
     case .owner: 0o700
@@ -13,6 +13,6 @@ package enum RootShare: String, Sendable, CaseIterable {
     }
   }
 
-  /// Of state, locks and partial blobs.
+  /// Mode of state files, locks and partial blobs.
   package var fileMode: CInterop.Mode { folderMode & 0o666 }
 }

@@ -3,22 +3,22 @@ import Content
 import Glibc
 package import SystemPackage
 
-/// A file that gets its name once it is whole, and goes with its process otherwise.
+/// A file that gets its final name once it is complete; otherwise it is removed when its process ends.
 ///
-/// It lies in the root's folder for such files, under a lock of who writes it, so that what a crash leaves is known for
-/// what it is.
+/// The file lies in the root's directory of temporary files. Its writer holds a lock on it, so that an
+/// unlocked file is known to be left over from a crash.
 package struct TemporaryFile: ~Copyable {
   package let descriptor: FileDescriptor
-  /// Leads to the file while it is open.
+  /// A path that refers to the file while it is open.
   package let path: FilePath
   private let folder: FilePath
   private let hasName: Bool
   private var isDone = false
 
-  // A file without a name is removed with the process.
+  // The kernel removes a file without a name when its last descriptor is closed.
   private static let unnamed = FileDescriptor.OpenOptions(rawValue: clinux_o_tmpfile)
 
-  /// Makes one in a folder of the file system where it is to stay.
+  /// Creates a file in a directory on the file system of the final path.
   package init(in folder: FilePath, permissions: FilePermissions) throws(Errno) {
     let made = try Self.make(in: folder, permissions)
     self.folder = folder
@@ -65,18 +65,17 @@ package struct TemporaryFile: ~Copyable {
     try? descriptor.close()
   }
 
-  /// Puts the file on the disk, under its name, which may be taken: then the new one is there or the old one, never
-  /// neither.
+  /// Syncs the file and gives it its final name, atomically replacing an existing file.
   package mutating func rename(to target: FilePath) throws(Errno) {
     try Disk.synchronize(descriptor)
-    // A file without a name cannot take one that is taken: it gets one of its own first.
+    // linkat(2) cannot replace an existing name, so an unnamed file gets a temporary name first.
     let own = hasName ? path : Self.name(in: folder)
     if !hasName { try Disk.link(descriptor, to: own) }
     do throws(Errno) {
       try Disk.rename(own, to: target)
       isDone = true
     } catch .improperLink {
-      // A part of the tree on a disk of its own.
+      // The target directory is on another file system.
       if !hasName { try? Disk.remove(own) }
       try copy(to: target)
     } catch {
@@ -94,20 +93,20 @@ package struct TemporaryFile: ~Copyable {
       permissions: FilePermissions(rawValue: status.st_mode & 0o777)
     )
     try Disk.copy(descriptor, 0..<Int64(status.st_size), to: other.descriptor)
-    // In the target's own folder: this does not come back here.
+    // The new file lies in the target's own directory, so this call does not recurse again.
     try other.rename(to: target)
   }
 
-  // Between the creation of a file and its lock.
+  // Nanoseconds. Covers the time between the creation of a file and the acquisition of its lock.
   private static let grace: Int64 = 60_000_000_000
 
-  /// Removes what dead processes left.
+  /// Removes temporary files of dead processes.
   ///
   /// - Parameters:
-  ///   - folder: of temporary files.
-  ///   - now: nanoseconds since 1970.
-  ///   - dryRun: only tells.
-  /// - Returns: what was removed, or would be.
+  ///   - folder: The directory of temporary files.
+  ///   - now: The current time in nanoseconds since 1970.
+  ///   - dryRun: Returns the files without removing them.
+  /// - Returns: The files that were removed, or would be.
   /// - Throws: `Errno`.
   @discardableResult
   package static func removeLeftovers(

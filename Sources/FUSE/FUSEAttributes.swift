@@ -1,31 +1,31 @@
 import CFUSE
 
-/// What stat(2) tells of a node.
+/// The attributes of a node, as stat(2) reports them.
 package struct FUSEAttributes: Sendable {
   package var inode: UInt64
-  /// The kind (`S_IFREG` …) and the permission bits.
+  /// File type (`S_IFREG` …) and permission bits.
   package var mode: UInt32
-  /// Bytes.
+  /// Size in bytes.
   package var size: Int64
-  /// Units of 512 bytes.
+  /// Number of 512-byte units.
   package var blocks: Int64
   package var linkCount: UInt32
-  /// Seconds since 1970; access and change have the same time.
+  /// Seconds since 1970; also used as access and change time.
   package var modificationTime: Int64
   package var userIdentifier: UInt32
   package var groupIdentifier: UInt32
 
-  /// Makes attributes.
+  /// Creates attributes.
   ///
   /// - Parameters:
-  ///   - inode: its number for users.
-  ///   - mode: kind and permission bits.
-  ///   - size: bytes.
-  ///   - blocks: units of 512 bytes.
-  ///   - linkCount: names.
-  ///   - modificationTime: seconds since 1970.
-  ///   - userIdentifier: of the owner.
-  ///   - groupIdentifier: of the group.
+  ///   - inode: The inode number.
+  ///   - mode: File type and permission bits.
+  ///   - size: The size in bytes.
+  ///   - blocks: The number of 512-byte units.
+  ///   - linkCount: The number of hard links.
+  ///   - modificationTime: Seconds since 1970.
+  ///   - userIdentifier: The owner.
+  ///   - groupIdentifier: The group.
   package init(
     inode: UInt64,
     mode: UInt32,
@@ -52,7 +52,7 @@ package struct FUSEAttributes: Sendable {
     status.st_mode = mode
     status.st_size = Int(size)
     status.st_blocks = Int(blocks)
-    // Programs read pieces of this size: a larger one means fewer calls.
+    // Programs read in units of st_blksize: a larger value means fewer calls.
     status.st_blksize = 1 << 20
     status.st_nlink = UInt(linkCount)
     status.st_uid = userIdentifier
@@ -65,7 +65,7 @@ package struct FUSEAttributes: Sendable {
   }
 }
 
-/// What statfs(2) tells.
+/// The values of statfs(2).
 package struct FUSEStatistics: Sendable {
   package var blockSize: UInt64
   package var blocks: UInt64
@@ -74,15 +74,15 @@ package struct FUSEStatistics: Sendable {
   package var files: UInt64
   package var freeFiles: UInt64
 
-  /// Makes statistics.
+  /// Creates statistics.
   ///
   /// - Parameters:
-  ///   - blockSize: bytes.
-  ///   - blocks: in all.
-  ///   - freeBlocks: for root.
-  ///   - availableBlocks: for others.
-  ///   - files: in all.
-  ///   - freeFiles: of them.
+  ///   - blockSize: The block size in bytes.
+  ///   - blocks: The total number of blocks.
+  ///   - freeBlocks: The number of free blocks.
+  ///   - availableBlocks: The number of blocks free for users other than root.
+  ///   - files: The total number of inodes.
+  ///   - freeFiles: The number of free inodes.
   package init(
     blockSize: UInt64,
     blocks: UInt64,

@@ -4,13 +4,13 @@ import CFUSE
 package struct FUSEEntry {
   let parameters: fuse_entry_param
 
-  /// Makes an entry.
+  /// Creates an entry.
   ///
   /// - Parameters:
-  ///   - node: its number; 0 for a name that is not there.
-  ///   - attributes: what stat(2) tells.
-  ///   - entryTimeout: seconds that the kernel may remember the name.
-  ///   - attributeTimeout: seconds that it may remember the attributes.
+  ///   - node: The node number; 0 for a name that does not exist.
+  ///   - attributes: The attributes.
+  ///   - entryTimeout: How long the kernel may cache the name, in seconds.
+  ///   - attributeTimeout: How long the kernel may cache the attributes, in seconds.
   package init(node: UInt64, attributes: FUSEAttributes, entryTimeout: Double, attributeTimeout: Double) {
     var parameters = fuse_entry_param()
     parameters.ino = node
@@ -21,7 +21,7 @@ package struct FUSEEntry {
   }
 }
 
-/// The entries of a folder as the kernel reads them, up to a size.
+/// The entries of a directory in the format of the kernel, up to a size.
 package struct FUSEDirectoryBuffer: ~Copyable {
   private let request: fuse_req_t
   private let hasAttributes: Bool
@@ -34,13 +34,13 @@ package struct FUSEDirectoryBuffer: ~Copyable {
     bytes = [CChar](repeating: 0, count: size)
   }
 
-  /// Adds an entry if there is room.
+  /// Appends an entry if it fits.
   ///
   /// - Parameters:
-  ///   - name: without NUL.
-  ///   - offset: of the entry behind it.
-  ///   - makeEntry: called only if there is room, as it may count a look-up.
-  /// - Returns: false where there is no room.
+  ///   - name: Without NUL.
+  ///   - offset: The offset of the next entry.
+  ///   - makeEntry: Called only if the entry fits, as it may count a look-up.
+  /// - Returns: False if the entry does not fit.
   package mutating func append(_ name: [UInt8], offset: Int64, _ makeEntry: () -> FUSEEntry) -> Bool {
     let text = name.map { CChar(bitPattern: $0) } + [0]
     let needed =

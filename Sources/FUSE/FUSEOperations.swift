@@ -1,18 +1,18 @@
-/// What a file system answers.
+/// The operations of a file system.
 ///
-/// Called on the session's threads, several at once; none of the calls may wait.
+/// Called concurrently on the session's threads; the calls must not block.
 package protocol FUSEOperations: AnyObject, Sendable {
-  /// The mount is ready to serve.
+  /// Reports that the mount is ready.
   ///
-  /// - Parameter hasPassthrough: the kernel can read backing files itself.
+  /// - Parameter hasPassthrough: Whether the kernel supports passthrough.
   func started(hasPassthrough: Bool)
-  /// Looks a name up.
+  /// Looks up a name.
   func lookUp(_ name: [UInt8], in parent: UInt64, _ request: consuming FUSERequest)
-  /// Takes look-ups back.
+  /// Subtracts look-ups.
   func forget(_ node: UInt64, _ count: UInt64)
-  /// Tells attributes.
+  /// Returns the attributes of a node.
   func attributes(of node: UInt64, _ request: consuming FUSERequest)
-  /// Tells the target of a link.
+  /// Returns the target of a symbolic link.
   func readLink(_ node: UInt64, _ request: consuming FUSERequest)
   /// Opens a file.
   func open(_ node: UInt64, flags: Int32, _ request: consuming FUSERequest)
@@ -20,9 +20,9 @@ package protocol FUSEOperations: AnyObject, Sendable {
   func read(_ handle: UInt64, offset: Int64, count: Int, _ request: consuming FUSERequest)
   /// Closes a file.
   func close(_ handle: UInt64, _ request: consuming FUSERequest)
-  /// Opens a folder.
+  /// Opens a directory.
   func openDirectory(_ node: UInt64, _ request: consuming FUSERequest)
-  /// Lists an open folder, with attributes for readdirplus.
+  /// Lists an open directory, with attributes for readdirplus.
   func readDirectory(
     _ node: UInt64,
     handle: UInt64,
@@ -31,12 +31,12 @@ package protocol FUSEOperations: AnyObject, Sendable {
     hasAttributes: Bool,
     _ request: consuming FUSERequest
   )
-  /// Closes a folder.
+  /// Closes a directory.
   func closeDirectory(_ handle: UInt64, _ request: consuming FUSERequest)
-  /// Tells an extended attribute.
+  /// Returns the value of an extended attribute.
   func attribute(_ name: String, of node: UInt64, size: Int, _ request: consuming FUSERequest)
-  /// Tells the names of extended attributes.
+  /// Returns the names of the extended attributes.
   func attributeNames(of node: UInt64, size: Int, _ request: consuming FUSERequest)
-  /// Tells the room on the disk.
+  /// Returns the free and total space of the disk.
   func statistics(_ request: consuming FUSERequest)
 }

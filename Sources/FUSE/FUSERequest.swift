@@ -1,9 +1,11 @@
 import CFUSE
 import Glibc
 
-/// The right to answer one request, exactly once. One that is dropped answers EIO, so that a mistake is a failed call
-/// and not a process that hangs.
-// SAFETY: libfuse lets any thread answer a request; that it is answered once is what the type is for.
+/// The obligation to answer one request exactly once.
+///
+/// A request that is dropped is answered with EIO, so that a bug causes a failed call rather than a process
+/// that hangs.
+// SAFETY: libfuse allows any thread to answer a request; the type guarantees a single answer.
 package struct FUSERequest: ~Copyable, @unchecked Sendable {
   private let pointer: fuse_req_t
   private var isAnswered = false
@@ -14,15 +16,15 @@ package struct FUSERequest: ~Copyable, @unchecked Sendable {
     if !isAnswered { fuse_reply_err(pointer, EIO) }
   }
 
-  /// The thread that asked; 0 where it cannot be seen from here.
+  /// The thread that sent the request; 0 if it is in another PID namespace.
   package var caller: Int32 { fuse_req_ctx(pointer)?.pointee.pid ?? 0 }
 
-  /// The user who asks, as the kernel tells it.
+  /// The user who sent the request, according to the kernel.
   package var user: UInt32 { fuse_req_ctx(pointer)?.pointee.uid ?? UInt32.max }
 
   /// Answers with an error.
   ///
-  /// - Parameter errno: positive; 0 for success without data.
+  /// - Parameter errno: A positive errno; 0 for success without data.
   package consuming func error(_ errno: Int32) {
     isAnswered = true
     fuse_reply_err(pointer, errno)
@@ -30,7 +32,7 @@ package struct FUSERequest: ~Copyable, @unchecked Sendable {
 
   /// Answers a look-up.
   ///
-  /// - Parameter entry: whose node is 0 where the name is not there.
+  /// - Parameter entry: The entry; its node is 0 if the name does not exist.
   package consuming func entry(_ entry: FUSEEntry) {
     isAnswered = true
     var parameters = entry.parameters
@@ -40,8 +42,8 @@ package struct FUSERequest: ~Copyable, @unchecked Sendable {
   /// Answers getattr.
   ///
   /// - Parameters:
-  ///   - attributes: of the node.
-  ///   - timeout: seconds the kernel may remember them.
+  ///   - attributes: The attributes of the node.
+  ///   - timeout: How long the kernel may cache them, in seconds.
   package consuming func attributes(_ attributes: FUSEAttributes, timeout: Double) {
     isAnswered = true
     var status = attributes.status
@@ -51,10 +53,10 @@ package struct FUSERequest: ~Copyable, @unchecked Sendable {
   /// Answers an open.
   ///
   /// - Parameters:
-  ///   - handle: comes back with each request for what is open.
-  ///   - keepsCache: pages of an earlier open are still right.
-  ///   - backing: the number of a file that the kernel reads itself; nil where reads come to the daemon.
-  /// - Returns: false where the kernel wants the answer no more, so that no close will come.
+  ///   - handle: Passed by the kernel with each request for the open file.
+  ///   - keepsCache: Whether pages of an earlier open are still valid.
+  ///   - backing: The number of the backing file that the kernel reads; nil if the daemon serves the reads.
+  /// - Returns: False if the kernel has dropped the request, so that no close will follow.
   package consuming func open(handle: UInt64, keepsCache: Bool, backing: Int32? = nil) -> Bool {
     isAnswered = true
     return cfuse_reply_open(pointer, handle, keepsCache ? 1 : 0, backing ?? 0) == 0
@@ -62,7 +64,7 @@ package struct FUSERequest: ~Copyable, @unchecked Sendable {
 
   /// Answers with bytes.
   ///
-  /// - Parameter bytes: all of the answer.
+  /// - Parameter bytes: The complete answer.
   package consuming func bytes(_ bytes: UnsafeRawBufferPointer) {
     isAnswered = true
     fuse_reply_buf(pointer, bytes.baseAddress?.assumingMemoryBound(to: CChar.self), bytes.count)
@@ -70,18 +72,18 @@ package struct FUSERequest: ~Copyable, @unchecked Sendable {
 
   /// Answers readlink.
   ///
-  /// - Parameter target: without NUL.
+  /// - Parameter target: Without NUL.
   package consuming func link(_ target: [UInt8]) {
     isAnswered = true
     let text = target.map { CChar(bitPattern: $0) } + [0]
     fuse_reply_readlink(pointer, text)
   }
 
-  /// Answers getxattr and listxattr, which ask for the size first.
+  /// Answers getxattr and listxattr, which may ask only for the size.
   ///
   /// - Parameters:
-  ///   - value: all of it.
-  ///   - size: that the caller has room for; 0 to ask.
+  ///   - value: The complete value.
+  ///   - size: The size of the caller's buffer; 0 to return only the size of the value.
   package consuming func attribute(_ value: [UInt8], size: Int) {
     isAnswered = true
     if size == 0 {
@@ -96,8 +98,6 @@ package struct FUSERequest: ~Copyable, @unchecked Sendable {
   }
 
   /// Answers statfs.
-  ///
-  /// - Parameter statistics: of a disk.
   package consuming func statistics(_ statistics: FUSEStatistics) {
     isAnswered = true
     var status = statistics.status
@@ -106,38 +106,38 @@ package struct FUSERequest: ~Copyable, @unchecked Sendable {
 
   /// Answers readdir and readdirplus.
   ///
-  /// - Parameter buffer: filled for this request.
+  /// - Parameter buffer: A buffer that was made by this request.
   package consuming func directory(_ buffer: consuming FUSEDirectoryBuffer) {
     isAnswered = true
     _ = buffer.bytes.withUnsafeBufferPointer { fuse_reply_buf(pointer, $0.baseAddress, buffer.count) }
   }
 
-  /// A buffer for the entries of a folder.
+  /// Creates a buffer for the entries of a directory.
   ///
   /// - Parameters:
-  ///   - size: bytes that the caller has room for.
-  ///   - hasAttributes: for readdirplus.
+  ///   - size: The size of the caller's buffer in bytes.
+  ///   - hasAttributes: Whether the request is readdirplus.
   package func makeDirectoryBuffer(size: Int, hasAttributes: Bool) -> FUSEDirectoryBuffer {
     FUSEDirectoryBuffer(request: pointer, size: size, hasAttributes: hasAttributes)
   }
 
-  /// Gives the request away as a number, to be answered by `FUSEReads`.
+  /// Converts the request to a number, to be answered with `FUSEReads`.
   package consuming func token() -> UInt {
     isAnswered = true
     return UInt(bitPattern: pointer)
   }
 }
 
-/// Answers to reads by number, without an object for each.
+/// Answers reads by number, without allocating an object for each.
 package enum FUSEReads {
   /// Answers with a range of a file.
   ///
   /// - Parameters:
-  ///   - token: from `FUSERequest.token`, used once.
-  ///   - descriptor: of the file.
-  ///   - offset: bytes.
-  ///   - count: bytes; they are there.
-  ///   - keepsPages: false where the pages of the file are of no use once the reader has theirs.
+  ///   - token: From `FUSERequest.token`, used once.
+  ///   - descriptor: The file.
+  ///   - offset: The offset in bytes.
+  ///   - count: The number of bytes, all of them present.
+  ///   - keepsPages: False if the file's pages are useless once the reader has the bytes.
   package static func answer(
     _ token: UInt,
     file descriptor: Int32,
@@ -152,8 +152,8 @@ package enum FUSEReads {
   /// Answers with bytes.
   ///
   /// - Parameters:
-  ///   - token: used once.
-  ///   - bytes: all of the answer.
+  ///   - token: Used once.
+  ///   - bytes: The complete answer.
   package static func answer(_ token: UInt, bytes: UnsafeRawBufferPointer) {
     guard let request = fuse_req_t(bitPattern: token) else { return }
     fuse_reply_buf(request, bytes.baseAddress?.assumingMemoryBound(to: CChar.self), bytes.count)
@@ -162,8 +162,8 @@ package enum FUSEReads {
   /// Answers with an error.
   ///
   /// - Parameters:
-  ///   - token: used once.
-  ///   - errno: positive.
+  ///   - token: Used once.
+  ///   - errno: A positive errno.
   package static func answer(_ token: UInt, errno: Int32) {
     guard let request = fuse_req_t(bitPattern: token) else { return }
     fuse_reply_err(request, errno)

@@ -3,25 +3,25 @@ import Glibc
 import Locking
 
 /// A mounted file system and the threads that serve it.
-// SAFETY: the pointer is libfuse's, whose session functions used here may be called by any thread.
+// SAFETY: the pointer belongs to libfuse, whose session functions used here may be called on any thread.
 package final class FUSESession: @unchecked Sendable {
   private let session: OpaquePointer
   let operations: any FUSEOperations
 
-  /// Why a file system could not be mounted.
+  /// A failure to mount a file system.
   package struct MountError: Error, Sendable, CustomStringConvertible {
     package let reason: String
 
     package var description: String { reason }
   }
 
-  /// Mounts.
+  /// Mounts a file system.
   ///
   /// - Parameters:
-  ///   - path: of the mount point.
-  ///   - options: in fuse's spelling, with commas between them.
-  ///   - maximumRead: bytes that one request asks for at the most; what `max_read` of the options says.
-  ///   - operations: the file system.
+  ///   - path: The mount point.
+  ///   - options: Options in the syntax of FUSE, separated by commas.
+  ///   - maximumRead: The maximum size of a read request in bytes; must equal `max_read` in the options.
+  ///   - operations: The file system.
   /// - Throws: `MountError`.
   package init(
     mounting path: String,
@@ -32,66 +32,66 @@ package final class FUSESession: @unchecked Sendable {
     self.operations = operations
     var table = makeOperations()
     let user = SessionBox(operations, maximumRead: maximumRead)
-    // SAFETY: released never: a session lives as long as the process.
+    // SAFETY: never released, as a session lives as long as the process.
     guard let session = cfuse_session_new(options, &table, Unmanaged.passRetained(user).toOpaque()) else {
-      throw MountError(reason: "libfuse does not take the mount options '\(options)'")
+      throw MountError(reason: "libfuse rejects the mount options '\(options)'")
     }
     self.session = session
     guard fuse_session_mount(session, path) == 0 else {
       throw MountError(
         reason:
-          "\(path) cannot be mounted: /dev/fuse is needed, fusermount3 for users other than root, and "
+          "cannot mount \(path): this needs /dev/fuse, fusermount3 for users other than root, and "
           + "'user_allow_other' in /etc/fuse.conf for --allow-other"
       )
     }
-    // Where it cannot be prepared the kernel is not asked for passthrough, and the daemon serves every read.
+    // If this fails, the kernel is not asked for passthrough, and the daemon serves all reads.
     cfuse_session_prepare(session)
   }
 
-  /// Registers a file that the kernel may read itself.
+  /// Registers a backing file, which the kernel may read by passthrough.
   ///
-  /// - Parameter descriptor: of an open file; it may be closed afterwards.
-  /// - Returns: its number, for answers to opens; a negative errno where the kernel refuses.
+  /// - Parameter descriptor: The file; may be closed afterwards.
+  /// - Returns: Its number, for answers to opens; a negative errno if the kernel refuses.
   package func registerBacking(_ descriptor: Int32) -> Int32 { cfuse_backing_open(session, descriptor) }
 
-  /// Takes a registration back; what is open goes on reading.
+  /// Removes a registration; open files are not affected.
   ///
-  /// - Parameter backing: from `registerBacking`.
+  /// - Parameter backing: From `registerBacking`.
   package func removeBacking(_ backing: Int32) { cfuse_backing_close(session, backing) }
 
-  /// Serves until the file system is unmounted or `stop` is called.
+  /// Serves requests until the file system is unmounted.
   ///
-  /// - Parameter threads: at the most.
+  /// - Parameter threads: The maximum number of threads.
   /// - Returns: 0, or a negative errno.
   package func run(threads: UInt32) -> Int32 { cfuse_session_loop(session, threads) }
 
-  /// Unmounts; `run` returns then.
+  /// Unmounts the file system, which makes `run` return.
   ///
-  /// Requests that are still to be answered are the kernel's to fail.
+  /// The kernel fails requests that are not answered yet.
   package func unmount() {
     fuse_session_exit(session)
     fuse_session_unmount(session)
   }
 
-  /// Takes the pages of nodes out of the kernel's cache.
+  /// Removes the pages of a node from the kernel's cache.
   ///
-  /// Blocks while reads of them are under way: never call it from a request.
+  /// Blocks while reads of the node are in flight: must not be called within a request.
   ///
-  /// - Parameter node: its number.
+  /// - Parameter node: The node number.
   package func invalidate(_ node: UInt64) {
-    // The kernel waits for pages that are being read; libfuse gives no time limit.
+    // The kernel waits for pages that are being read; libfuse offers no timeout.
     fuse_lowlevel_notify_inval_inode(session, node, 0, 0)
   }
 }
 
 extension FUSESession {
-  /// Takes a name out of the kernel's cache, and what lies behind it unless it is in use.
+  /// Removes a name from the kernel's cache, with the entries below it unless they are in use.
   ///
-  /// Blocks while the folder is being read: never call it from a request.
+  /// Blocks while the directory is being read: must not be called within a request.
   ///
   /// - Parameters:
-  ///   - name: bytes without a zero byte.
-  ///   - parent: the number of the folder.
+  ///   - name: Without NUL.
+  ///   - parent: The node number of the directory.
   package func forgetName(_ name: [UInt8], in parent: UInt64) {
     name.withUnsafeBytes { bytes in
       guard let start = bytes.baseAddress?.assumingMemoryBound(to: CChar.self) else { return }

@@ -1,19 +1,17 @@
 import Locking
 
-/// A request that is answered by whoever takes it first.
+/// A request that is answered by the first caller of `take`.
 package final class RequestBox: Sendable {
   private let request: Mutex<FUSERequest?>
-  /// The thread that asked.
+  /// The thread that sent the request.
   package let caller: Int32
 
-  /// Keeps a request.
-  ///
-  /// - Parameter request: to be answered later.
+  /// Stores a request to be answered later.
   package init(_ request: consuming FUSERequest) {
     caller = request.caller
     self.request = Mutex(request)
   }
 
-  /// The request, for the first who asks.
+  /// Returns the request to the first caller, then nil.
   package func take() -> FUSERequest? { request.withLock { $0.take() } }
 }

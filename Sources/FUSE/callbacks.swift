@@ -25,7 +25,7 @@ func makeOperations() -> fuse_lowlevel_ops {
 }
 
 private func operations(_ user: UnsafeMutableRawPointer?) -> (any FUSEOperations)? {
-  // SAFETY: the box that FUSESession retained for the session.
+  // SAFETY: FUSESession retained the box for the session.
   user.map { Unmanaged<SessionBox>.fromOpaque($0).takeUnretainedValue().operations }
 }
 
@@ -38,11 +38,11 @@ private func bytes(_ text: UnsafePointer<CChar>?) -> [UInt8] {
   return Array(UnsafeRawBufferPointer(start: text, count: strlen(text)))
 }
 
-// Requests that may wait at once: readahead of several files.
+// Maximum number of background requests in flight, sufficient for readahead of several files.
 private let maximumBackground: UInt32 = 64
 
 private func started(_ user: UnsafeMutableRawPointer?, _ connection: UnsafeMutablePointer<fuse_conn_info>?) {
-  // libfuse ends the session where this is not what the mount was made with.
+  // libfuse ends the session if the value differs from the mount option.
   if let user, let connection,
     let limit = Unmanaged<SessionBox>.fromOpaque(user).takeUnretainedValue().maximumRead
   {

@@ -2,9 +2,7 @@ package import Content
 package import SystemPackage
 
 extension Errno {
-  /// The errno of a failure: the one place that says so (design 8, docs/errors.md).
-  ///
-  /// - Parameter code: of the failure.
+  /// Returns the errno of a failure; the only mapping from failures to errno (docs/errors.md).
   package init(_ code: ContentError.Code) {
     switch code {
     case .notFound: self = .noSuchFileOrDirectory

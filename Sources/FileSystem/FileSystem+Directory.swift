@@ -8,17 +8,18 @@ import OCI
 import Locking
 import SystemPackage
 
-/// Folders and their names.
+/// Directories and their names.
 extension FileSystem {
-  // A repository with more tags than this is listed in part; each tag can still be looked up.
+  // A repository with more tags is listed incompletely; each tag can still be looked up.
   private static let listLimit = 100_000
 
-  /// Opens a folder: its names are taken now, and stay as they are until it is closed.
+  /// Opens a directory and takes a snapshot of its names, which stays unchanged until the directory is
+  /// closed.
   ///
   /// - Parameters:
-  ///   - identifier: of a folder.
-  ///   - user: who asks; nil for weightfs itself.
-  /// - Returns: a handle.
+  ///   - identifier: The node number of a directory.
+  ///   - user: The user who asks; nil for weightfs itself.
+  /// - Returns: A handle.
   package func openDirectory(_ identifier: UInt64, user: UInt32? = nil) -> Outcome<UInt64> {
     let service = names(for: user)
     guard let node = node(identifier) else { return .now(.failure(FileSystemError(.staleNFSFileHandle))) }
@@ -94,7 +95,8 @@ extension FileSystem {
     ]
   }
 
-  /// The names below a registry or a prefix: local ones, and by the options what the registry tells.
+  /// Returns the names below a registry or a prefix: the local ones, and those that the registry lists if the
+  /// options say so.
   private func names(_ prefix: Prefix, _ mayAsk: Bool) async throws(ContentError) -> [String] {
     let known = await local.children(registry: prefix.registry, components: prefix.components)
     var tags = Set(known.targets.map(\.description))
@@ -108,7 +110,7 @@ extension FileSystem {
     var failure: ContentError?
     switch tagResult {
     case .success(let found?):
-      // What weightfs fetched and the registry has no more is not there any more.
+      // A tag that weightfs fetched and that the registry no longer lists does not exist any more.
       tags = tags.filter { !known.fetched.contains($0) || found.contains($0) }
       tags.formUnion(found)
     case .success(nil): break
@@ -121,14 +123,14 @@ extension FileSystem {
     if let failure {
       guard !tags.isEmpty || !components.isEmpty else { throw failure }
       log.warning(
-        "a registry does not list: what is known locally is shown",
+        "cannot list the registry: only local names are shown",
         metadata: ["registry": "\(prefix.registry)", "reason": "\(failure)"]
       )
     }
     return tags.union(components).sorted()
   }
 
-  /// The tags that the registry tells; nil where it tells none for this name.
+  /// Returns the tags that the registry lists, or nil if it has no such repository.
   private func remoteTags(_ prefix: Prefix) async -> Result<[String]?, ContentError> {
     guard let repository = prefix.repository else { return .success(nil) }
     do throws(ContentError) {
@@ -161,25 +163,26 @@ extension FileSystem {
     }
   }
 
-  /// Tells of a list that came and cannot be read: it is shown as empty, which it need not be.
+  /// Logs a list that cannot be parsed: the directory is shown as empty although it may not be.
   private func noteUnreadable(_ error: ContentError, _ prefix: Prefix) {
     guard error.code == .invalid else { return }
     log.warning(
-      "the list of a registry cannot be read",
+      "cannot parse the list of the registry",
       metadata: ["registry": "\(prefix.registry)", "reason": "\(error)"]
     )
   }
 
-  /// Most public registries refuse lists of what they do not show to everybody.
+  /// Whether an error means that the registry does not list; most public registries refuse lists to anonymous
+  /// clients.
   private static func isUnknown(_ error: ContentError) -> Bool {
     error.code == .notFound || error.code == .unauthorized || error.code == .invalid
   }
 
-  /// The names of an open folder from a position on.
+  /// Returns the names of an open directory from a position on.
   ///
   /// - Parameters:
-  ///   - handle: from `openDirectory`.
-  ///   - offset: how many names to pass over.
+  ///   - handle: From `openDirectory`.
+  ///   - offset: The number of names to skip.
   package func entries(_ handle: UInt64, from offset: Int) -> ArraySlice<DirectoryEntry> {
     state.withLock { state in
       guard let entries = state.folders[handle], offset < entries.count else { return [] }
@@ -187,19 +190,19 @@ extension FileSystem {
     }
   }
 
-  /// Closes a folder.
+  /// Closes a directory.
   ///
-  /// - Parameter handle: from `openDirectory`.
+  /// - Parameter handle: From `openDirectory`.
   package func closeDirectory(_ handle: UInt64) {
     state.withLock { $0.folders[handle] = nil }
   }
 
-  /// The entry of a name that READDIRPLUS tells with its attributes: counted as a look-up, but nothing is resolved.
+  /// Returns the entry of a name for READDIRPLUS: counted as a look-up, although nothing is resolved.
   ///
   /// - Parameters:
-  ///   - entry: from `entries`.
-  ///   - identifier: of the folder.
-  /// - Returns: nil where only the name is told.
+  ///   - entry: From `entries`.
+  ///   - identifier: The node number of the directory.
+  /// - Returns: nil if only the name is returned to the kernel, without attributes.
   package func lookUpListed(_ entry: DirectoryEntry, in identifier: UInt64) -> Entry? {
     guard let node = node(identifier), let name = EntryName(entry.name) else { return nil }
     switch node.kind {

@@ -9,17 +9,15 @@ import OCI
 import Locking
 import SystemPackage
 
-/// `user.weightfs.*`: the state of files and where artifacts come from.
+/// The extended attributes `user.weightfs.*`: the state of files and the origin of artifacts.
 extension FileSystem {
   private static let prefix = "user.weightfs."
   private static let fileNames = ["digest", "state", "cached_bytes", "verified", "served"]
   private static let artifactNames = ["reference", "digest", "media_type", "origin"]
 
-  /// The names of a node's attributes.
+  /// Returns the names of a node's extended attributes, without resolving anything.
   ///
-  /// Nothing is resolved for them.
-  ///
-  /// - Parameter identifier: of a node.
+  /// - Parameter identifier: The number of a node.
   package func attributeNames(of identifier: UInt64) -> [String] {
     switch node(identifier)?.kind {
     case .file: Self.fileNames.map { Self.prefix + $0 }
@@ -33,13 +31,13 @@ extension FileSystem {
     return try? await layout(of: home)
   }
 
-  /// The value of an attribute.
+  /// Returns the value of an extended attribute.
   ///
   /// - Parameters:
-  ///   - name: as the kernel gives it.
-  ///   - identifier: of a node.
-  ///   - user: who asks; nil for weightfs itself.
-  /// - Returns: ENODATA for every name that is not one of ours, without asking anybody.
+  ///   - name: The name as the kernel passes it.
+  ///   - identifier: The number of a node.
+  ///   - user: The user who asks; nil for weightfs itself.
+  /// - Returns: ENODATA for a name that is not one of weightfs' own, without sending a request.
   package func attribute(_ name: String, of identifier: UInt64, user: UInt32? = nil) -> Outcome<[UInt8]> {
     let none: Outcome<[UInt8]> = .now(.failure(FileSystemError(.noData)))
     guard name.hasPrefix(Self.prefix), let node = node(identifier) else { return none }
@@ -70,7 +68,7 @@ extension FileSystem {
     case .artifact(let slot):
       guard Self.artifactNames.contains(key) else { return none }
       if let artifact = slot.bound { return .now(.success(Self.value(key, artifact))) }
-      // What a look-up found out is told without a request.
+      // Values known since the look-up are returned without a request.
       if let value = Self.value(key, slot) { return .now(.success(value)) }
       return .later {
         do throws(ContentError) {
@@ -83,17 +81,17 @@ extension FileSystem {
     }
   }
 
-  /// Whether the kernel reads a file itself, or would if it were opened now.
+  /// Whether the kernel reads a file by passthrough, or would if the file were opened now.
   private func isPassing(_ file: FileNode) async -> Bool {
     if file.withModes({ $0.isPassing }) { return true }
     guard let blob = try? await openBlob(file), let candidate = backingFile(file, blob) else { return false }
-    // What was never tried is tried: only the kernel knows.
+    // Whether the kernel accepts a file is known only after a registration.
     guard let number = passthrough.register(candidate) else { return false }
     passthrough.remove(number)
     return true
   }
 
-  /// Nil where only the manifest or the registry knows.
+  /// Returns the value of an attribute that is known without the manifest, or nil.
   private static func value(_ key: String, _ slot: ArtifactSlot) -> [UInt8]? {
     guard let reference = slot.reference else { return nil }
     if key == "reference" { return Array("\(reference)".utf8) }
@@ -102,7 +100,7 @@ extension FileSystem {
     case "digest": return Array("\(resolution.descriptor.digest)".utf8)
     case "media_type": return Array(resolution.descriptor.mediaType.rawValue.utf8)
     default:
-      // As an artifact tells it once it was read.
+      // Must equal the value that is returned once the artifact is loaded.
       let isFetched = resolution.local?.wasFetched ?? true
       return isFetched ? Array("\(reference.repository)".utf8) : nil
     }

@@ -7,18 +7,19 @@ import OCI
 import Locking
 import SystemPackage
 
-/// Names become nodes.
+/// Look-up of names.
 extension FileSystem {
-  // What cannot change is remembered by the kernel for an hour.
+  // The kernel caches answers that cannot change for an hour.
   static let longTimeout: Duration = .seconds(3600)
 
-  /// Looks a name up in a folder.
+  /// Looks up a name in a directory.
   ///
   /// - Parameters:
-  ///   - name: bytes.
-  ///   - parent: the number of a folder.
-  ///   - user: who asks; nil for weightfs itself.
-  /// - Returns: an entry whose node is 0 where the name is not there, with how long the kernel may remember that.
+  ///   - name: The bytes of the name.
+  ///   - parent: The node number of the directory.
+  ///   - user: The user who asks; nil for weightfs itself.
+  /// - Returns: An entry; its node is 0 if the name does not exist, with the time for which the kernel may
+  ///   cache that.
   package func lookUp(_ name: [UInt8], in parent: UInt64, user: UInt32? = nil) -> Outcome<Entry> {
     let names = names(for: user)
     guard let node = node(parent) else { return .now(.failure(FileSystemError(.staleNFSFileHandle))) }
@@ -42,13 +43,13 @@ extension FileSystem {
     }
   }
 
-  /// Does something in a directory of an artifact: at once where the tree is in memory, else after it was loaded.
+  /// Runs a closure in a directory of an artifact: at once if the tree is in memory, else after loading it.
   ///
   /// - Parameters:
-  ///   - node: of a directory.
-  ///   - names: resolves the reference of an artifact that was not bound yet.
-  ///   - body: takes the artifact and the number of the directory in its tree.
-  /// - Returns: the value of `body`; ESTALE where the tree has no such directory any more.
+  ///   - node: A directory.
+  ///   - names: Resolves the reference of an artifact that is not bound yet.
+  ///   - body: Receives the artifact and the number of the directory in its tree.
+  /// - Returns: The value of `body`; ESTALE if the tree no longer has the directory.
   func inArtifact<Value: Sendable>(
     _ node: Node,
     _ names: NameService,
@@ -90,16 +91,16 @@ extension FileSystem {
       do throws(ContentError) {
         let found = try await self.lookUp(parsed, name, in: node, prefix, names)
         if let found, !found.isUnconfirmed { return .success(found.entry) }
-        // The on-disk spelling of a real artifact goes before a namespace that nobody confirms.
+        // An existing artifact in its on-disk spelling takes precedence over an unconfirmed namespace.
         for decoding in decodings {
-          // It is only one way to read the name: a refusal is no answer to another.
+          // A decoding is one of several readings of the name: a refusal of one must not hide the others.
           if let other = try await self.attempt(decoding, name, in: node, prefix, names) {
             if let found { self.forget(found.entry.node, 1) }
             return .success(other.entry)
           }
         }
         if let found { return .success(found.entry) }
-        // For others it would have been asked for.
+        // The name could not be checked, as this user causes no requests.
         guard names.mayAsk else {
           throw NameService.refusal(self.path(name, in: node), owner: self.options.userIdentifier)
         }
@@ -156,7 +157,7 @@ extension FileSystem {
         return Found(enter(name, in: node, .prefix(prefix.appending(text, isKnownRepository: true))))
       case .namespace(let isConfirmed):
         let kind = Node.Kind.prefix(prefix.appending(text, isKnownRepository: false))
-        // What is pushed or put under this name must soon be seen.
+        // A repository that is pushed or added under this name must become visible soon.
         let timeout = isConfirmed ? options.resolution.negativeTimeToLive : absenceTimeout
         return Found(enter(name, in: node, kind, timeout: timeout), isUnconfirmed: !isConfirmed)
       case .artifact(let reference, let resolution):
@@ -165,10 +166,10 @@ extension FileSystem {
     }
   }
 
-  /// What a name led to.
+  /// The result of a look-up.
   private struct Found {
     let entry: Entry
-    /// A namespace that nobody confirms.
+    /// Whether the entry is a namespace that no registry confirmed.
     let isUnconfirmed: Bool
 
     init(_ entry: Entry, isUnconfirmed: Bool = false) {
@@ -177,7 +178,7 @@ extension FileSystem {
     }
   }
 
-  /// A reference that can be nothing else: refusals are told, not hidden.
+  /// Looks up a name that can only be a reference: refusals are returned, not hidden as ENOENT.
   private func certain(
     _ reference: Reference,
     _ name: EntryName,
@@ -193,7 +194,7 @@ extension FileSystem {
     }
   }
 
-  /// Resolves and reads an artifact's manifest when somebody first looks into its folder.
+  /// Resolves and loads an artifact when its directory is first used.
   func bind(
     _ node: Node,
     _ slot: ArtifactSlot,
@@ -201,7 +202,7 @@ extension FileSystem {
   ) async throws(ContentError) -> LoadedArtifact {
     if let artifact = slot.bound { return artifact }
     guard let reference = slot.reference else {
-      throw ContentError(.stale, node.path, "the artifact is gone")
+      throw ContentError(.stale, node.path, "the artifact was removed")
     }
     let resolution: ReferenceResolver.Resolution
     if let known = slot.resolution {
@@ -222,14 +223,16 @@ extension FileSystem {
     if case .artifact = node.kind, let name = EntryName(last.utf8) {
       state.withLock { state in
         state.nodes.alias(node, .artifact(parent: node.parent, name: name, digest: artifact.root.digest))
-        // From now on it is this manifest's: the next listing that does not resolve makes a node of its own.
+        // From now on the node belongs to this manifest: the next listing without resolution creates another
+        // node.
         state.nodes.remove(.artifact(parent: node.parent, name: name, digest: nil), of: node)
       }
     }
     return artifact
   }
 
-  /// Reads an artifact's manifest; where a tag leads to none that can be read, the registry is asked again.
+  /// Loads an artifact; if a tag leads to a manifest that cannot be read, resolves the tag at the registry
+  /// again.
   private func load(
     _ reference: Reference,
     _ resolution: ReferenceResolver.Resolution,
@@ -249,9 +252,9 @@ extension FileSystem {
     }
   }
 
-  /// A name within an artifact.
+  /// Returns the entry of a name within an artifact.
   ///
-  /// Its tree never changes, so neither do the answers.
+  /// The tree is immutable, so the kernel may cache the answer for long.
   private func find(_ name: EntryName, in parent: Node, _ artifact: LoadedArtifact, _ folder: Int) -> Entry {
     guard let number = artifact.tree.child(name, of: folder) else { return absent(Self.longTimeout) }
     return enter(number, of: artifact, name, in: parent)
@@ -283,11 +286,12 @@ extension FileSystem {
     guard case .file(let file) = node.kind else { return entry(node, Self.longTimeout) }
     file.add(artifact)
     trimNames()
-    // A file that is still coming is looked up at each open, so that the open sees what it has become.
+    // An incomplete file is looked up again at each open, so that the open can use passthrough once it is
+    // complete.
     return entry(node, file.wasComplete ? Self.longTimeout : .zero)
   }
 
-  /// The kind of node that a directory or a link becomes.
+  /// Returns the node kind of a directory or a symbolic link.
   private static func kind(of source: FileTree.Node, _ name: EntryName, in parent: Node) -> Node.Kind? {
     guard let (slot, above) = parent.kind.inArtifact else { return nil }
     let time = source.modificationTime
@@ -297,8 +301,8 @@ extension FileSystem {
     return .link(ArtifactLink(slot: slot, target: target, modificationTime: time))
   }
 
-  /// Whether a file is open through the daemon from the time when it was not complete, and could be read by the kernel
-  /// itself now: a second node with the same inode number can be, and what is open goes on as it was.
+  /// Whether a file is open through the daemon since it was partial, and could now be read by passthrough:
+  /// then a second node with the same inode number is created, and the open handles stay with the first.
   private func isOutgrown(_ node: Node) -> Bool {
     guard case .file(let file) = node.kind, file.withModes({ $0.servedCount > 0 }), let blob = file.openBlob
     else { return false }

@@ -7,7 +7,7 @@ import OCI
 import Locking
 import SystemPackage
 
-/// Nodes of names that were looked up.
+/// Nodes of looked-up names.
 extension FileSystem {
   func absent(_ timeout: Duration) -> Entry {
     let none = FileAttributes(
@@ -24,7 +24,7 @@ extension FileSystem {
   }
 
   func entry(_ node: Node, _ entryTimeout: Duration) -> Entry {
-    // The time of an artifact is known once its manifest was read.
+    // The time of an artifact is unknown until its manifest is read.
     var isKnown = true
     if case .artifact(let slot) = node.kind, slot.created == nil { isKnown = false }
     return Entry(
@@ -43,13 +43,13 @@ extension FileSystem {
     StableHash.inode(StableHash.of(name.bytes, seed: StableHash.of([0x2f], seed: parent.inode)))
   }
 
-  /// The folder of a registry, a repository or a namespace.
+  /// Returns the entry of a registry, repository or namespace directory.
   func enter(_ name: EntryName, in parent: Node, _ kind: Node.Kind, timeout: Duration? = nil) -> Entry {
     let path = path(name, in: parent)
     let inode = inode(name, in: parent)
     let node = state.withLock { state in
       let key = NodeTable.Key.name(parent: parent.identifier, name: name)
-      // A prefix that was a namespace and is a repository now, or the other way round, is another node.
+      // A namespace that became a repository, or the reverse, gets another node.
       if let known = state.nodes.node(key), !Self.isSame(known.kind, kind) { state.nodes.retire(known) }
       return state.nodes.lookUp(key) { identifier in
         Node(identifier: identifier, inode: inode, parent: parent.identifier, path: path, kind: kind)
@@ -58,9 +58,9 @@ extension FileSystem {
     return entry(node, timeout ?? options.resolution.timeToLive)
   }
 
-  /// How long the kernel may remember that something is not there.
+  /// How long the kernel may cache that a name does not exist.
   ///
-  /// The local registry costs nothing to ask.
+  /// Zero when offline, as a look-up in the local registry costs almost nothing.
   var absenceTimeout: Duration {
     options.resolution.isOffline ? .zero : options.resolution.negativeTimeToLive
   }
@@ -73,7 +73,8 @@ extension FileSystem {
     }
   }
 
-  /// The folder of an artifact: one node for each manifest that a reference stood for.
+  /// Returns the entry of an artifact's directory: one node for each manifest that a reference has resolved
+  /// to.
   func enter(
     _ reference: Reference,
     _ resolution: ReferenceResolver.Resolution?,
@@ -96,7 +97,7 @@ extension FileSystem {
       }
     }
     if reference.digest != nil { return entry(node, Self.longTimeout) }
-    // What was only listed is known as long as the list is.
+    // A reference that was only listed is cached for as long as the list.
     return entry(node, resolution.map { max(.zero, $0.expires - .now) } ?? options.resolution.timeToLive)
   }
 }

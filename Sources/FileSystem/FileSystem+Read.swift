@@ -13,11 +13,11 @@ import SystemPackage
 
 /// An open file.
 package struct OpenedFile: Sendable {
-  /// Comes back with each read.
+  /// The number that the kernel passes with each read.
   package let handle: UInt64
-  /// The number of the file that the kernel reads itself; nil where reads come to the daemon.
+  /// The number of the backing file that the kernel reads; nil if the daemon serves the reads.
   package let backing: Int32?
-  /// Pages of an earlier open may be used; not while reads are recorded.
+  /// Whether the kernel may keep pages of an earlier open; false while reads are recorded.
   package let keepsCache: Bool
 }
 
@@ -26,9 +26,10 @@ extension FileSystem {
   /// Opens a file for reading.
   ///
   /// - Parameters:
-  ///   - identifier: of a node.
-  ///   - user: who asks; nil for weightfs itself.
-  /// - Returns: a handle; ESTALE where the node is bad or its blob gone, on which the kernel looks the name up again.
+  ///   - identifier: The number of a node.
+  ///   - user: The user who asks; nil for weightfs itself.
+  /// - Returns: A handle; ESTALE if the node is bad or its blob was removed, and then the kernel looks the
+  ///   name up again.
   package func open(_ identifier: UInt64, user: UInt32? = nil) -> Outcome<OpenedFile> {
     guard let node = node(identifier) else { return .now(.failure(FileSystemError(.staleNFSFileHandle))) }
     guard case .file(let file) = node.kind else { return .now(.failure(FileSystemError(.isDirectory))) }
@@ -43,7 +44,7 @@ extension FileSystem {
         if blob.completeFile != nil {
           file.wasComplete = true
         } else if file.wasComplete {
-          // Gone: evicted, removed, or replaced by another process. A new node begins where this one did.
+          // The blob was evicted, removed or replaced. The next look-up creates a new node.
           self.state.withLock { $0.nodes.retire(node) }
           file.isBad = true
           return .failure(FileSystemError(.staleNFSFileHandle))
@@ -78,7 +79,7 @@ extension FileSystem {
     }
   }
 
-  /// Looks at the first bytes of a complete file before the kernel may read it by itself.
+  /// Checks the first bytes of a complete file before the kernel may read it by passthrough.
   private func checkPromise(of file: FileNode, _ blob: LazyBlob, name: String) async throws(ContentError) {
     guard let magic = file.key.promise, let complete = blob.completeFile else { return }
     let first = await local.executor.ask { complete.firstBytes(ModelMagic.length, at: file.content.offset) }
@@ -98,21 +99,22 @@ extension FileSystem {
     throw error
   }
 
-  /// Chooses how a handle is read, and registers the backing file of the first one.
+  /// Selects how a handle is read, and registers the backing file for the first handle.
   private func beginOpen(_ file: FileNode, _ blob: LazyBlob) -> OpenModes.Action {
     let candidate = backingFile(file, blob)
     let action = file.withModes { $0.open(candidate?.identity) }
     guard action == .register, let candidate else { return action }
-    // Asked without the lock; of two opens at once the first keeps its registration.
+    // Registered without the lock; of two concurrent opens the first keeps its registration.
     let number = passthrough.register(candidate)
     let outcome = file.withModes { $0.install(number, candidate.identity) }
     if let number, outcome != .pass(number) { passthrough.remove(number) }
     return outcome
   }
 
-  /// The file that the kernel could read in place of the daemon: whole, verified, of its own, of a kind that it takes.
+  /// Returns the file that the kernel could read by passthrough: complete, verified, a file of its own, on a
+  /// supported file system.
   func backingFile(_ file: FileNode, _ blob: LazyBlob) -> BlobFile? {
-    // What was not looked at yet is served by the daemon, which looks.
+    // A file with unchecked first bytes is served by the daemon, which checks them.
     guard !blob.isRecording, file.isPromiseKept, let complete = blob.verifiedFile, !complete.isInMemory else {
       return nil
     }
@@ -124,7 +126,8 @@ extension FileSystem {
     return backing
   }
 
-  /// Looks for a copy of a file that lies inside a tar or an archive, and has one made behind what else is going on.
+  /// Finds the materialized copy of a file inside a tar or an archive, or starts creating one in the
+  /// background.
   private func findCopy(of file: FileNode, _ blob: LazyBlob) async {
     guard options.materializeLimit > 0, let complete = blob.verifiedFile,
       complete.offset > 0 || !file.content.isWholeBlob, file.content.size >= Self.smallestCopy,
@@ -143,17 +146,17 @@ extension FileSystem {
       do throws(ContentError) {
         file.copy = try copies.make(part, from: complete, limit: limit)
       } catch {
-        log.notice("a file was not copied out of its archive", metadata: ["reason": "\(error)"])
+        log.notice("cannot materialize a file", metadata: ["reason": "\(error)"])
       }
     }
   }
 
-  // What failed once is not tried at each open.
+  // After a failure the next attempt is made at an open after this time.
   private static let copyInterval: Duration = .seconds(600)
-  // Smaller ones are read in a moment, whoever reads them.
+  // Smaller files are read quickly without passthrough.
   private static let smallestCopy: Int64 = 1 << 20
 
-  /// Where a home's blobs lie now: its layout may have been rewritten in another format since.
+  /// Returns the current layout of a home, which may have been rewritten in another format.
   func layout(of home: FileNode.Home) async throws(ContentError) -> (any LocalRepository)? {
     guard let known = home.layout, !known.isThere, let reference = home.reference else { return home.layout }
     return try await local.artifact(reference)?.repository ?? known
@@ -172,7 +175,7 @@ extension FileSystem {
           reference: home.reference
         )
       } catch {
-        // Another place may have it right.
+        // Another home may have the right bytes.
         failure = failure ?? error
       }
     }
@@ -181,14 +184,14 @@ extension FileSystem {
     return try await store.open(file.content.blob, layout: nil, source: nil)
   }
 
-  /// Reads bytes of an open file; the reply is answered now or later.
+  /// Reads bytes of an open file; the reply is answered immediately or later.
   ///
   /// - Parameters:
-  ///   - handle: from `open`.
-  ///   - offset: bytes.
-  ///   - count: bytes.
-  ///   - caller: the thread that reads.
-  ///   - reply: answered exactly once.
+  ///   - handle: From `open`.
+  ///   - offset: The offset in the file in bytes.
+  ///   - count: The number of bytes.
+  ///   - caller: The thread that reads.
+  ///   - reply: Answered exactly once.
   package func read(
     _ handle: UInt64,
     offset: Int64,
@@ -197,7 +200,7 @@ extension FileSystem {
     reply: consuming ReadReply
   ) {
     guard let file = state.withLock({ $0.files[handle] }) else {
-      reply.fail(ContentError(.stale, "", "a read of a file that is not open"))
+      reply.fail(ContentError(.stale, "", "read of a file that is not open"))
       return
     }
     let end = offset < file.content.size ? min(file.content.size, offset + Int64(count)) : offset
@@ -217,9 +220,9 @@ extension FileSystem {
 
   /// Closes a file.
   ///
-  /// - Parameter handle: from `open`.
+  /// - Parameter handle: From `open`.
   package func close(_ handle: UInt64) {
-    // The last reference to a blob may go here: not with the lock held.
+    // May release the last reference to a blob, which must not happen with the lock held.
     let open = state.withLock { $0.files.removeValue(forKey: handle) }
     guard let open else { return }
     let backing = open.file.withModes { $0.close(isPassing: open.isPassing) }
@@ -227,9 +230,11 @@ extension FileSystem {
     if !open.isPassing, open.blob.verifiedFile != nil { dropServedPages(of: open.blob.descriptor.digest) }
   }
 
-  /// Takes pages that the daemon filled out of the kernel, of files that the kernel reads itself from now on.
+  /// Removes pages that the daemon filled from the kernel's cache, for files that the kernel reads by
+  /// passthrough from now on.
   ///
-  /// The next open would do so, and wait for it: a tenth of a second for each GiB. Until then the file is in memory twice.
+  /// Otherwise the file is in memory twice, until the next open removes the pages and waits for it: about 0.1
+  /// s per GiB.
   func dropServedPages(of digest: Digest) {
     let (body, nodes) = state.withLock { ($0.invalidate, $0.nodes.files(of: digest)) }
     guard let body else { return }
@@ -237,7 +242,7 @@ extension FileSystem {
       guard case .file(let file) = node.kind, let blob = file.openBlob, backingFile(file, blob) != nil else {
         return false
       }
-      // A file that is open keeps its pages: somebody may have mapped them.
+      // An open file keeps its pages, as a process may have mapped them.
       return file.withModes { $0.takeServedPages() }
     }
     if !idle.isEmpty { body(idle.map(\.identifier)) }

@@ -3,7 +3,7 @@ import Glibc
 import LocalRegistry
 import SystemPackage
 
-/// What statfs(2) tells: the disk of the local registry.
+/// The values of statfs(2), for the disk of the local registry.
 package struct DiskStatistics: Sendable {
   package let blockSize: UInt64
   package let blocks: UInt64
@@ -14,7 +14,7 @@ package struct DiskStatistics: Sendable {
 }
 
 extension FileSystem {
-  /// The room on the local registry's disk.
+  /// Returns the total and free space of the disk of the local registry.
   package func statistics() -> Result<DiskStatistics, FileSystemError> {
     var status = statvfs()
     guard local.root.path.withPlatformString({ statvfs($0, &status) }) == 0 else {

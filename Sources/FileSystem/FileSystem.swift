@@ -9,23 +9,23 @@ import Locking
 import SystemPackage
 package import Telemetry
 
-/// The tree of models: names, nodes, folders, attributes and reads.
+/// The tree of models: names, nodes, directories, attributes and reads.
 ///
-/// Knows neither FUSE nor the network.
+/// Independent of FUSE and of the network protocol.
 ///
-/// Operations answer at once where they can; where somebody must be asked they hand back work to be awaited, so that
-/// the kernel's threads never wait.
+/// An operation returns its answer if it is available, and otherwise asynchronous work, so that the kernel's
+/// threads never block.
 package final class FileSystem: Sendable {
   /// The number of the root.
   package static let rootIdentifier = NodeTable.rootIdentifier
 
-  /// What an open file reads from.
+  /// The state of an open file.
   struct OpenFile: Sendable {
     let blob: LazyBlob
     let file: FileNode
-    /// From the root of the mount, for messages.
+    /// Path from the root of the mount, for messages.
     let name: String
-    /// The kernel reads it itself.
+    /// Whether the kernel reads the file by passthrough.
     let isPassing: Bool
 
     var content: FileContent { file.content }
@@ -36,9 +36,9 @@ package final class FileSystem: Sendable {
     var files: [UInt64: OpenFile] = [:]
     var folders: [UInt64: [DirectoryEntry]] = [:]
     var nextHandle: UInt64 = 1
-    /// Takes wrong pages out of the kernel's cache; set by who mounts.
+    /// Removes wrong pages from the kernel's cache; set by the mount.
     var invalidate: (@Sendable ([UInt64]) -> Void)?
-    /// Takes names out of the kernel's cache; set by who mounts.
+    /// Removes names from the kernel's cache; set by the mount.
     var forgetNames: (@Sendable ([KernelName]) -> Void)?
   }
 
@@ -49,7 +49,7 @@ package final class FileSystem: Sendable {
   package let resolver: ReferenceResolver
   package let loader: ArtifactLoader
   let classifier: PathClassifier
-  /// Answers users for whom no request is sent; nil where requests are sent for all.
+  /// Answers users whose look-ups must not cause requests; nil if requests are sent for all users.
   let guests: NameService?
   let passthrough: Passthrough
   /// Copies files out of tars and archives.
@@ -58,26 +58,26 @@ package final class FileSystem: Sendable {
   let log: Logger
   let state: Mutex<State>
 
-  /// What the mount shows.
+  /// The root of the mount.
   package enum Root: Sendable {
-    /// Registries, repositories, tags.
+    /// The tree of registries, repositories and tags.
     case tree
-    /// One artifact alone.
+    /// A single artifact.
     case artifact(LoadedArtifact)
   }
 
-  /// Makes a file system.
+  /// Creates a file system.
   ///
   /// - Parameters:
-  ///   - root: what it shows.
-  ///   - local: artifacts on this machine.
-  ///   - remote: artifacts elsewhere.
-  ///   - store: blobs.
-  ///   - resolver: what references stand for.
-  ///   - loader: makes trees.
-  ///   - options: how it looks.
-  ///   - metrics: where failures are counted.
-  ///   - log: for what a user should know.
+  ///   - root: The root of the mount.
+  ///   - local: The local registry.
+  ///   - remote: The registries.
+  ///   - store: The blobs.
+  ///   - resolver: Resolves references.
+  ///   - loader: Loads artifacts.
+  ///   - options: The options of the tree.
+  ///   - metrics: Counts failures.
+  ///   - log: Receives messages for the operator.
   package init(
     root: Root,
     local: LocalRegistry,
@@ -125,7 +125,8 @@ package final class FileSystem: Sendable {
   ) -> NameService {
     var options = options
     options.resolution.isOffline = true
-    // The kernel shares names between users: what a guest was told must not hide from the owner what is new.
+    // The kernel shares its cache of names between users: an answer for a guest must not hide new names from
+    // the owner.
     options.resolution.timeToLive = .zero
     let resolver = ReferenceResolver(
       local: local,
@@ -138,31 +139,27 @@ package final class FileSystem: Sendable {
     return NameService(resolver: resolver, classifier: classifier, mayAsk: false)
   }
 
-  /// Sets what takes pages of nodes out of the kernel's cache.
+  /// Sets the closure that removes pages of nodes from the kernel's cache.
   ///
-  /// It may block, and is never called by a request.
-  ///
-  /// - Parameter body: takes the numbers of nodes.
+  /// - Parameter body: Receives node numbers; may block, and is never called within a request.
   package func onInvalidation(_ body: @escaping @Sendable ([UInt64]) -> Void) {
     state.withLock { $0.invalidate = body }
   }
 
-  /// Sets what takes names out of the kernel's cache.
+  /// Sets the closure that removes names from the kernel's cache.
   ///
-  /// It may block, and is never called by a request.
-  ///
-  /// - Parameter body: takes names.
+  /// - Parameter body: Receives names; may block, and is never called within a request.
   package func onForgetting(_ body: @escaping @Sendable ([KernelName]) -> Void) {
     state.withLock { $0.forgetNames = body }
   }
 
-  /// A name of the kernel's cache.
+  /// A name in the kernel's cache.
   package struct KernelName: Sendable {
     package let parent: UInt64
     package let name: [UInt8]
   }
 
-  /// Has the kernel forget names of files that are not open, where it remembers too many.
+  /// Asks the kernel to forget names of files that are not open, if it remembers too many.
   func trimNames() {
     let (body, nodes) = state.withLock { state -> ((@Sendable ([KernelName]) -> Void)?, [Node]) in
       guard state.nodes.rememberedFiles > options.rememberedFiles, let body = state.forgetNames else {
@@ -180,23 +177,23 @@ package final class FileSystem: Sendable {
     )
   }
 
-  /// Sets who registers files that the kernel may read itself.
+  /// Sets the registrar of backing files.
   ///
-  /// - Parameter registrar: nil where the kernel offers no passthrough.
+  /// - Parameter registrar: nil if the kernel does not support passthrough.
   package func usePassthrough(_ registrar: (any BackingRegistrar)?) { passthrough.use(registrar) }
 
   func node(_ identifier: UInt64) -> Node? { state.withLock { $0.nodes.node(identifier) } }
 
-  /// The name a node has from the root of the mount, for messages.
+  /// Returns the path of a node from the root of the mount, for messages.
   ///
-  /// - Parameter identifier: its number.
+  /// - Parameter identifier: The number of a node.
   package func path(of identifier: UInt64) -> String { node(identifier)?.path ?? "?" }
 
   // MARK: Attributes
 
-  /// What stat(2) tells.
+  /// Returns the attributes of a node.
   ///
-  /// - Parameter identifier: of a node.
+  /// - Parameter identifier: The number of a node.
   package func attributes(of identifier: UInt64) -> Result<FileAttributes, FileSystemError> {
     guard let node = node(identifier) else { return .failure(FileSystemError(.staleNFSFileHandle)) }
     return .success(attributes(of: node))
@@ -242,9 +239,9 @@ package final class FileSystem: Sendable {
     )
   }
 
-  /// The target of a symbolic link.
+  /// Returns the target of a symbolic link.
   ///
-  /// - Parameter identifier: of a node.
+  /// - Parameter identifier: The number of a node.
   package func linkTarget(of identifier: UInt64) -> Result<[UInt8], FileSystemError> {
     guard let node = node(identifier), case .link(let link) = node.kind else {
       return .failure(FileSystemError(.invalidArgument))
@@ -252,16 +249,16 @@ package final class FileSystem: Sendable {
     return .success(link.target)
   }
 
-  /// Takes look-ups back.
+  /// Subtracts look-ups from a node.
   ///
   /// - Parameters:
-  ///   - identifier: of a node.
-  ///   - count: how many.
+  ///   - identifier: The number of a node.
+  ///   - count: The number of look-ups that the kernel forgets.
   package func forget(_ identifier: UInt64, _ count: UInt64) {
     state.withLock { $0.nodes.forget(identifier, count) }
   }
 
-  /// How many nodes the kernel holds.
+  /// Number of nodes that the kernel holds.
   package var nodeCount: Int { state.withLock { $0.nodes.count } }
 
   func failed<Value>(_ error: ContentError) -> Result<Value, FileSystemError> {
@@ -277,7 +274,7 @@ extension FileSystem: BlobStoreDelegate {
         file.isBad = true
         state.nodes.retire(node)
       }
-      // Trees whose offsets were read from it are made anew.
+      // Trees whose offsets were read from the blob are loaded again.
       for node in state.nodes.directories(of: digest) {
         if case .artifact(let slot) = node.kind { slot.unbind() }
         state.nodes.retire(node)

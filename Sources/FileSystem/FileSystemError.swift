@@ -1,29 +1,25 @@
 package import Content
 package import SystemPackage
 
-/// A failed operation: what the kernel is told, and why.
+/// A failed operation: the errno for the kernel, and the cause.
 package struct FileSystemError: Error, Sendable {
   package let errno: Errno
-  /// Nil for what is no failure of content, such as a write.
+  /// The cause; nil if the failure does not concern content, such as a write.
   package let cause: ContentError?
 
-  /// A failure of content.
-  ///
-  /// - Parameter cause: what happened.
+  /// Creates an error with a cause, whose code determines the errno.
   package init(_ cause: ContentError) {
     errno = Errno(cause.code)
     self.cause = cause
   }
 
-  /// An answer that needs no story.
-  ///
-  /// - Parameter errno: what the kernel is told.
+  /// Creates an error without a cause.
   package init(_ errno: Errno) {
     self.errno = errno
     cause = nil
   }
 
-  /// Whether a person should read of it: not of names that are not there, nor of readers that were killed.
+  /// Whether the failure is logged; absent names and killed readers are not.
   package var isWorthLogging: Bool {
     guard let cause else { return false }
     return cause.code != .notFound && cause.code != .cancelled && cause.code != .stale

@@ -1,15 +1,15 @@
 package import Artifacts
 
-/// How the tree looks and how long answers are remembered.
+/// Options of the tree, and how long answers are cached.
 package struct FileSystemOptions: Sendable {
-  /// What listings show beside what is known locally.
+  /// The names that listings show in addition to the local ones.
   package enum Listing: String, Sendable, CaseIterable {
     case local
     case tags
     case catalog
   }
 
-  /// Whose requests are sent to registries.
+  /// The users whose operations cause requests to registries.
   package enum FetchFor: String, Sendable, CaseIterable {
     case all
     /// The owner of the files, and root.
@@ -18,22 +18,22 @@ package struct FileSystemOptions: Sendable {
 
   package var userIdentifier: UInt32 = 0
   package var groupIdentifier: UInt32 = 0
-  /// Permission bits that no entry has.
+  /// Octal umask applied to every file and directory.
   package var umask: UInt32 = 0
   package var listing = Listing.tags
-  /// How deep namespaces that nobody confirms may be.
+  /// Maximum depth of namespaces that no registry confirms.
   package var namespaceDepth = 3
-  /// Namespaces that are there though nobody confirms them: `registry/path`.
+  /// Namespaces that exist even if no registry confirms them: `registry/path`.
   package var namespaces: Set<String> = []
   package var fetchFor = FetchFor.all
-  /// How long answers of registries are remembered.
+  /// How long answers of registries are cached.
   package var resolution = ResolutionOptions()
-  /// How many files that are not open the kernel may remember: it does so until memory runs short on the machine, and
-  /// each costs the daemon some 2 KB.
+  /// Maximum number of files that are not open and that the kernel may remember; without a limit it remembers
+  /// them until memory runs short, and each costs the daemon about 2 KB.
   package var rememberedFiles = 30_000
-  /// The most that copies of files inside tars and archives may have, bytes; 0 for none.
+  /// Maximum total size of copies of files inside tars and archives in bytes; 0 for no copies.
   package var materializeLimit: Int64 = 0
 
-  /// Makes the usual options.
+  /// Creates the default options.
   package init() {}
 }

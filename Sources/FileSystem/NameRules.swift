@@ -1,9 +1,9 @@
 import LocalRegistry
 package import OCI
 
-/// What a name in the tree may stand for, by its spelling alone (design 1).
+/// Determines what a name in the tree may stand for, by its spelling alone.
 ///
-/// Pure.
+/// A pure function.
 package enum NameRules {
   /// A name below a registry or a prefix.
   package enum Name: Sendable, Hashable {
@@ -13,11 +13,11 @@ package enum NameRules {
     case digest(Digest)
     /// A tag of the prefix, a repository, or a namespace.
     case plain(String, mayBeComponent: Bool, mayBeTag: Bool)
-    /// None of them.
+    /// None of these.
     case impossible
   }
 
-  // Programs probe for these beside a model; none of them is a repository or a namespace.
+  // Programs look for these files beside a model; no repository or namespace has such a name.
   private static let fileSuffixes = [
     ".gguf", ".safetensors", ".json", ".bin", ".onnx", ".pt", ".pth", ".pkl", ".npy", ".npz", ".h5", ".ckpt",
     ".task",
@@ -26,19 +26,17 @@ package enum NameRules {
     ".ini", ".inf", ".pbtxt", ".tar", ".gz", ".zip", ".zst", ".exe", ".dll", ".lock", ".tmp", ".swp", ".bak",
   ]
 
-  /// Whether a name ends like a file, so that it is never taken for a namespace or a host.
-  ///
-  /// - Parameter name: of a component.
+  /// Whether a name ends like a file name, and therefore is neither a namespace nor a host.
   package static func looksLikeFile(_ name: String) -> Bool {
     let lower = name.lowercased()
     return fileSuffixes.contains { lower.hasSuffix($0) }
   }
 
-  /// The registry that a name below the root stands for: a host with a dot or a port, or `localhost`; on disk the
-  /// port's colon is `__`.
+  /// Returns the registry that a name below the root stands for: a host with a dot or a port, or `localhost`;
+  /// `__` may replace the colon before the port.
   ///
-  /// - Parameter name: of the first component.
-  /// - Returns: nil where there is none.
+  /// - Parameter name: The first path component.
+  /// - Returns: nil if the name is not a registry.
   package static func registry(_ name: String) -> String? {
     for spelling in [name, ReferencePath.registry(of: name)] where isRegistry(spelling) { return spelling }
     return nil
@@ -49,11 +47,11 @@ package enum NameRules {
     return name == "localhost" || name.contains(".") || name.contains(":")
   }
 
-  /// Reads a name below a registry or a prefix.
+  /// Parses a name below a registry or a prefix.
   ///
   /// - Parameters:
-  ///   - name: as the kernel gives it.
-  ///   - isBelowRegistry: directly below a registry, where there are no tags.
+  ///   - name: The name.
+  ///   - isBelowRegistry: Whether the parent is a registry, which has no tags.
   package static func parse(_ name: String, isBelowRegistry: Bool) -> Name {
     guard name.contains(":") || name.contains("@") else {
       let mayBeComponent = Grammar.isRepositoryComponent(name)
@@ -77,14 +75,14 @@ package enum NameRules {
     return .reference(component: String(component), target: .tag(String(tag)))
   }
 
-  /// What the on-disk spelling of a name with colons may stand for, in the order to try: `gemma3__q4`,
-  /// `__sha256__<hex>`, `gemma3__sha256__<hex>`, `gemma3@sha256__<hex>`.
+  /// Returns what the on-disk spelling of a name with colons may stand for, in the order to try:
+  /// `gemma3__q4`, `__sha256__<hex>`, `gemma3__sha256__<hex>`, `gemma3@sha256__<hex>`.
   ///
-  /// A real name of that spelling goes first.
+  /// A name that exists in this spelling takes precedence.
   ///
   /// - Parameters:
-  ///   - name: as the kernel gives it.
-  ///   - isBelowRegistry: directly below a registry.
+  ///   - name: The name.
+  ///   - isBelowRegistry: Whether the parent is a registry.
   package static func decodings(_ name: String, isBelowRegistry: Bool) -> [Name] {
     guard name.contains("__") else { return [] }
     var found: [Name] = []
@@ -112,9 +110,8 @@ package enum NameRules {
     return found
   }
 
-  /// Whether a tag is one that tools make beside real ones: the fallback of the referrers API, and signatures.
-  ///
-  /// - Parameter tag: from a list.
+  /// Whether a tag is one that tools create beside the tags of artifacts: the fallback of the referrers API,
+  /// and signatures.
   package static func isReferrersTag(_ tag: String) -> Bool {
     let prefix = "sha256-"
     guard tag.hasPrefix(prefix), tag.utf8.count >= prefix.utf8.count + 64 else { return false }

@@ -8,9 +8,9 @@ import LocalRegistry
 import OCI
 import Locking
 
-/// What the kernel holds by number.
+/// An object that the kernel refers to by number.
 final class Node: Sendable {
-  /// What it is.
+  /// The type of a node.
   enum Kind: Sendable {
     case root
     case registry(String)
@@ -20,7 +20,7 @@ final class Node: Sendable {
     case link(ArtifactLink)
     case file(FileNode)
 
-    /// The artifact that a directory belongs to, and the directory in it, nil for its root; nil for all other kinds.
+    /// The artifact of a directory, and the directory in it (nil for the root); nil for all other kinds.
     var inArtifact: (slot: ArtifactSlot, directory: ArtifactDirectory?)? {
       switch self {
       case .artifact(let slot): (slot, nil)
@@ -32,9 +32,9 @@ final class Node: Sendable {
 
   let identifier: UInt64
   let inode: UInt64
-  /// For `..`.
+  /// The parent's number, for `..`.
   let parent: UInt64
-  /// From the root of the mount; two names of one file have the first one's.
+  /// Path from the root of the mount; a file with two names has the path of the first.
   let path: String
   let kind: Kind
 
@@ -49,9 +49,9 @@ final class Node: Sendable {
 
 /// A directory within an artifact.
 ///
-/// It holds the slot of its artifact in place of the tree: the kernel may remember more directories than their trees
-/// would fit into memory. Its number is found by its names, as a tree that is built again may number its nodes
-/// differently.
+/// It refers to the slot of its artifact rather than to the tree, as the kernel may remember more directories
+/// than trees fit into memory. Its number is looked up by its path, as a tree that is built again may number
+/// its nodes differently.
 final class ArtifactDirectory: Sendable {
   let slot: ArtifactSlot
   /// Seconds since 1970.
@@ -67,7 +67,7 @@ final class ArtifactDirectory: Sendable {
     self.modificationTime = modificationTime
   }
 
-  /// The directory's number in a tree of its artifact; nil where that tree has no such directory.
+  /// Returns the directory's number in a tree of its artifact, or nil if the tree has no such directory.
   func number(in tree: FileTree) -> Int? {
     var names: [EntryName] = []
     var current: ArtifactDirectory? = self
@@ -93,11 +93,12 @@ final class ArtifactSlot: Sendable {
   private let state: Mutex<State>
 
   private struct State {
-    // The loader holds what was used last; what it lets go of is read again when it is asked for. The kernel may
-    // remember more folders than their trees would fit into memory.
+    // The loader keeps the most recently used artifacts; others are loaded again when they are needed. The
+    // kernel may
+    // remember more directories than trees fit into memory.
     weak var artifact: LoadedArtifact?
     var resolution: ReferenceResolver.Resolution?
-    /// What could not be read again.
+    /// An artifact that cannot be loaded again, and is therefore kept.
     var kept: LoadedArtifact?
     var created: Int64?
   }
@@ -113,22 +114,23 @@ final class ArtifactSlot: Sendable {
     )
   }
 
-  /// The manifest that the reference named at the look-up of the directory or at its first use; nil before both.
+  /// The resolution at the look-up of the directory or at its first use; nil before both.
   var resolution: ReferenceResolver.Resolution? { state.withLock { $0.resolution } }
 
   var bound: LoadedArtifact? { state.withLock { $0.artifact } }
 
-  /// When the artifact was made, seconds since 1970; nil until its manifest was read.
+  /// Creation time of the artifact in seconds since 1970; nil until its manifest is read.
   var created: Int64? { state.withLock { $0.created } }
 
-  /// Lets go of a tree that was made from wrong bytes.
+  /// Releases a tree that was built from wrong bytes.
   func unbind() { if reference != nil { state.withLock { ($0.artifact, $0.kept) = (nil, nil) } } }
 
-  /// Binds the directory, unless it is bound: open directories keep their tree.
+  /// Binds the directory to an artifact, unless it is bound: open directories keep their tree.
   ///
   /// - Parameters:
-  ///   - loaded: the artifact.
-  ///   - resolution: the manifest that it was loaded from. A tree that was dropped is loaded from the same one again.
+  ///   - loaded: The artifact.
+  ///   - resolution: The resolution that the artifact was loaded from. A tree that was released is loaded
+  ///     from it again.
   func bind(_ loaded: LoadedArtifact, _ resolution: ReferenceResolver.Resolution) -> LoadedArtifact {
     state.withLock { state in
       if let artifact = state.artifact { return artifact }
@@ -141,17 +143,19 @@ final class ArtifactSlot: Sendable {
   }
 }
 
-/// A file by its content: shared by every name, tag and registry that has the same bytes under the same attributes.
+/// A file identified by its content: shared by all names, tags and registries that have the same bytes with
+/// the same attributes.
 final class FileNode: Sendable {
   struct Key: Hashable, Sendable {
     let digest: Digest
-    /// What the manifest says of the blob: a size that lies must not be shared.
+    /// Size of the blob according to the manifest: files with a wrong size must not share a node with the
+    /// right ones.
     let blobSize: Int64
     let offset: Int64
     let size: Int64
     let mode: UInt32
     let modificationTime: Int64
-    /// What its name promises of its first bytes; names that promise different things share no node.
+    /// The format that the name promises; names that promise different formats share no node.
     let promise: ModelMagic?
   }
 
@@ -161,23 +165,23 @@ final class FileNode: Sendable {
     var wasComplete = false
     var modes = OpenModes()
     weak var blob: LazyBlob?
-    /// A copy of it as a file of its own.
+    /// The materialized copy.
     var copy: BlobFile?
-    /// Its first bytes are not what its name promises.
+    /// The error if the first bytes do not match the promised format.
     var brokenPromise: ContentError?
-    /// They are.
+    /// Whether the first bytes match the promised format.
     var isPromiseKept = false
-    /// How often unverified first bytes were not, and were fetched again.
+    /// How often unverified first bytes did not match and were fetched again.
     var doubts = 0
-    /// When a copy may be tried again.
+    /// When creating a copy may be tried again.
     var nextCopy: ContinuousClock.Instant?
   }
 
-  /// Where bytes may be had.
+  /// A place that has the bytes.
   struct Home: Sendable {
     let layout: (any LocalRepository)?
     let source: (any Repository)?
-    /// What the layout may be found by once it is another one.
+    /// The reference that leads to the layout after it was rewritten in another format.
     let reference: Reference?
   }
 
@@ -191,7 +195,7 @@ final class FileNode: Sendable {
     state = Mutex(State())
   }
 
-  /// Adds a place of another artifact that has the same file.
+  /// Adds the place of another artifact that has the same file.
   func add(_ artifact: LoadedArtifact) {
     state.withLock { state in
       let isKnown = state.homes.contains {
@@ -207,40 +211,41 @@ final class FileNode: Sendable {
 
   var homes: [Home] { state.withLock { $0.homes } }
 
-  /// Set once the blob's bytes turned out wrong: opening it makes the kernel look the name up again.
+  /// Whether the blob's bytes turned out wrong: an open then makes the kernel look the name up again.
   var isBad: Bool {
     get { state.withLock { $0.isBad } }
     set { state.withLock { $0.isBad = newValue } }
   }
 
-  /// The blob of the last open, as long as somebody has it open.
+  /// The blob of the last open, while it is open.
   var openBlob: LazyBlob? { state.withLock { $0.blob } }
   func noteOpen(_ blob: LazyBlob) { state.withLock { $0.blob = blob } }
 
-  /// A copy of it as a file of its own, where one was made.
+  /// The materialized copy, if it exists.
   var copy: BlobFile? {
     get { state.withLock { $0.copy } }
     set { state.withLock { $0.copy = newValue } }
   }
 
-  /// Why it is not what its name promises, where that is known.
+  /// The error if the first bytes are known not to match the promised format.
   var brokenPromise: ContentError? {
     get { state.withLock { $0.brokenPromise } }
     set { state.withLock { $0.brokenPromise = newValue } }
   }
 
-  /// Whether its first bytes were looked at and are what its name promises.
+  /// Whether the first bytes were checked and match the promised format.
   var isPromiseKept: Bool {
     get { key.promise == nil || state.withLock { $0.isPromiseKept } }
     set { state.withLock { $0.isPromiseKept = newValue } }
   }
 
-  /// Takes first bytes that are not what the name promises.
+  /// Records first bytes that do not match the promised format.
   ///
   /// - Parameters:
-  ///   - error: why.
-  ///   - isVerified: they are those of the blob's digest, so that fetching them again changes nothing.
-  /// - Returns: whether they are worth being fetched again.
+  ///   - error: The mismatch.
+  ///   - isVerified: Whether the bytes match the blob's digest, so that fetching them again would not change
+  ///     them.
+  /// - Returns: Whether the bytes should be fetched again.
   func doubt(_ error: ContentError, isVerified: Bool) -> Bool {
     state.withLock { state in
       state.doubts += 1
@@ -250,10 +255,11 @@ final class FileNode: Sendable {
     }
   }
 
-  // One wrong answer may be a cache's; a third one is the artifact's.
+  // One or two wrong answers may come from a cache on the way; after the third the artifact is considered
+  // wrong.
   private static let mostDoubts = 2
 
-  /// Whether a copy is to be tried now; the next time not before `next`.
+  /// Whether creating a copy is to be tried now; if so, the next attempt is due at `next`.
   func takeCopyTurn(_ now: ContinuousClock.Instant, next: ContinuousClock.Instant) -> Bool {
     state.withLock { state in
       if let known = state.nextCopy, known > now { return false }
@@ -266,7 +272,7 @@ final class FileNode: Sendable {
     state.withLock { body(&$0.modes) }
   }
 
-  /// The blob was complete at an earlier open.
+  /// Whether the blob was complete at an earlier open.
   var wasComplete: Bool {
     get { state.withLock { $0.wasComplete } }
     set { state.withLock { $0.wasComplete = newValue } }

@@ -2,28 +2,28 @@ import Artifacts
 import ArtifactTree
 import OCI
 
-/// Numbers and their nodes, counted as the kernel counts them.
+/// The nodes by number, with the look-up counts of the kernel.
 ///
-/// Pure state; the file system puts a lock around it.
+/// A pure value; the file system guards it with a lock.
 struct NodeTable {
-  /// What makes two look-ups one node.
+  /// The key under which look-ups find the same node.
   enum Key: Hashable {
-    /// A folder above artifacts, or a folder or link within one: never shared.
+    /// A directory above artifacts, or a directory or link within one: never shared.
     case name(parent: UInt64, name: EntryName)
-    /// An artifact's folder. Nil until it is bound to a manifest.
+    /// The directory of an artifact; the digest is nil until the directory is bound to a manifest.
     case artifact(parent: UInt64, name: EntryName, digest: Digest?)
     case file(FileNode.Key)
   }
 
   private struct Slot {
     let node: Node
-    /// By which it is found, beside a file's own key.
+    /// The keys under which the node is found, in addition to a file's own key.
     var keys: [Key] = []
-    /// A file is found by its own key, until it is retired.
+    /// Whether a file is found by its own key; false once it is retired.
     var isFindable = true
-    /// The kernel was asked to forget it.
+    /// Whether the kernel was asked to forget the node.
     var isAsked = false
-    /// Look-ups that the kernel has not forgotten.
+    /// Number of look-ups that the kernel has not forgotten.
     var lookups: UInt64
   }
 
@@ -31,13 +31,13 @@ struct NodeTable {
 
   private var slots: [UInt64: Slot] = [:]
   private var identifiers: [Key: UInt64] = [:]
-  // Never used twice, so that no node needs a generation.
+  // Numbers are never reused, so that no node needs a generation.
   private var next: UInt64 = 2
-  /// Files among the nodes.
+  /// Number of files among the nodes.
   private var fileCount = 0
   private var askedCount = 0
 
-  /// Files that the kernel remembers and was not asked to forget.
+  /// Number of files that the kernel remembers and was not asked to forget.
   var rememberedFiles: Int { fileCount - askedCount }
 
   init(root: Node) {
@@ -50,7 +50,7 @@ struct NodeTable {
 
   func node(_ key: Key) -> Node? { identifiers[key].flatMap { slots[$0]?.node } }
 
-  /// Finds or makes a node and counts one look-up.
+  /// Finds or creates a node, and counts one look-up.
   mutating func lookUp(_ key: Key, _ make: (UInt64) -> Node) -> Node {
     if let identifier = identifiers[key], var slot = slots[identifier] {
       slot.lookups += 1
@@ -73,23 +73,23 @@ struct NodeTable {
     return node
   }
 
-  /// Gives a node another key by which it is found too.
+  /// Adds a key under which a node is found.
   mutating func alias(_ node: Node, _ key: Key) {
     guard slots[node.identifier] != nil, identifiers[key] == nil else { return }
     slots[node.identifier]?.keys.append(key)
     identifiers[key] = node.identifier
   }
 
-  /// Takes a key of a node away.
+  /// Removes a key of a node.
   mutating func remove(_ key: Key, of node: Node) {
     guard identifiers[key] == node.identifier else { return }
     identifiers[key] = nil
     slots[node.identifier]?.keys.removeAll { $0 == key }
   }
 
-  /// The nodes of directories and links whose tree was made from a blob.
+  /// Returns the nodes of directories and links whose tree was built from a blob.
   ///
-  /// A tree that is not in memory may have been made from it too.
+  /// Includes nodes whose tree is not in memory, as it may have been built from the blob.
   func directories(of digest: Digest) -> [Node] {
     func isMade(from slot: ArtifactSlot) -> Bool {
       guard let artifact = slot.bound else { return true }
@@ -105,9 +105,9 @@ struct NodeTable {
     }
   }
 
-  /// Makes the next look-up of the same key make another node.
+  /// Removes a node's keys, so that the next look-up creates another node.
   ///
-  /// The old one lives until it is forgotten.
+  /// The old node exists until the kernel forgets it.
   mutating func retire(_ node: Node) {
     guard let slot = slots[node.identifier] else { return }
     removeKeys(of: slot)
@@ -115,7 +115,7 @@ struct NodeTable {
     slots[node.identifier]?.isFindable = false
   }
 
-  /// Takes look-ups back; a node without any is gone.
+  /// Subtracts look-ups; a node with none left is removed.
   mutating func forget(_ identifier: UInt64, _ count: UInt64) {
     guard identifier != Self.rootIdentifier, var slot = slots[identifier] else { return }
     slot.lookups -= min(count, slot.lookups)
@@ -136,10 +136,10 @@ struct NodeTable {
     if identifiers[.file(file.key)] == identifier { identifiers[.file(file.key)] = nil }
   }
 
-  /// The oldest nodes of files that are not open, which the kernel is about to be asked to forget.
+  /// Returns the oldest nodes of files that are not open, and marks them as asked to be forgotten.
   ///
-  /// - Parameter count: how many at most.
-  /// - Returns: in the order in which they were made.
+  /// - Parameter count: The maximum number of nodes.
+  /// - Returns: The nodes in order of creation.
   mutating func takeIdleFiles(_ count: Int) -> [Node] {
     let files = slots.values.filter { slot in
       guard !slot.isAsked, case .file(let file) = slot.node.kind else { return false }
@@ -151,7 +151,7 @@ struct NodeTable {
     return oldest
   }
 
-  /// The nodes of files that lie in a blob.
+  /// Returns the nodes of files that lie in a blob.
   func files(of digest: Digest) -> [Node] {
     slots.values.compactMap { slot in
       guard case .file(let file) = slot.node.kind, file.content.blob.digest == digest else { return nil }

@@ -1,20 +1,20 @@
 package import Disk
 import LocalRegistry
 
-/// How the open handles of one node are read: by the daemon, or by the kernel from a backing file.
+/// Determines how the open handles of one node are read: by the daemon, or by the kernel from a backing file.
 ///
-/// Pure. The kernel lets a node be open in one of the two ways at a time, and with one backing file
-/// (fs/fuse/iomode.c); a second way is a failed open.
+/// A pure value. The kernel allows a node to be open in only one of the two ways at a time, and with only one
+/// backing file (fs/fuse/iomode.c); otherwise the open fails.
 package struct OpenModes: Sendable {
-  /// What an open comes to.
+  /// The result of an open.
   package enum Action: Sendable, Equatable {
     /// The daemon reads.
     case serve
     /// The kernel reads, from the backing file of this number.
     case pass(Int32)
-    /// The backing file is to be registered; then `install`.
+    /// The caller must register the backing file and then call `install`.
     case register
-    /// Another node must be opened in its place.
+    /// The kernel must look the name up again and open another node.
     case stale
   }
 
@@ -24,22 +24,22 @@ package struct OpenModes: Sendable {
     var count: Int
   }
 
-  /// Handles that the daemon serves.
+  /// Number of handles that the daemon serves.
   package private(set) var servedCount = 0
   private var backing: Backing?
-  /// The kernel may have pages that the daemon filled.
+  /// Whether the kernel may have pages that the daemon filled.
   private var hasServedPages = false
 
-  /// A node that is not open.
+  /// Creates the state of a node that is not open.
   package init() {}
 
-  /// Whether the kernel reads a backing file for some handle.
+  /// Whether the kernel reads a backing file for at least one handle.
   package var isPassing: Bool { backing != nil }
 
-  /// Takes an open.
+  /// Handles an open.
   ///
-  /// - Parameter candidate: the file that the kernel could read; nil where there is none.
-  /// - Returns: what to do; `serve` and `pass` are counted already.
+  /// - Parameter candidate: The file that the kernel could read, or nil.
+  /// - Returns: The action; `serve` and `pass` are already counted.
   package mutating func open(_ candidate: FileIdentity?) -> Action {
     guard let candidate else {
       if backing != nil { return .stale }
@@ -47,7 +47,7 @@ package struct OpenModes: Sendable {
       return .serve
     }
     if let known = backing {
-      // Another file has the blob now: who reads the old one goes on, a new open reads the new one.
+      // The blob is in another file now: open handles keep the old file, a new open needs a new node.
       guard known.identity == candidate else { return .stale }
       backing?.count += 1
       return .pass(known.number)
@@ -59,15 +59,16 @@ package struct OpenModes: Sendable {
     return .register
   }
 
-  /// Takes a registration that an open asked for.
+  /// Handles the result of a registration that an open requested.
   ///
   /// - Parameters:
-  ///   - number: of the backing file; nil where the kernel refused it.
-  ///   - identity: of the file.
-  /// - Returns: `serve` or `pass`; a number that is not the one given has to be taken back.
+  ///   - number: The number of the backing file; nil if the kernel refused it.
+  ///   - identity: The identity of the file.
+  /// - Returns: `serve` or `pass`; if the number differs from the one given, the caller must remove the given
+  ///   one.
   package mutating func install(_ number: Int32?, _ identity: FileIdentity) -> Action {
     guard let number else {
-      // Somebody may have been luckier in between.
+      // A concurrent open may have registered the file in the meantime.
       return open(backing == nil ? nil : identity)
     }
     if backing != nil || servedCount > 0 { return open(identity) }
@@ -75,17 +76,18 @@ package struct OpenModes: Sendable {
     return .pass(number)
   }
 
-  /// Whether the kernel may have pages that the daemon filled, and nobody has the node open; once for each time.
+  /// Whether the node is not open and the kernel may have pages that the daemon filled; returns true once per
+  /// occasion.
   package mutating func takeServedPages() -> Bool {
     guard servedCount == 0, backing == nil, hasServedPages else { return false }
     hasServedPages = false
     return true
   }
 
-  /// Takes the end of a handle.
+  /// Handles the close of a handle.
   ///
-  /// - Parameter isPassing: how it was open.
-  /// - Returns: the number of a backing file that nobody reads any more.
+  /// - Parameter isPassing: Whether the handle was read by passthrough.
+  /// - Returns: The number of a backing file without handles, which the caller must remove.
   package mutating func close(isPassing: Bool) -> Int32? {
     guard isPassing else {
       servedCount -= 1

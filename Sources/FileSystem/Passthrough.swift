@@ -5,28 +5,28 @@ import Locking
 package import SystemPackage
 import Telemetry
 
-/// Registers files that the kernel reads itself.
+/// Registers backing files with the kernel.
 package protocol BackingRegistrar: Sendable {
   /// Registers an open file.
   ///
-  /// - Parameter descriptor: may be closed afterwards.
-  /// - Returns: its number, never 0.
-  /// - Throws: `Errno` where the kernel refuses.
+  /// - Parameter descriptor: The file; may be closed afterwards.
+  /// - Returns: Its number, never 0.
+  /// - Throws: `Errno` if the kernel refuses the file.
   func register(_ descriptor: FileDescriptor) throws(Errno) -> Int32
 
-  /// Takes a registration back.
+  /// Removes a registration.
   ///
-  /// - Parameter number: from `register`.
+  /// - Parameter number: From `register`.
   func remove(_ number: Int32)
 }
 
-/// Which files the kernel may read itself, and what was learned by trying.
+/// Decides which files the kernel reads by passthrough, and remembers refusals.
 final class Passthrough: Sendable {
   private struct State {
     var registrar: (any BackingRegistrar)?
-    /// No file will do: the kernel or the rights of the process forbid it.
+    /// Whether every file is refused, because of the kernel or the privileges of the process.
     var isRefused = false
-    /// File systems that the kernel does not take backing files of.
+    /// File systems whose files the kernel refuses as backing files.
     var refusedDevices: Set<UInt64> = []
     var hasWorked = false
   }
@@ -40,24 +40,24 @@ final class Passthrough: Sendable {
     self.log = log
   }
 
-  /// Sets who registers; nil where the kernel offers no passthrough.
+  /// Sets the registrar; nil if the kernel does not support passthrough.
   func use(_ registrar: (any BackingRegistrar)?) {
     state.withLock { $0.registrar = registrar }
     guard registrar == nil else { return }
     log.notice(
       "files are served by the daemon",
-      metadata: ["reason": "the kernel offers no passthrough (Linux 6.9)"]
+      metadata: ["reason": "the kernel does not support passthrough (needs Linux 6.9)"]
     )
   }
 
-  /// Whether a file is worth trying.
+  /// Whether registering a file may succeed.
   func mayTake(_ identity: FileIdentity) -> Bool {
     state.withLock { state in
       state.registrar != nil && !state.isRefused && !state.refusedDevices.contains(identity.device)
     }
   }
 
-  /// Registers a file; nil where the kernel refuses it, which is logged once a cause and counted.
+  /// Registers a file; returns nil if the kernel refuses it, which is counted, and logged once per cause.
   func register(_ file: BlobFile) -> Int32? {
     guard let registrar = state.withLock({ $0.registrar }) else { return nil }
     do throws(Errno) {
@@ -66,7 +66,7 @@ final class Passthrough: Sendable {
         defer { state.hasWorked = true }
         return !state.hasWorked
       }
-      if isFirst { log.notice("complete files are read by the kernel itself (passthrough)") }
+      if isFirst { log.notice("the kernel reads complete files directly (passthrough)") }
       return number
     } catch {
       metrics.passthroughRefusals.add()
@@ -88,13 +88,13 @@ final class Passthrough: Sendable {
         return !state.isRefused
       }
     case .noMemory, .tooManyOpenFiles, .tooManyOpenFilesInSystem:
-      // It may work for the next one.
+      // The next registration may succeed.
       reason = "\(error)"
       isNew = true
     default:
       reason =
         error == .tooManySymbolicLinkLevels
-        ? "the kernel does not take backing files of a stacked file system (overlayfs, FUSE)" : "\(error)"
+        ? "the kernel does not accept backing files on a stacked file system (overlayfs, FUSE)" : "\(error)"
       isNew = state.withLock { $0.refusedDevices.insert(file.identity.device).inserted }
     }
     guard isNew else { return }

@@ -4,15 +4,15 @@ import Content
 package import LocalRegistry
 package import OCI
 
-/// What a name below a registry stands for: an artifact, a repository, a namespace, or nothing (design 1).
+/// Determines what a name below a registry stands for: an artifact, a repository, a namespace, or nothing.
 package actor PathClassifier {
-  /// The answer.
+  /// The result of a classification.
   package enum Class: Sendable {
-    /// With what it stands for, where it was resolved and not only listed.
+    /// An artifact, with its resolution if it was resolved and not only listed.
     case artifact(Reference, ReferenceResolver.Resolution?)
-    /// A repository; below it, names that nobody confirms are nothing.
+    /// A repository; unconfirmed names below it do not exist.
     case repository
-    /// Something above repositories, which nobody need confirm.
+    /// A level above repositories, which need not be confirmed by a registry.
     case namespace(isConfirmed: Bool)
     case absent
   }
@@ -34,18 +34,18 @@ package actor PathClassifier {
   private let options: FileSystemOptions
   private var memory: [Key: Memory] = [:]
   private var pending: [Key: Task<Result<Class, ContentError>, Never>] = [:]
-  /// Tags that a list told of, by repository.
+  /// Tags from the last tag list, by repository.
   private var listed: [RepositoryName: (tags: Set<String>, expires: ContinuousClock.Instant)] = [:]
 
   private static let limit = 50_000
 
-  /// Makes a classifier.
+  /// Creates a classifier.
   ///
   /// - Parameters:
-  ///   - local: asked first.
-  ///   - remote: asked whether repositories exist.
-  ///   - resolver: asked whether tags exist.
-  ///   - options: times to live and the depth of namespaces.
+  ///   - local: The local registry, asked first.
+  ///   - remote: The registries, asked whether repositories exist.
+  ///   - resolver: Asked whether tags exist.
+  ///   - options: Times to live, and the depth of namespaces.
   package init(
     local: LocalRegistry,
     remote: any RepositoryProvider,
@@ -61,11 +61,11 @@ package actor PathClassifier {
   /// Classifies a name that may be a tag, a repository or a namespace.
   ///
   /// - Parameters:
-  ///   - name: in its spelling.
-  ///   - prefix: of the folder it is looked up in.
-  ///   - mayBeComponent: by the grammar.
-  ///   - mayBeTag: by the grammar.
-  /// - Throws: `ContentError` where a registry that must be asked does not answer.
+  ///   - name: The name.
+  ///   - prefix: The directory of the look-up.
+  ///   - mayBeComponent: Whether the grammar allows the name as a path component.
+  ///   - mayBeTag: Whether the grammar allows the name as a tag.
+  /// - Throws: `ContentError` if a registry that must be asked does not answer.
   func classify(
     _ name: String,
     in prefix: Prefix,
@@ -98,10 +98,10 @@ package actor PathClassifier {
     let answer = try result.get()
     if memory.count >= Self.limit { memory = [:] }
     switch answer {
-    // A tag's own answer is remembered by the resolver, by its time to live.
+    // The resolver caches the answer for a tag, with its time to live.
     case .artifact: break
     case .repository: memory[key] = Memory(answer: answer, expires: .now + options.resolution.timeToLive)
-    // The local registry costs nothing to ask again.
+    // A look-up in the local registry costs almost nothing, so nothing is cached when offline.
     case .namespace, .absent:
       if options.resolution.isOffline { break }
       memory[key] = Memory(answer: answer, expires: .now + options.resolution.negativeTimeToLive)
@@ -109,7 +109,7 @@ package actor PathClassifier {
     return answer
   }
 
-  /// Remembers what a tag list told.
+  /// Remembers a tag list.
   func note(_ tags: [String], of repository: RepositoryName) {
     if listed.count >= 1000 { listed = [:] }
     listed[repository] = (Set(tags), .now + options.resolution.timeToLive)
@@ -127,7 +127,7 @@ package actor PathClassifier {
     mayBeTag: Bool
   ) async throws(ContentError) -> Class {
     let (known, artifact) = await local.child(name, registry: prefix.registry, components: prefix.components)
-    // What is known needs no question, and no network to know what it is.
+    // A known name needs no request.
     if options.resolution.isOffline, !known.isTag, known.isComponent {
       return known.isRepository ? .repository : .namespace(isConfirmed: true)
     }
@@ -135,14 +135,14 @@ package actor PathClassifier {
       let answer = await tagAnswer(name, in: prefix, mayBeTag: mayBeTag, isKnown: true, artifact)
       if case .success(let answer?) = answer { return answer }
     }
-    // Side by side: a tag wins, but the list need not wait for it.
+    // Asked in parallel: a tag takes precedence, but the list need not wait for it.
     async let tag = tagAnswer(name, in: prefix, mayBeTag: mayBeTag, isKnown: known.isTag)
     async let repository = repositoryAnswer(name, in: prefix, mayBeComponent: mayBeComponent, known)
     let tagResult = await tag
     if case .success(let answer?) = tagResult { return answer }
-    // A tag wins, so whether there is one must be known: no answer is no proof of absence.
+    // A tag takes precedence, so its absence must be certain: a failed request does not prove absence.
     if case .failure(let error) = tagResult {
-      // A registry that does not answer leaves in force what is known here.
+      // If the registry does not answer, the local registry decides.
       guard known.isComponent else { throw error }
       return known.isRepository ? .repository : .namespace(isConfirmed: true)
     }
@@ -175,8 +175,9 @@ package actor PathClassifier {
       return .success(.artifact(reference, try await resolver.resolve(reference, found: found)))
     } catch {
       switch error.code {
-      // Registries answer 401 and 403 for what does not exist. A manifest that is there and cannot be read is another
-      // matter: saying that there is no such name would hide it.
+      // Registries answer 401 and 403 for names that do not exist. A manifest that exists and cannot be read
+      // is an
+      // error: ENOENT would hide it.
       case .notFound, .unauthorized, .offline: return .success(nil)
       case .invalid, .corrupt: return .failure(error)
       default: return isKnown ? .success(.artifact(reference, nil)) : .failure(error)
@@ -214,14 +215,14 @@ package actor PathClassifier {
   }
 }
 
-/// A place between a registry and its artifacts.
+/// A path between a registry and its artifacts.
 struct Prefix: Sendable, Hashable {
   let registry: String
   let components: [String]
-  /// Somebody confirmed a repository of this name.
+  /// Whether a registry or the local registry confirmed a repository of this name.
   let isKnownRepository: Bool
 
-  /// The repository of this name, where it can be one.
+  /// The repository of this name, or nil directly below a registry.
   var repository: RepositoryName? {
     components.isEmpty ? nil : RepositoryName(registry: registry, path: components.joined(separator: "/"))
   }

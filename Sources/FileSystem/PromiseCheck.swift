@@ -6,9 +6,9 @@ import LocalRegistry
 import OCI
 import Locking
 
-/// Holds the first bytes of a file against what its name promises, before anybody sees them.
+/// Compares the first bytes of a file with the format that its name promises, before the reader gets them.
 ///
-/// One object for the one read that asks for them; it passes the answer on, or an error in its place.
+/// Created for one read; forwards the answer, or replaces it with an error.
 final class PromiseCheck: ReadResponder {
   private let magic: ModelMagic
   private let file: FileNode
@@ -45,18 +45,18 @@ final class PromiseCheck: ReadResponder {
 
   private func judge(_ first: some Collection<UInt8>) -> ContentError? {
     guard let error = Self.error(magic, first, file.content.size, name, file.content.blob.digest) else {
-      // Fewer bytes than the magic has say nothing either way.
+      // Too few bytes to decide.
       if first.count >= min(ModelMagic.length, Int(clamping: file.content.size)) { file.isPromiseKept = true }
       return nil
     }
-    // Bytes that nothing vouches for yet may be a proxy's: the next read fetches them again.
+    // Unverified bytes may come from a proxy: the next read fetches them again.
     if file.doubt(error, isVerified: blob.verifiedFile != nil) {
       blob.distrust(file.content.offset..<file.content.offset + Int64(ModelMagic.length))
     }
     return error
   }
 
-  /// Why first bytes are not what a name promises.
+  /// Returns an error if the first bytes do not match the format that a name promises.
   static func error(
     _ magic: ModelMagic,
     _ first: some Collection<UInt8>,
@@ -68,8 +68,8 @@ final class PromiseCheck: ReadResponder {
       var error = ContentError(
         .corrupt,
         "\(name) (\(digest))",
-        "the file is not what its name promises: \(reason)",
-        advice: "The artifact was packed wrongly; 'weightfs inspect' lists its layers"
+        "the content does not match the file name: \(reason)",
+        advice: "Check how the artifact was packed; 'weightfs inspect' lists its layers"
       )
       error.isLasting = true
       return error

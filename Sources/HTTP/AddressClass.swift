@@ -1,17 +1,17 @@
-/// What kind of network an IP address belongs to.
+/// The kind of network that an IP address belongs to.
 package enum AddressClass: String, Sendable, CaseIterable {
   case global
   /// RFC 1918, fc00::/7.
   case privateNetwork
   case loopback
-  /// RFC 3927, fe80::/10: also where clouds serve the credentials of a machine (169.254.169.254).
+  /// RFC 3927, fe80::/10; clouds serve the credentials of a machine at such an address (169.254.169.254).
   case linkLocal
-  /// `0.0.0.0`, `::`: this machine, as connect(2) takes it.
+  /// `0.0.0.0` and `::`, with which connect(2) connects to this machine.
   case unspecified
 
-  /// The class of an address as text; nil for a name.
+  /// Returns the class of an address in text form, or nil for a name.
   ///
-  /// - Parameter host: without port and brackets; a zone behind `%` means nothing here.
+  /// - Parameter host: Without port and brackets; a zone after `%` is ignored.
   package init?(_ host: String) {
     if host.lowercased() == "localhost" {
       self = .loopback
@@ -21,7 +21,7 @@ package enum AddressClass: String, Sendable, CaseIterable {
     if let bytes = Self.version4(text) {
       self = Self.classify(bytes)
     } else if let bytes = Self.version6(text) {
-      // ::ffff:0:0/96 and the older ::/96 stand for addresses of version 4.
+      // ::ffff:0:0/96 and the older ::/96 represent IPv4 addresses.
       let isMapped = bytes[..<10].allSatisfy { $0 == 0 } && bytes[10] == 0xff && bytes[11] == 0xff
       let isCompatible = bytes[..<12].allSatisfy { $0 == 0 } && bytes[12...].contains { $0 > 1 }
       if isMapped || isCompatible {
@@ -50,8 +50,8 @@ package enum AddressClass: String, Sendable, CaseIterable {
     }
   }
 
-  /// Four numbers with dots between them, as libcurl prints an address; names that resolvers read as numbers
-  /// (`127.1`, `0x7f000001`) are told by the connection itself.
+  /// Parses four decimal numbers separated by dots, as libcurl prints an address; other forms that resolvers
+  /// accept (`127.1`, `0x7f000001`) are checked by the address of the connection.
   private static func version4(_ text: some StringProtocol) -> [UInt8]? {
     let parts = text.split(separator: ".", omittingEmptySubsequences: false)
     let bytes = parts.compactMap { UInt8($0) }
@@ -86,23 +86,22 @@ package enum AddressClass: String, Sendable, CaseIterable {
   }
 }
 
-/// Where the connection of a request may lead that another host told of.
+/// The rule for the connection of a request whose URL came from another host.
 ///
-/// A registry on the internet has no business to send its clients, or their passwords, to a service of this machine or
-/// of the cloud that it runs in.
+/// A registry on the internet must not direct its clients, or their passwords, to a service of this machine
+/// or of the cloud that it runs in.
 package struct AddressRule: Sendable, Hashable {
-  /// Classes that are refused.
+  /// Address classes that are refused.
   package let refused: Set<AddressClass>
 
-  /// Refuses some classes.
+  /// Creates a rule that refuses some classes.
   package init(refused: Set<AddressClass>) { self.refused = refused }
 
-  /// The rule for what a registry tells of.
+  /// Creates the rule for a URL that a registry names.
   ///
   /// - Parameters:
-  ///   - registry: the class of the address of the registry's own connection; nil where it is not known, as through a
-  ///     proxy.
-  ///   - isForCredentials: credentials would be sent there.
+  ///   - registry: The address class of the registry's own connection; nil if unknown, as through a proxy.
+  ///   - isForCredentials: Whether credentials would be sent to the URL.
   package init(registry: AddressClass?, isForCredentials: Bool) {
     var refused: Set<AddressClass> = [.loopback, .linkLocal, .unspecified]
     if isForCredentials { refused.insert(.privateNetwork) }

@@ -5,7 +5,7 @@ struct AddressNetwork: Sendable, Equatable {
   private let prefix: [UInt8]
   private let bits: Int
 
-  /// Reads an address with or without a length; nil where it is neither.
+  /// Parses an address with an optional prefix length, or returns nil.
   init?(_ text: some StringProtocol) {
     let parts = text.split(separator: "/", maxSplits: 1, omittingEmptySubsequences: false)
     guard let address = parts.first, let bytes = Self.bytes(address) else { return nil }
@@ -18,7 +18,7 @@ struct AddressNetwork: Sendable, Equatable {
     bits = length
   }
 
-  /// The bytes of an address of version 4 or 6, brackets or not; nil for a name.
+  /// Returns the bytes of an IPv4 or IPv6 address, with or without brackets; nil for a name.
   static func bytes(_ text: some StringProtocol) -> [UInt8]? {
     let plain =
       text.hasPrefix("[") && text.hasSuffix("]") ? String(text.dropFirst().dropLast()) : String(text)
@@ -28,7 +28,7 @@ struct AddressNetwork: Sendable, Equatable {
     return inet_pton(AF_INET6, plain, &six) == 1 ? withUnsafeBytes(of: six) { Array($0) } : nil
   }
 
-  /// Whether an address lies in the network.
+  /// Whether the network contains an address.
   func contains(_ address: [UInt8]) -> Bool {
     guard address.count == prefix.count else { return false }
     let whole = bits / 8

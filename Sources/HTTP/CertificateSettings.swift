@@ -1,6 +1,6 @@
 import CCurl
 
-/// Where trusted certificates are, by the variables that curl and OpenSSL users set.
+/// The locations of trusted certificates, from the variables that curl and OpenSSL users set.
 struct CertificateSettings: Sendable {
   private let file: String?
   private let folder: String?

@@ -4,9 +4,9 @@ enum HTTPDate {
     "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
   ]
 
-  /// Reads `Sun, 06 Nov 1994 08:49:37 GMT`.
+  /// Parses `Sun, 06 Nov 1994 08:49:37 GMT`.
   ///
-  /// - Returns: seconds since 1970; nil for anything else, the obsolete forms included.
+  /// - Returns: Seconds since 1970; nil for any other text, including the obsolete forms.
   static func seconds(_ text: String) -> Int64? {
     let parts = text.split { $0 == " " || $0 == "," || $0 == ":" }
     guard parts.count == 8, parts[7] == "GMT", let day = Int64(parts[1]), (1...31).contains(day),
@@ -15,7 +15,8 @@ enum HTTPDate {
       let minute = Int64(parts[5]), (0...59).contains(minute), let second = Int64(parts[6]),
       (0...60).contains(second)
     else { return nil }
-    // Days since 1970 of the Gregorian calendar; years begin in March, so that a leap day comes last.
+    // Days since 1970 in the Gregorian calendar; the year starts in March, so that a leap day is its last
+    // day.
     let shifted = year - (month < 2 ? 1 : 0)
     let era = shifted / 400
     let yearOfEra = shifted - era * 400

@@ -1,6 +1,6 @@
-/// One request, with the bounds it runs in.
+/// One request, with its limits.
 package struct HTTPRequest: Sendable {
-  /// What is done.
+  /// The method of a request.
   package enum Method: String, Sendable {
     case get = "GET"
     case head = "HEAD"
@@ -9,45 +9,45 @@ package struct HTTPRequest: Sendable {
 
   package var method: Method
   package var url: RequestURL
-  /// Name and value, sent as they are.
+  /// Names and values.
   ///
-  /// They are sent to redirect targets too, so nothing secret stands here.
+  /// They are also sent to redirect targets, so they must not contain secrets.
   package var headers: [(name: String, value: String)]
   /// The Authorization header; never sent to another origin than that of `url`.
   package var authorization: Secret?
-  /// A redirect to another path of the same origin is sent without Authorization as well.
+  /// Whether Authorization is also dropped for a redirect to another path of the same origin.
   package var dropsAuthorization = false
   /// The `Referer` header of redirected requests.
   package var redirectReferer: String?
-  /// Bytes of the resource; a single range.
+  /// The range of the resource in bytes; a single range.
   package var range: Range<Int64>?
-  /// Sent with POST.
+  /// The body of a POST request.
   package var body: [UInt8]
   package var connectTimeout: Duration = .seconds(10)
-  /// How long fewer bytes than the minimum rate may come.
+  /// How long the rate may stay below the minimum before the request fails.
   package var stallTimeout: Duration = .seconds(30)
-  /// Bytes a second below which a transfer counts as standing still; at least 1.
+  /// Minimum rate in bytes per second, at least 1.
   package var minimumRate = 1
-  /// Where the connection may lead; nil for anywhere.
+  /// The rule for the address of the connection; nil for any address.
   ///
-  /// A redirect of a request without a rule gets one by the address that redirected.
+  /// A redirect of a request without a rule gets a rule from the address of the redirecting host.
   package var addressRule: AddressRule?
-  /// Hosts, as `host` or `host:port`, that the rule does not hold for.
+  /// Hosts, as `host` or `host:port`, to which the rule does not apply.
   package var trustedHosts: Set<String> = []
-  /// No connection that was used before is used.
+  /// Whether the request must use a new connection.
   package var usesNewConnection = false
-  /// How long it may take in all; none where it depends on how much there is.
+  /// Maximum total time; nil if the time depends on the amount of data.
   package var totalTimeout: Duration?
 
-  /// Makes a request.
+  /// Creates a request.
   ///
   /// - Parameters:
-  ///   - method: what is done.
-  ///   - url: to what.
-  ///   - headers: name and value.
-  ///   - authorization: the header's value.
-  ///   - range: a single range of bytes, not empty.
-  ///   - body: for POST.
+  ///   - method: The method.
+  ///   - url: The URL.
+  ///   - headers: Names and values.
+  ///   - authorization: The value of the Authorization header.
+  ///   - range: A single byte range that is not empty.
+  ///   - body: The body of a POST request.
   package init(
     _ method: Method,
     _ url: RequestURL,

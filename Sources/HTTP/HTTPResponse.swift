@@ -1,23 +1,23 @@
 /// The status line and headers of a response.
 package struct HTTPResponse: Sendable {
   package let status: Int
-  /// In order, as received.
+  /// Names and values in the order received.
   package let headers: [(name: String, value: String)]
-  /// Where the response came from: the request's address, or what it was redirected to.
+  /// The URL of the response: that of the request, or of the last redirect.
   package let url: RequestURL
-  /// The class of the address that the connection led to; nil where a proxy was in between.
+  /// The address class of the connection; nil if a proxy was used.
   package let peer: AddressClass?
-  /// The rule that the connection was held against.
+  /// The rule that the connection was checked against.
   package let rule: AddressRule?
 
-  /// Makes a response.
+  /// Creates a response.
   ///
   /// - Parameters:
-  ///   - status: by HTTP.
-  ///   - headers: in order.
-  ///   - url: where it came from.
-  ///   - peer: the class of the address that the connection led to.
-  ///   - rule: that the connection was held against.
+  ///   - status: The HTTP status.
+  ///   - headers: Names and values in order.
+  ///   - url: The URL of the response.
+  ///   - peer: The address class of the connection.
+  ///   - rule: The rule that the connection was checked against.
   package init(
     status: Int,
     headers: [(name: String, value: String)],
@@ -35,25 +35,24 @@ package struct HTTPResponse: Sendable {
   /// Whether the status is 2xx.
   package var isSuccess: Bool { (200..<300).contains(status) }
 
-  /// The first value of a header.
+  /// Returns the first value of a header, or nil.
   ///
-  /// - Parameter name: in lower case.
-  /// - Returns: nil where there is none.
+  /// - Parameter name: In lower case.
   package func header(_ name: String) -> String? {
     headers.first { $0.name.lowercased() == name }?.value
   }
 
-  /// Every value of a header.
+  /// Returns all values of a header.
   ///
-  /// - Parameter name: in lower case.
+  /// - Parameter name: In lower case.
   package func allHeaders(_ name: String) -> [String] {
     headers.filter { $0.name.lowercased() == name }.map(\.value)
   }
 
-  /// `Content-Length`, where it is a number.
+  /// `Content-Length`, if it is a number.
   package var contentLength: Int64? { header("content-length").flatMap { Int64($0) } }
 
-  /// `Content-Range: bytes first-last/size`, the size where it is given (RFC 9110 14.4).
+  /// `Content-Range: bytes first-last/size`, with the size if it is present (RFC 9110 14.4).
   package var contentRange: (range: Range<Int64>, size: Int64?)? {
     guard let value = header("content-range"), value.hasPrefix("bytes ") else { return nil }
     let parts = value.dropFirst(6).split(separator: "/", omittingEmptySubsequences: false)
@@ -65,11 +64,10 @@ package struct HTTPResponse: Sendable {
     return (first..<(last + 1), Int64(parts[1]))
   }
 
-  /// How long the server asks to wait: `Retry-After` in seconds or as a date (RFC 9110 10.2.3), else the time until a
-  /// quota starts again (`ratelimit: …;t=N`, as Hugging Face sends it).
+  /// Returns how long the server asks to wait, or nil: `Retry-After` in seconds or as a date (RFC 9110
+  /// 10.2.3), else the time until a quota is renewed (`ratelimit: …;t=N`, as Hugging Face sends it).
   ///
-  /// - Parameter now: seconds since 1970.
-  /// - Returns: nil where it asks for nothing.
+  /// - Parameter now: Seconds since 1970.
   package func retryAfter(now: Int64) -> Duration? {
     if let value = header("retry-after") {
       if let seconds = Int64(value) { return seconds >= 0 ? .seconds(min(seconds, 86_400)) : nil }
@@ -82,41 +80,41 @@ package struct HTTPResponse: Sendable {
   }
 }
 
-/// Why there is no response.
+/// A failed request.
 package struct HTTPError: Error, Sendable, CustomStringConvertible {
   /// The kind of failure.
   package enum Code: Sendable {
     /// No connection could be made.
     case unreachable
-    /// Too few bytes came for too long.
+    /// The rate stayed below the minimum for too long.
     case timedOut
     case tls
     case cancelled
-    /// The receiver wanted no more.
+    /// The receiver ended the transfer.
     case stopped
-    /// A body that ends before its length, a broken response.
+    /// The body ended before its length, or the response is invalid.
     case broken
     case redirect
-    /// The address is one that the host which told of it may not lead to.
+    /// The address rule refuses the address of the connection.
     case refusedAddress
-    /// More bytes than the caller takes.
+    /// The body exceeds the limit of the caller.
     case tooLong
   }
 
   package let code: Code
   package let reason: String
-  /// Of the request that failed: the one that was started, or what it was redirected to.
+  /// The URL of the request that failed: the first one, or that of a redirect.
   package let url: RequestURL?
-  /// The status line of a response had arrived before.
+  /// Whether the status line of a response had arrived before.
   package let hasResponse: Bool
 
-  /// Makes an error.
+  /// Creates an error.
   ///
   /// - Parameters:
-  ///   - code: the kind.
-  ///   - reason: one line without secrets.
-  ///   - url: of the request that failed.
-  ///   - hasResponse: the status line of a response had arrived before.
+  ///   - code: The kind of failure.
+  ///   - reason: One line without secrets.
+  ///   - url: The URL of the request that failed.
+  ///   - hasResponse: Whether the status line of a response had arrived before.
   package init(_ code: Code, _ reason: String, url: RequestURL? = nil, hasResponse: Bool = false) {
     self.hasResponse = hasResponse
     self.code = code

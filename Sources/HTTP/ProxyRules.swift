@@ -1,17 +1,18 @@
-/// Which requests libcurl sends through a proxy of the environment (curl(1), "ENVIRONMENT"; CURLOPT_NOPROXY).
+/// Determines which requests libcurl sends through a proxy of the environment (curl(1), "ENVIRONMENT";
+/// CURLOPT_NOPROXY).
 ///
-/// Pure. The address of a connection to a proxy says nothing of the host that was asked for, so the check of addresses
-/// depends on this.
+/// A pure value. The address of a connection to a proxy says nothing about the requested host, so the address
+/// check depends on this.
 struct ProxyRules: Sendable {
   private let schemes: Set<String>
   private let exceptions: [Substring]
 
-  /// Reads the variables of an environment.
+  /// Reads the proxy variables of an environment.
   init(environment: [String: String]) {
     func value(_ names: String...) -> String? { names.compactMap { environment[$0] }.first { !$0.isEmpty } }
     let all = value("all_proxy", "ALL_PROXY") != nil
     var schemes: Set<String> = []
-    // libcurl does not read `HTTP_PROXY`: a client of a CGI program can set it.
+    // libcurl ignores `HTTP_PROXY`, as a client can set it in a CGI program.
     if all || value("http_proxy") != nil { schemes.insert("http") }
     if all || value("https_proxy", "HTTPS_PROXY") != nil { schemes.insert("https") }
     self.schemes = schemes
@@ -19,7 +20,7 @@ struct ProxyRules: Sendable {
     exceptions = list.lowercased().split { $0 == "," || $0 == " " || $0 == "\t" }
   }
 
-  /// Whether a connection for an address leads to a proxy.
+  /// Whether the connection for a URL goes through a proxy.
   func usesProxy(for url: RequestURL) -> Bool {
     !url.isLoopback && schemes.contains(url.scheme) && !isException(url.host)
   }

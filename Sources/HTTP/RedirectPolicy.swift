@@ -1,21 +1,20 @@
-/// Whether and how a redirect is followed.
+/// Determines whether and how a redirect is followed.
 package enum RedirectPolicy {
-  /// How many are followed, one after another.
+  /// Maximum number of consecutive redirects.
   package static let maximumCount = 10
 
-  /// The request to send next.
+  /// Returns the next request after a redirect.
   ///
   /// The Authorization header stays only with the origin it was meant for. A redirect from https to http is refused,
   /// unless the configuration names the host: it would put model bytes, and perhaps a signature, on the wire in the clear.
   ///
   /// - Parameters:
-  ///   - request: what was sent.
-  ///   - status: 3xx.
-  ///   - location: the absolute address.
-  ///   - count: how many were followed before.
-  ///   - peer: the class of the address that the connection led to; nil where it is not known.
-  /// - Returns: the request to send next.
-  /// - Throws: `HTTPError` with `redirect` or `refusedAddress`.
+  ///   - request: The redirected request.
+  ///   - status: The status, 3xx.
+  ///   - location: The absolute URL.
+  ///   - count: The number of redirects followed before.
+  ///   - peer: The address class of the connection; nil if unknown.
+  /// - Throws: `HTTPError` of code `redirect` or `refusedAddress`.
   package static func next(
     after request: HTTPRequest,
     status: Int,
@@ -27,13 +26,13 @@ package enum RedirectPolicy {
       HTTPError(.redirect, "\(request.url) redirects \(reason)", url: request.url)
     }
     guard count < maximumCount else { throw refused("more than \(maximumCount) times") }
-    guard let url = RequestURL(location) else { throw refused("to something that is not an http address") }
+    guard let url = RequestURL(location) else { throw refused("to a location that is not an http URL") }
     var next = request
     next.url = url
     guard !(request.url.scheme == "https" && url.scheme == "http") || next.isTrusted else {
       throw refused("from https to plain http (\(url)): refused")
     }
-    // The body of a POST may be a refresh token.
+    // The body of a POST request may contain a refresh token.
     guard request.method != .post || url.hasSameOrigin(as: request.url) || status == 303 else {
       throw refused("a POST to another host (\(url)): refused")
     }
@@ -45,7 +44,7 @@ package enum RedirectPolicy {
     if let referer = request.redirectReferer {
       next.headers = next.headers.filter { $0.name != "Referer" } + [("Referer", referer)]
     }
-    // RFC 9110 15.4: 303 turns into GET, 301 and 302 by what clients do with POST.
+    // RFC 9110 15.4: 303 changes the method to GET; for 301 and 302 clients do the same with POST.
     if request.method == .post, status == 303 || status == 302 || status == 301 {
       next.method = .get
       next.body = []
@@ -53,19 +52,18 @@ package enum RedirectPolicy {
     return next
   }
 
-  /// Whether a status is a redirect that has a Location.
-  ///
-  /// - Parameter status: of a response.
+  /// Whether a status is a redirect with a Location header.
   package static func isRedirect(_ status: Int) -> Bool {
     [301, 302, 303, 307, 308].contains(status)
   }
 }
 
 extension HTTPRequest {
-  /// Whether the rule holds for the host of the request.
+  /// Whether the host of the request is exempt from the address rule.
   var isTrusted: Bool { trustedHosts.contains(url.host) || trustedHosts.contains(url.endpoint) }
 
-  /// Why the request is not sent at all: its host is an address, or `localhost`, of a refused class.
+  /// Returns an error if the URL itself has an address, or `localhost`, of a refused class, so that the
+  /// request is not sent.
   func refusalByName() -> HTTPError? {
     guard let rule = addressRule, !isTrusted, let found = AddressClass(url.host), rule.refused.contains(found)
     else { return nil }
@@ -83,7 +81,7 @@ extension HTTPRequest {
       }
     return HTTPError(
       .refusedAddress,
-      "\(url) leads to \(kind) address, to which a registry elsewhere may not send its clients",
+      "\(url) has \(kind) address, to which a registry on another network must not direct clients",
       url: url
     )
   }

@@ -1,18 +1,18 @@
-/// The address of a request.
+/// The URL of a request.
 ///
-/// Its query may be a signature, so only what is before it shows in a log.
+/// Its query may contain a signature, so logs show the URL without the query.
 package struct RequestURL: Sendable, Hashable {
-  /// The whole address, for the one place that sends it.
+  /// The complete URL, only for sending the request.
   package let text: String
   /// `http` or `https`.
   package let scheme: String
-  /// In lower case, without brackets.
+  /// The host in lower case, without brackets.
   package let host: String
   package let port: Int
 
-  /// Parses an address.
+  /// Parses a URL, or returns nil.
   ///
-  /// - Parameter text: `http://` or `https://`, without user information, in visible ASCII.
+  /// - Parameter text: `http://` or `https://`, without user information, in visible ASCII characters.
   package init?(_ text: String) {
     guard text.utf8.count <= 16_384,
       text.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7f && $0 != UInt8(ascii: "\\") })
@@ -43,18 +43,18 @@ package struct RequestURL: Sendable, Hashable {
     self.port = port
   }
 
-  /// `host` where the port is the scheme's own, else `host:port`; an IPv6 address in brackets.
+  /// `host` if the port is the default of the scheme, else `host:port`; an IPv6 address is in brackets.
   package var endpoint: String {
     let name = host.contains(":") ? "[\(host)]" : host
     return port == (scheme == "https" ? 443 : 80) ? name : "\(name):\(port)"
   }
 
-  /// The address without its query, as a `Referer` header may have it.
+  /// The URL without its query, suitable for a `Referer` header.
   package var withoutQuery: String {
     text.firstIndex { $0 == "?" || $0 == "#" }.map { String(text[..<$0]) } ?? text
   }
 
-  /// The path, without query.
+  /// The path without the query.
   package var path: Substring {
     guard let separator = text.firstRange(of: "://") else { return "" }
     let rest = text[separator.upperBound...]
@@ -62,9 +62,7 @@ package struct RequestURL: Sendable, Hashable {
     return rest[start...].prefix { $0 != "?" && $0 != "#" }
   }
 
-  /// Whether both have one scheme, host and port.
-  ///
-  /// - Parameter other: another address.
+  /// Whether both URLs have the same scheme, host and port.
   package func hasSameOrigin(as other: RequestURL) -> Bool {
     scheme == other.scheme && host == other.host && port == other.port
   }
@@ -74,7 +72,7 @@ package struct RequestURL: Sendable, Hashable {
 
   /// Whether a host is this machine by name or address (RFC 6761 6.3, RFC 1122 3.2.1.3).
   ///
-  /// - Parameter host: without port and brackets.
+  /// - Parameter host: Without port and brackets.
   package static func isLoopback(host: String) -> Bool {
     if host == "localhost" || host == "::1" { return true }
     let parts = host.split(separator: ".", omittingEmptySubsequences: false)

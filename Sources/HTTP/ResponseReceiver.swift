@@ -1,25 +1,25 @@
-/// Takes a response as it comes, on the transfer thread.
+/// Receives a response on the transfer thread.
 ///
-/// None of the calls may block for long.
+/// The calls must not block for long.
 package protocol ResponseReceiver: AnyObject, Sendable {
-  /// Takes status and headers, after redirects.
+  /// Receives status and headers, after redirects.
   ///
-  /// - Parameter response: without the body.
-  /// - Returns: false to end the transfer.
+  /// - Parameter response: The response without the body.
+  /// - Returns: False to end the transfer.
   func receive(_ response: HTTPResponse) -> Bool
 
-  /// Takes a piece of the body.
+  /// Receives a piece of the body.
   ///
-  /// - Parameter bytes: valid for the duration of the call.
-  /// - Returns: false to end the transfer.
+  /// - Parameter bytes: Valid for the duration of the call.
+  /// - Returns: False to end the transfer.
   func receive(_ bytes: UnsafeRawBufferPointer) -> Bool
 
-  /// Ends the response; called exactly once, last.
+  /// Ends the response; called exactly once, as the last call.
   ///
-  /// - Parameter error: nil where the response is whole.
+  /// - Parameter error: nil if the response is complete.
   func finish(_ error: HTTPError?)
 
-  /// Whether the transfer may be halted while others of the same host run that may not; asked again and again.
+  /// Whether the transfer may be paused in favor of others from the same host; checked repeatedly.
   var canWait: Bool { get }
 }
 

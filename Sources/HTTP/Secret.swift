@@ -1,13 +1,11 @@
-/// A text that never shows in a log or an error: a password, a token, an Authorization header.
+/// A text that is never shown in a log or an error: a password, a token, an Authorization header.
 package struct Secret: Sendable, Hashable, CustomStringConvertible, CustomDebugStringConvertible,
   CustomReflectable
 {
-  /// The text itself, for the one place that sends it.
+  /// The text, only for sending it.
   package let value: String
 
-  /// Hides a text.
-  ///
-  /// - Parameter value: what to hide.
+  /// Wraps a secret text.
   package init(_ value: String) { self.value = value }
 
   package var description: String { "(secret)" }

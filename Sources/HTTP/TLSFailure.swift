@@ -1,4 +1,4 @@
-/// Why a certificate was refused, in words that tell the cases apart which have different remedies.
+/// Describes why a certificate was refused, distinguishing the cases with different remedies.
 enum TLSFailure {
   // <openssl/x509_vfy.h>: X509_V_ERR_…
   private static let notYetValid = 9
@@ -7,12 +7,11 @@ enum TLSFailure {
   private static let unknownIssuer: Set<Int> = [2, 20, 21, 27]
   private static let wrongHost: Set<Int> = [62, 64]
 
-  /// A sentence.
+  /// Returns one sentence that includes the text of libcurl.
   ///
   /// - Parameters:
-  ///   - text: what libcurl says.
-  ///   - verification: what OpenSSL found of the certificate; 0 for nothing.
-  /// - Returns: one sentence, with the library's own words in it.
+  ///   - text: The error text of libcurl.
+  ///   - verification: The verification result of OpenSSL; 0 for none.
   static func reason(_ text: String, _ verification: Int) -> String {
     if wrongHost.contains(verification) || text.contains("subject name") || text.contains("host name") {
       return "the certificate is for another host (\(text))"
@@ -22,9 +21,9 @@ enum TLSFailure {
     case notYetValid: return "the certificate is not valid yet: check the clock (\(text))"
     case _ where selfSigned.contains(verification):
       return
-        "the certificate is signed by itself or by an unknown authority; name it with SSL_CERT_FILE (\(text))"
+        "the certificate is self-signed or its authority is unknown; trust it with SSL_CERT_FILE (\(text))"
     case _ where unknownIssuer.contains(verification):
-      return "the certificate's issuer is unknown; name its authority with SSL_CERT_FILE (\(text))"
+      return "the certificate's issuer is unknown; trust its authority with SSL_CERT_FILE (\(text))"
     default: return text
     }
   }

@@ -1,9 +1,9 @@
 import CCurl
 import Locking
 
-/// One request under way.
+/// One request in flight.
 ///
-/// It belongs to the transfer thread alone.
+/// Used only on the transfer thread.
 final class Transfer {
   let identifier: UInt64
   let request: HTTPRequest
@@ -17,22 +17,22 @@ final class Transfer {
   private var delivered = false
   private var redirectBytes = 0
   var received: UInt64 = 0
-  /// Halted in favour of others.
+  /// Whether the transfer is paused in favor of others.
   var isHalted = false
-  /// Others of its host run that cannot wait.
+  /// Whether other transfers of the same host must not wait.
   var mustWait = false
-  /// The class of the address that the connection leads to; nil before there is one, and where a proxy is in between.
+  /// The address class of the connection; nil before the connection, and through a proxy.
   private(set) var peer: AddressClass?
-  /// There was a connection.
+  /// Whether a connection was established.
   private(set) var isConnected = false
-  /// The connection leads to a class of address that the request's rule refuses.
+  /// The address class of the connection, if the request's rule refuses it.
   private(set) var refusedClass: AddressClass?
-  /// Where libcurl says more than its code does.
+  /// Receives the error text of libcurl, which is more specific than its code.
   let errorBuffer = UnsafeMutablePointer<CChar>.allocate(capacity: Int(CURL_ERROR_SIZE))
-  /// The receiver returned false.
+  /// Whether the receiver returned false.
   private(set) var wasStopped = false
 
-  // The most that headers may have, all together.
+  // Maximum total size of the headers in bytes.
   private static let headerLimit = 256 << 10
 
   private unowned let thread: TransferThread
@@ -64,15 +64,15 @@ final class Transfer {
   var responseStatus: Int { status }
 
   func addHeader(_ name: String, _ value: String) {
-    // A line break would end the header and start another.
+    // A line break would end the header and start another one.
     let line = "\(name): \(value)".filter { !$0.isNewline && $0 != "\0" }
     headerList = curl_slist_append(headerList, line)
   }
 
-  /// Looks at the connection before the request is sent over it; false to refuse it.
+  /// Checks the address of the connection before the request is sent; returns false to refuse it.
   func checkPeer(_ address: String) -> Bool {
     isConnected = true
-    // Through a proxy the connection leads to the proxy, and the host's name was looked at before.
+    // Through a proxy the address is that of the proxy; the host name was checked before.
     guard !thread.usesProxy(for: request.url) else { return true }
     peer = AddressClass(address)
     guard let rule = request.addressRule, let peer, rule.refused.contains(peer), !request.isTrusted else {
@@ -87,7 +87,7 @@ final class Transfer {
     guard headerBytes <= Self.headerLimit else { return false }
     let line = String(decoding: bytes, as: UTF8.self)
     if line.hasPrefix("HTTP/") {
-      // Each status line starts a new response: 100 Continue, a proxy's CONNECT.
+      // Each status line starts a new response, for example after 100 Continue or a proxy's CONNECT.
       headers = []
       let parts = line.split(separator: " ")
       status = parts.count > 1 ? Int(parts[1].prefix(3)) ?? 0 : 0
@@ -101,7 +101,8 @@ final class Transfer {
     return true
   }
 
-  /// Lets go of the thread before the next bytes: it is wanted for something else, and this can wait.
+  /// Whether to pause before the next bytes, because the thread is needed for other work and this transfer
+  /// can wait.
   func givesWay() -> Bool {
     guard received > 0, mustWait || thread.isWanted.load(ordering: .acquiring), receiver.canWait else {
       return false
@@ -112,7 +113,7 @@ final class Transfer {
 
   func receiveBody(_ bytes: UnsafeRawBufferPointer) -> Bool {
     if isRedirect {
-      // What a redirect says beside its Location is read so that the connection can serve again, within reason.
+      // The body of a redirect is read, up to 1 MiB, so that the connection can be reused.
       redirectBytes += bytes.count
       return redirectBytes <= 1 << 20
     }
@@ -125,7 +126,7 @@ final class Transfer {
     return true
   }
 
-  /// Hands status and headers over, once.
+  /// Passes status and headers to the receiver, once.
   func deliverHead() -> Bool {
     if delivered { return !wasStopped }
     delivered = true
@@ -156,7 +157,7 @@ func receiveBody(
   _ user: UnsafeMutableRawPointer?
 ) -> Int {
   guard let user else { return 0 }
-  // SAFETY: the pointer is the transfer that TransferThread holds until the handle is done.
+  // SAFETY: the pointer is the transfer, which TransferThread holds until the handle is done.
   let transfer = Unmanaged<Transfer>.fromOpaque(user).takeUnretainedValue()
   if transfer.givesWay() { return Int(CURL_WRITEFUNC_PAUSE) }
   return transfer.receiveBody(UnsafeRawBufferPointer(start: buffer, count: size * count)) ? size * count : 0

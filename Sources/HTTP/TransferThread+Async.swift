@@ -4,8 +4,9 @@ extension TransferThread {
   /// Sends a request and collects a small response.
   ///
   /// - Parameters:
-  ///   - request: what to send.
-  ///   - limit: of the body in bytes; a longer one is an error before it is read whole.
+  ///   - request: The request.
+  ///   - limit: The maximum size of the body in bytes; a longer body causes an error before it is completely
+  ///     read.
   /// - Throws: `HTTPError`.
   package func send(
     _ request: HTTPRequest,
@@ -49,7 +50,8 @@ private final class Collector: ResponseReceiver {
   func receive(_ response: HTTPResponse) -> Bool {
     state.withLock { state in
       state.response = response
-      // Pages that are never written cost nothing; growing step by step costs three times the body.
+      // Reserved pages cost nothing until they are written; growing step by step would copy the body several
+      // times.
       if let length = response.contentLength, length > 0, length <= Int64(limit) {
         state.body.reserveCapacity(Int(length))
       }

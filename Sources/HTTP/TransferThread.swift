@@ -3,9 +3,10 @@ import Glibc
 import Locking
 package import Telemetry
 
-/// One thread that runs every transfer of the process with libcurl's multi interface.
+/// The thread that runs all transfers of the process with libcurl's multi interface.
 ///
-/// Receivers are called on this thread. Connections are kept and shared, HTTP/2 is used where the host speaks it.
+/// Receivers are called on this thread. Connections are kept and shared; HTTP/2 is used if the host supports
+/// it.
 package final class TransferThread: Sendable {
   private enum Command: Sendable {
     case add(identifier: UInt64, request: HTTPRequest, receiver: any ResponseReceiver)
@@ -19,31 +20,31 @@ package final class TransferThread: Sendable {
     var isStopped = false
   }
 
-  // SAFETY: other threads only call curl_multi_wakeup on it, which libcurl allows; all else is the thread's own.
+  // SAFETY: other threads only call curl_multi_wakeup with it, which libcurl allows; all other uses are on
+  // the thread.
   private struct Multi: @unchecked Sendable {
     let pointer: OpaquePointer
   }
 
   private let multi: Multi
   private let inbox = Mutex(Inbox())
-  /// Somebody wants something of the thread: what can wait lets go of it.
+  /// Whether other work waits for the thread; transfers that can wait then pause.
   ///
-  /// libcurl goes on with one connection as long as it has bytes, whatever others have.
+  /// libcurl serves one connection as long as it has bytes, even if other connections have bytes too.
   let isWanted = Atomic(false)
   private let metrics: Metrics
   private let certificates: CertificateSettings
   private let proxies: ProxyRules
 
-  /// Starts the thread.
-  ///
-  /// It runs until `stop`.
+  /// Starts the thread, which runs until `stop`.
   ///
   /// - Parameters:
-  ///   - metrics: where requests and bytes are counted.
-  ///   - environment: `SSL_CERT_FILE`, `SSL_CERT_DIR`, `CURL_CA_BUNDLE`; libcurl reads the proxy variables itself.
+  ///   - metrics: Counts requests and bytes.
+  ///   - environment: `SSL_CERT_FILE`, `SSL_CERT_DIR`, `CURL_CA_BUNDLE`; libcurl reads the proxy variables
+  ///     itself.
   package init(metrics: Metrics, environment: [String: String]) {
     curl_global_init(Int(CURL_GLOBAL_DEFAULT))
-    guard let pointer = curl_multi_init() else { preconditionFailure("libcurl could not be started") }
+    guard let pointer = curl_multi_init() else { preconditionFailure("cannot initialize libcurl") }
     _ = ccurl_multi_set_long(pointer, CURLMOPT_MAX_HOST_CONNECTIONS, 32)
     _ = ccurl_multi_set_long(pointer, CURLMOPT_PIPELINING, Int(CURLPIPE_MULTIPLEX))
     multi = Multi(pointer: pointer)
@@ -51,22 +52,22 @@ package final class TransferThread: Sendable {
     certificates = CertificateSettings(environment: environment)
     proxies = ProxyRules(environment: environment)
     var thread = pthread_t()
-    // SAFETY: the thread releases what is retained here when it ends.
+    // SAFETY: the thread releases the reference when it ends.
     let user = Unmanaged.passRetained(self).toOpaque()
     let result = pthread_create(&thread, nil, runTransferThread, user)
-    precondition(result == 0, "no thread for transfers")
+    precondition(result == 0, "cannot start the transfer thread")
     pthread_detach(thread)
   }
 
-  /// Whether a connection for an address may lead to a proxy.
+  /// Whether the connection for a URL may go through a proxy.
   func usesProxy(for url: RequestURL) -> Bool { proxies.usesProxy(for: url) }
 
   /// Starts a request.
   ///
   /// - Parameters:
-  ///   - request: what to send.
-  ///   - receiver: takes the response, on the transfer thread.
-  /// - Returns: what `cancel` takes.
+  ///   - request: The request.
+  ///   - receiver: Receives the response on the transfer thread.
+  /// - Returns: The identifier for `cancel`.
   @discardableResult
   package func start(_ request: HTTPRequest, receiver: any ResponseReceiver) -> UInt64 {
     let identifier: UInt64? = inbox.withLock { inbox in
@@ -77,7 +78,7 @@ package final class TransferThread: Sendable {
       return identifier
     }
     guard let identifier else {
-      receiver.finish(HTTPError(.cancelled, "the program is ending"))
+      receiver.finish(HTTPError(.cancelled, "weightfs is shutting down"))
       return 0
     }
     isWanted.store(true, ordering: .releasing)
@@ -85,16 +86,16 @@ package final class TransferThread: Sendable {
     return identifier
   }
 
-  /// Ends a request; its receiver is finished with `cancelled`, unless it is finished already.
+  /// Cancels a request; its receiver is finished with `cancelled`, unless it is already finished.
   ///
-  /// - Parameter identifier: what `start` gave.
+  /// - Parameter identifier: From `start`.
   package func cancel(_ identifier: UInt64) {
     inbox.withLock { $0.commands.append(.cancel(identifier: identifier)) }
     isWanted.store(true, ordering: .releasing)
     curl_multi_wakeup(multi.pointer)
   }
 
-  /// Ends every request and the thread.
+  /// Cancels every request and ends the thread.
   package func stop() {
     inbox.withLock { inbox in
       guard !inbox.isStopped else { return }
@@ -125,9 +126,9 @@ package final class TransferThread: Sendable {
         case .stop:
           for transfer in active.values {
             curl_multi_remove_handle(multi.pointer, transfer.handle)
-            transfer.receiver.finish(HTTPError(.cancelled, "the program is ending"))
+            transfer.receiver.finish(HTTPError(.cancelled, "weightfs is shutting down"))
           }
-          // The multi handle stays: a late wakeup from another thread must find it.
+          // The multi handle is not freed, as another thread may still call curl_multi_wakeup with it.
           return
         }
       }
@@ -135,16 +136,17 @@ package final class TransferThread: Sendable {
       finishDone(&active)
       let isHalting = giveWay(active)
       let isIdle = inbox.withLock { $0.commands.isEmpty }
-      // Who was halted may be wanted any moment, which nobody tells this thread.
+      // While a transfer is paused, poll often: no event reports that it can be resumed.
       if isIdle { curl_multi_poll(multi.pointer, nil, 0, isHalting ? 5 : 1000, nil) }
     }
   }
 
-  /// Halts transfers that can wait while others of their host cannot, and lets them go on afterwards.
+  /// Pauses transfers that can wait while others of their host must not, and resumes them afterwards.
   ///
-  /// A halted transfer reads nothing, so that its sender stops too; libcurl does not count that as standing still.
+  /// A paused transfer reads nothing, so that its sender stops too; libcurl does not count the pause as a
+  /// stall.
   ///
-  /// - Returns: whether one is halted.
+  /// - Returns: Whether a transfer is paused.
   private func giveWay(_ active: [UInt64: Transfer]) -> Bool {
     var urgent: Set<String> = []
     var waiting: [Transfer] = []
@@ -164,7 +166,8 @@ package final class TransferThread: Sendable {
       let mustWait = urgent.contains(transfer.request.url.host)
       transfer.mustWait = mustWait
       isHalting = isHalting || mustWait
-      // Headers that come while a transfer is halted are handed over in one piece: it is halted in its body alone.
+      // libcurl would deliver headers that arrive during a pause in one piece, so transfers pause only in the
+      // body.
       guard mustWait != transfer.isHalted, transfer.received > 0 else { continue }
       transfer.isHalted = mustWait
       curl_easy_pause(transfer.handle, mustWait ? CURLPAUSE_RECV : CURLPAUSE_CONT)
@@ -219,7 +222,7 @@ package final class TransferThread: Sendable {
     _ = ccurl_set_long(handle, CURLOPT_NOSIGNAL, 1)
     _ = ccurl_set_long(handle, CURLOPT_HTTP_VERSION, Int(CURL_HTTP_VERSION_2TLS))
     _ = ccurl_set_long(handle, CURLOPT_TCP_KEEPALIVE, 1)
-    // libcurl reads up to a hundred of these from one connection before it looks at the others.
+    // libcurl reads up to a hundred buffers of one connection before it handles others.
     _ = ccurl_set_long(handle, CURLOPT_BUFFERSIZE, 256 << 10)
     _ = ccurl_set_long(handle, CURLOPT_FOLLOWLOCATION, 0)
     _ = ccurl_set_long(handle, CURLOPT_CONNECTTIMEOUT_MS, request.connectTimeout.milliseconds)
@@ -229,14 +232,15 @@ package final class TransferThread: Sendable {
       CURLOPT_LOW_SPEED_TIME,
       max(1, (request.stallTimeout.milliseconds + 999) / 1000)
     )
-    // One connection serves many requests where the host speaks HTTP/2, which only TLS tells of.
+    // With HTTP/2, which is negotiated only over TLS, one connection serves several requests.
     if request.url.scheme == "https" { _ = ccurl_set_long(handle, CURLOPT_PIPEWAIT, 1) }
     if request.usesNewConnection { _ = ccurl_set_long(handle, CURLOPT_FRESH_CONNECT, 1) }
     if let total = request.totalTimeout { _ = ccurl_set_long(handle, CURLOPT_TIMEOUT_MS, total.milliseconds) }
-    // This machine is not asked for through a proxy: plain HTTP is allowed because it does not leave the machine.
+    // Requests to this machine bypass proxies: plain HTTP is allowed only because the bytes do not leave the
+    // machine.
     if request.url.isLoopback { _ = ccurl_set_string(handle, CURLOPT_NOPROXY, "*") }
     certificates.apply(to: handle)
-    // Bytes are counted and hashed as the registry keeps them.
+    // Bytes are counted and hashed in the form in which the registry stores them.
     transfer.addHeader("Accept-Encoding", "identity")
     for header in request.headers { transfer.addHeader(header.name, header.value) }
     if let authorization = request.authorization { transfer.addHeader("Authorization", authorization.value) }
@@ -274,7 +278,7 @@ package final class TransferThread: Sendable {
       var user: UnsafeMutableRawPointer?
       _ = ccurl_get_pointer(handle, CURLINFO_PRIVATE, &user)
       guard let user else { continue }
-      // SAFETY: `active` still holds it.
+      // SAFETY: `active` still holds the transfer.
       let transfer = Unmanaged<Transfer>.fromOpaque(user).takeUnretainedValue()
       curl_multi_remove_handle(multi.pointer, handle)
       active.removeValue(forKey: transfer.identifier)
@@ -334,7 +338,7 @@ package final class TransferThread: Sendable {
       }
       return make(
         .timedOut,
-        "too few bytes for too long (less than \(transfer.request.minimumRate) bytes a second for \(transfer.request.stallTimeout))"
+        "too few bytes (less than \(transfer.request.minimumRate) bytes per second for \(transfer.request.stallTimeout))"
       )
     case CURLE_COULDNT_RESOLVE_HOST, CURLE_COULDNT_RESOLVE_PROXY, CURLE_COULDNT_CONNECT:
       return make(.unreachable, text)

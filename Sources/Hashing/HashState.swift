@@ -1,18 +1,18 @@
 import OCI
-/// The state of a SHA-256 between two of its blocks (FIPS 180-4, 6.2.2: the eight words of H).
+/// The state of a SHA-256 at a block boundary (FIPS 180-4, 6.2.2: the eight words of H).
 ///
-/// With the state before a part of a message that part can be hashed alone; the state behind it is that of the whole
-/// message up to there.
+/// With the state before a part of a message, the part can be hashed independently; the state after it is
+/// that of the complete message up to there.
 package struct HashState: Sendable {
   typealias Words = (UInt32, UInt32, UInt32, UInt32, UInt32, UInt32, UInt32, UInt32)
 
-  /// Of a state as bytes.
+  /// Size of an encoded state in bytes.
   package static let byteCount = 32
-  /// Bytes of a block of SHA-256: states are to be had at multiples of it.
+  /// Block size of SHA-256 in bytes; states exist only at its multiples.
   package static let blockSize: Int64 = 64
 
   let words: Words
-  /// Bytes of the message before it.
+  /// Number of message bytes before the state.
   package let position: Int64
 
   init(words: Words, position: Int64) {
@@ -20,11 +20,11 @@ package struct HashState: Sendable {
     self.position = position
   }
 
-  /// Reads a state.
+  /// Decodes a state, or returns nil if the number of bytes or the position is invalid.
   ///
   /// - Parameters:
-  ///   - bytes: the words, most significant byte first; nil is returned for another count than 32.
-  ///   - position: bytes of the message before it, a multiple of 64.
+  ///   - bytes: The words, most significant byte first; 32 bytes.
+  ///   - position: The number of message bytes before the state, a multiple of 64.
   package init?(_ bytes: some Collection<UInt8>, position: Int64) {
     guard bytes.count == Self.byteCount, position >= 0, position.isMultiple(of: Self.blockSize) else {
       return nil
@@ -37,7 +37,7 @@ package struct HashState: Sendable {
     )
   }
 
-  /// The state before the first byte.
+  /// The initial state.
   package static var start: HashState {
     let stream = HashStream(.sha256)
     guard let state = stream.state else { preconditionFailure("a new stream is between two blocks") }

@@ -1,24 +1,22 @@
 import COpenSSL
 package import OCI
 
-/// A digest in the making: takes bytes as they come.
+/// Computes a digest incrementally.
 package struct HashStream: ~Copyable, Sendable {
-  /// What is computed.
+  /// The algorithm of the digest.
   package let algorithm: Digest.Algorithm
   private var short = SHA256_CTX()
   private var long = SHA512_CTX()
 
-  /// Starts a digest of no bytes.
-  ///
-  /// - Parameter algorithm: what to compute.
+  /// Creates a stream without bytes.
   package init(_ algorithm: Digest.Algorithm) {
     self.algorithm = algorithm
     reset()
   }
 
-  /// Starts a SHA-256 in the middle of a message.
+  /// Creates a SHA-256 stream that continues from a state.
   ///
-  /// - Parameter state: of the stream that hashed what is before.
+  /// - Parameter state: The state after the preceding bytes.
   package init(resuming state: HashState) {
     self.init(.sha256)
     let bits = UInt64(state.position) << 3
@@ -26,7 +24,7 @@ package struct HashStream: ~Copyable, Sendable {
     short.h = state.words
   }
 
-  /// Starts anew.
+  /// Resets the stream to its initial state.
   package mutating func reset() {
     // FIPS 180-4 initial values; neither call can fail.
     switch algorithm {
@@ -35,9 +33,7 @@ package struct HashStream: ~Copyable, Sendable {
     }
   }
 
-  /// Takes bytes.
-  ///
-  /// - Parameter bytes: the next ones.
+  /// Adds the next bytes.
   package mutating func update(_ bytes: UnsafeRawBufferPointer) {
     guard bytes.count > 0 else { return }
     switch algorithm {
@@ -46,16 +42,16 @@ package struct HashStream: ~Copyable, Sendable {
     }
   }
 
-  /// The state of a SHA-256 between two of its blocks; nil within a block and for other digests.
+  /// The state of a SHA-256 at a block boundary; nil within a block and for other algorithms.
   package var state: HashState? {
     guard algorithm == .sha256, short.num == 0 else { return nil }
     let bits = UInt64(short.Nh) << 32 | UInt64(short.Nl)
     return HashState(words: short.h, position: Int64(bits >> 3))
   }
 
-  /// The digest of all bytes so far.
+  /// Returns the digest of all bytes.
   ///
-  /// Call `reset` before taking more.
+  /// `reset` must be called before adding more bytes.
   package mutating func finish() -> Digest {
     let bytes = [UInt8](unsafeUninitializedCapacity: algorithm.byteCount) { buffer, count in
       switch algorithm {
@@ -70,20 +66,12 @@ package struct HashStream: ~Copyable, Sendable {
     return digest
   }
 
-  /// The digest of some bytes.
-  ///
-  /// - Parameters:
-  ///   - bytes: all of them.
-  ///   - algorithm: what to compute.
+  /// Returns the digest of some bytes.
   package static func digest(of bytes: [UInt8], _ algorithm: Digest.Algorithm = .sha256) -> Digest {
     bytes.withUnsafeBytes { digest(of: $0, algorithm) }
   }
 
-  /// The digest of some bytes.
-  ///
-  /// - Parameters:
-  ///   - bytes: all of them.
-  ///   - algorithm: what to compute.
+  /// Returns the digest of some bytes.
   package static func digest(
     of bytes: UnsafeRawBufferPointer,
     _ algorithm: Digest.Algorithm = .sha256

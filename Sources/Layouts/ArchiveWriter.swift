@@ -5,8 +5,8 @@ import OCI
 package import SystemPackage
 import Disk
 
-/// Writes an artifact as an oci-archive in one pass: `oci-layout` and `index.json` first, then the blobs in the order of
-/// their digests; the same artifact gives the same bytes everywhere.
+/// Writes an artifact as an oci-archive in one pass: `oci-layout` and `index.json` first, then the blobs in
+/// the order of their digests; the same artifact always gives the same bytes.
 package struct ArchiveWriter {
   private let name: String
   private let contents: ArtifactContents
@@ -14,8 +14,8 @@ package struct ArchiveWriter {
   /// Prepares an archive.
   ///
   /// - Parameters:
-  ///   - contents: of which nothing may be missing.
-  ///   - name: the full reference, for `org.opencontainers.image.ref.name`.
+  ///   - contents: The artifact, without a missing blob.
+  ///   - name: The full reference, for `org.opencontainers.image.ref.name`.
   package init(_ contents: ArtifactContents, name: String) {
     self.contents = contents
     self.name = name
@@ -26,14 +26,15 @@ package struct ArchiveWriter {
     case file(BlobFile)
   }
 
-  /// Writes it.
+  /// Writes the archive.
   ///
-  /// Blocks. Every blob is hashed on its way; wrong bytes never make a finished archive.
+  /// Blocks the calling thread. Every blob is hashed while it is written; wrong bytes make the write fail
+  /// before the archive is finished.
   ///
   /// - Parameters:
-  ///   - descriptor: of the output, at its end.
-  ///   - progress: told the bytes of blobs that were written.
-  /// - Throws: `ContentError`; `corrupt` where a blob is not what its digest says.
+  ///   - descriptor: The output, positioned at its end.
+  ///   - progress: Called with the number of bytes of blobs that were written.
+  /// - Throws: `ContentError`; of code `corrupt` if a blob does not match its digest.
   package func write(to descriptor: FileDescriptor, progress: (Int64) -> Void = { _ in }) throws(ContentError)
   {
     var members: [(name: String, digest: Digest, source: Source)] = contents.documents.map {
@@ -45,7 +46,7 @@ package struct ArchiveWriter {
       } else if let data = blob.verifiedData {
         members.append((blob.digest.layoutPath, blob.digest, .bytes(data)))
       } else {
-        throw ContentError(.notFound, "\(blob.digest)", "is not here, and an archive holds all blobs")
+        throw ContentError(.notFound, "\(blob.digest)", "is missing, and an archive holds all blobs")
       }
     }
     members.sort { $0.name < $1.name }
@@ -80,7 +81,7 @@ package struct ArchiveWriter {
       throw error
     } catch {
       if let failure { throw ContentError(.disk, name, failure) }
-      throw ContentError(.disk, name, "the archive cannot be written: \(error)")
+      throw ContentError(.disk, name, "cannot write the archive: \(error)")
     }
   }
 
@@ -111,7 +112,7 @@ package struct ArchiveWriter {
     while position < file.size {
       let count = try file.read(into: buffer, at: position)
       guard count > 0 else {
-        throw ContentError(.corrupt, "\(digest)", host: "\(file.path)", "the file ends too early")
+        throw ContentError(.corrupt, "\(digest)", host: "\(file.path)", "the file is shorter than the blob")
       }
       let piece = UnsafeRawBufferPointer(rebasing: buffer[..<count])
       stream.update(piece)
@@ -125,7 +126,7 @@ package struct ArchiveWriter {
         .corrupt,
         "\(digest)",
         host: "\(file.path)",
-        "the blob's bytes have the digest \(actual)",
+        "the bytes of the blob have the digest \(actual)",
         advice: "Run 'weightfs verify --repair' on the artifact"
       )
     }

@@ -4,42 +4,44 @@ import Hashing
 package import OCI
 import SystemPackage
 
-/// Everything that an artifact is made of, as it lies in a layout: its documents in memory, its blobs as open files.
+/// All parts of an artifact in a layout: its documents in memory, its blobs as open files.
 package struct ArtifactContents: Sendable {
-  /// What the reference stands for: a manifest or an index.
+  /// The descriptor that the reference resolves to: of a manifest or an index.
   package let top: Descriptor
-  /// Indexes before what they list.
+  /// The documents; an index comes before the documents it lists.
   package let documents: [ManifestDocument]
-  /// Config and layers, each once; one that the layout lacks has no file.
+  /// Config and layers, each once; the file is nil if the layout lacks the blob.
   package let blobs: [(descriptor: Descriptor, file: BlobFile?)]
 
-  /// What is missing.
+  /// The missing blobs.
   package var missing: [Descriptor] { blobs.filter { $0.file == nil }.map(\.descriptor) }
 
-  /// Bytes of the blobs.
+  /// Total size of the blobs in bytes.
   package var size: Int64 { blobs.reduce(0) { $0 + $1.descriptor.size } }
 
-  // Indexes lie in each other once or twice; a document that lists itself cannot be made.
+  // Indexes are nested one or two levels deep. No document can list itself, as it would have to contain its
+  // own digest.
   private static let maximumDepth = 4
   private static let maximumDocuments = 10_000
 
   /// Collects an artifact.
   ///
-  /// Blocks. Of an index, manifests that are not there are left out, as long as one is.
+  /// Blocks the calling thread. Missing manifests of an index are skipped, if at least one is present.
   ///
   /// - Parameters:
-  ///   - top: a manifest or an index.
-  ///   - places: asked in turn for each blob.
-  ///   - documentPlaces: asked in turn for manifests and indexes; nil for the same places.
-  ///   - checksSizes: whether a blob of another size than its descriptor says is an error.
-  /// - Throws: `ContentError`; `notFound` where there is no manifest, `corrupt` where a document is not what it says.
+  ///   - top: The descriptor of a manifest or an index.
+  ///   - places: Searched in order for each blob.
+  ///   - documentPlaces: Searched in order for manifests and indexes; nil for `places`.
+  ///   - checksSizes: Whether a blob of another size than in its descriptor is an error.
+  /// - Throws: `ContentError`; of code `notFound` if no manifest is present, `corrupt` if a document does not
+  ///   match its digest.
   package init(
     _ top: Descriptor,
     in places: [any LocalRepository],
     documents documentPlaces: [any LocalRepository]? = nil,
     checksSizes: Bool = true
   ) throws(ContentError) {
-    // The top is taken from wherever it is.
+    // The top document may come from any place.
     let topPlaces = documentPlaces.map { $0 + places } ?? places
     self.top = top
     var documents: [ManifestDocument] = []
@@ -54,7 +56,7 @@ package struct ArtifactContents: Sendable {
         throw ContentError(
           .invalid,
           "\(top.digest)",
-          "its indexes lie too deep in each other or list too much"
+          "its indexes are nested too deep or list too many manifests"
         )
       }
       let isChosen = documents.isEmpty || (open.isEmpty && manifestCount == 0)
@@ -63,7 +65,7 @@ package struct ArtifactContents: Sendable {
         continue
       }
       let size = document.descriptor.size
-      // A root's own index may say nothing of the size.
+      // The index of a root may lack the size.
       guard !checksSizes || next.size == 0 || next.size == size else {
         throw ContentError(
           .corrupt,
@@ -111,13 +113,13 @@ package struct ArtifactContents: Sendable {
       {
         return try parse(bytes, descriptor, file.path)
       }
-      // The next place may have it right.
+      // The next place may have an intact copy.
       damage = ContentError(
         .corrupt,
         "\(descriptor.digest)",
         host: "\(file.path)",
-        "the manifest's bytes are not what its digest says",
-        advice: "In the local registry 'weightfs pull' brings it again"
+        "the bytes of the manifest do not match its digest",
+        advice: "In the local registry 'weightfs pull' fetches it again"
       )
     }
     if let damage { throw damage }

@@ -5,11 +5,11 @@ package import OCI
 package import SystemPackage
 package import Disk
 
-/// A docker-archive (`docker save`, `skopeo copy … docker-archive:`): a tar of layers with a `manifest.json` that names
-/// files, not digests.
+/// A docker-archive (`docker save`, `skopeo copy … docker-archive:`): a tar of layers with a `manifest.json`
+/// that refers to files by name rather than by digest.
 ///
-/// It is read as a layout: each image's manifest is made (Docker's schema 2, which its config belongs to), always the
-/// same for the same files.
+/// Presented as a layout: the manifest of each image is generated (Docker's schema 2, as the config has that
+/// format) and is always the same for the same files.
 package final class DockerArchive: LocalRepository {
   package let path: FilePath
   package let executor: BlockingExecutor
@@ -31,13 +31,13 @@ package final class DockerArchive: LocalRepository {
 
   private static let listLimit: Int64 = 16 << 20
 
-  /// Reads the list of images and hashes what they name.
+  /// Reads the list of images and hashes the files that it names.
   ///
-  /// Blocks.
+  /// Blocks the calling thread.
   ///
   /// - Parameters:
-  ///   - archive: a tar with `manifest.json`.
-  ///   - executor: runs what waits for the disk.
+  ///   - archive: A tar with `manifest.json`.
+  ///   - executor: Runs blocking disk operations.
   /// - Throws: `ContentError`.
   init(_ archive: OCIArchive, executor: BlockingExecutor) throws(ContentError) {
     path = archive.path
@@ -58,7 +58,7 @@ package final class DockerArchive: LocalRepository {
     var known: [Int64: Descriptor] = [:]
     func blob(_ name: String, _ type: MediaType?) throws(ContentError) -> Descriptor {
       guard let member = archive.member(name) else {
-        throw ContentError(.invalid, "\(archive.path)", "manifest.json names '\(name)', which is not there")
+        throw ContentError(.invalid, "\(archive.path)", "manifest.json names '\(name)', which is missing")
       }
       if let known = known[member.dataOffset] { return known }
       let file = try archive.file(member)
@@ -107,7 +107,7 @@ package final class DockerArchive: LocalRepository {
       do {
         bytes = try JSONDocument.encode(manifest)
       } catch {
-        throw ContentError(.invalid, "\(archive.path)", "a manifest cannot be made")
+        throw ContentError(.invalid, "\(archive.path)", "cannot generate a manifest")
       }
       let digest = HashStream.digest(of: bytes)
       manifests[digest] = bytes
@@ -124,9 +124,9 @@ package final class DockerArchive: LocalRepository {
     self.manifests = manifests
   }
 
-  /// Holds layers against the digests that the config lists: the only ones that such an archive has.
+  /// Compares layers with the digests in the config, the only digests in such an archive.
   ///
-  /// Those of compressed layers count their bytes unpacked, and are not looked at.
+  /// Compressed layers are not checked, as the digests are those of the uncompressed bytes.
   private static func check(
     _ layers: [Descriptor],
     config: [UInt8]?,

@@ -1,21 +1,22 @@
 package import Content
 package import OCI
 
-/// Which entry of a layout's index a user means.
+/// Selects an entry of a layout's index.
 package enum LayoutEntry: Sendable, Hashable {
-  /// The only one.
+  /// The only entry.
   case only
   case named(Reference.Target)
-  /// By its position, as `oci:DIR:@N` of skopeo: 0 is the first.
+  /// The position, as in skopeo's `oci:DIR:@N`: 0 is the first entry.
   case number(Int)
 
   /// Finds the entry.
   ///
-  /// Blocks.
+  /// Blocks the calling thread.
   ///
-  /// - Parameter layout: whose index is read.
-  /// - Returns: the descriptor of a manifest or an index.
-  /// - Throws: `ContentError`: `notFound` where there is no such entry, `unsupported` where there is not only one.
+  /// - Parameter layout: The layout.
+  /// - Returns: The descriptor of a manifest or an index.
+  /// - Throws: `ContentError`; of code `notFound` if the entry does not exist, `unsupported` if there are
+  ///   several entries and none is selected.
   package func descriptor(in layout: any LocalRepository) throws(ContentError) -> Descriptor {
     switch self {
     case .named(let target):

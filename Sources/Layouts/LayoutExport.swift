@@ -5,7 +5,8 @@ import OCI
 package import SystemPackage
 import Disk
 
-/// Writes an artifact to a place outside of the root, where it belongs to the user: whole, or not at all.
+/// Writes an artifact to a path outside of the root, completely or not at all; the result belongs to the
+/// user.
 package struct LayoutExport {
   private let contents: ArtifactContents
   private let name: String
@@ -13,8 +14,8 @@ package struct LayoutExport {
   /// Prepares an export.
   ///
   /// - Parameters:
-  ///   - contents: of which nothing may be missing.
-  ///   - name: the full reference.
+  ///   - contents: The artifact, without a missing blob.
+  ///   - name: The full reference.
   package init(_ contents: ArtifactContents, name: String) {
     self.contents = contents
     self.name = name
@@ -22,12 +23,12 @@ package struct LayoutExport {
 
   /// Writes a layout.
   ///
-  /// Blocks.
+  /// Blocks the calling thread.
   ///
   /// - Parameters:
-  ///   - path: which must not exist.
-  ///   - format: of the layout.
-  ///   - progress: told the bytes of blobs that were written.
+  ///   - path: A path that does not exist.
+  ///   - format: The format of the layout.
+  ///   - progress: Called with the number of bytes of blobs that were written.
   /// - Throws: `ContentError`.
   package func write(to path: FilePath, format: LayoutFormat, progress: (Int64) -> Void) throws(ContentError)
   {
@@ -36,7 +37,7 @@ package struct LayoutExport {
     }
     let folder = path.removingLastComponent()
     guard folder.isEmpty || Disk.isFolder(folder) else {
-      throw ContentError(.notFound, "\(folder)", "there is no such folder")
+      throw ContentError(.notFound, "\(folder)", "the directory does not exist")
     }
     switch format {
     case .archive: try writeArchive(path, progress)
@@ -44,11 +45,11 @@ package struct LayoutExport {
     }
   }
 
-  /// Writes an archive to where bytes can only be appended, such as a pipe.
+  /// Writes an archive to an output that can only be appended to, such as a pipe.
   ///
   /// - Parameters:
-  ///   - descriptor: of the output.
-  ///   - progress: told the bytes of blobs that were written.
+  ///   - descriptor: The output.
+  ///   - progress: Called with the number of bytes of blobs that were written.
   /// - Throws: `ContentError`.
   package func write(to descriptor: FileDescriptor, progress: (Int64) -> Void) throws(ContentError) {
     try ArchiveWriter(contents, name: name).write(to: descriptor, progress: progress)
@@ -74,7 +75,7 @@ package struct LayoutExport {
   }
 
   private func writeDirectory(_ path: FilePath, _ progress: (Int64) -> Void) throws(ContentError) {
-    // Named after what it becomes, for who finds it after a kill.
+    // The temporary name shows the purpose, for a user who finds the directory after a kill.
     let temporary = FilePath("\(path).incomplete.\(getpid())")
     var isDone = false
     defer { if !isDone { Self.remove(temporary) } }
@@ -131,7 +132,7 @@ package struct LayoutExport {
     try Disk.synchronize(output)
   }
 
-  // The user's copy shares bytes with the pool's where the file system can, and never the file itself.
+  // A reflink if the file system supports it, never a hard link, as the copy belongs to the user.
   private func copy(_ file: BlobFile, to path: FilePath) throws(Errno) {
     let output = try create(path)
     defer { try? output.close() }

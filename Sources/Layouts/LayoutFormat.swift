@@ -1,4 +1,4 @@
-/// How an artifact of the tree is kept.
+/// The format of an artifact's layout.
 package enum LayoutFormat: String, Sendable, CaseIterable {
   case directory = "oci-dir"
   case archive = "oci-archive"

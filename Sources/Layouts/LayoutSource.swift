@@ -3,24 +3,24 @@ package import OCI
 package import SystemPackage
 import Disk
 
-/// A layout outside of the root that artifacts are loaded from: an oci-dir, an oci-archive or a docker-archive, told by
-/// what is in it.
+/// A layout outside of the root from which artifacts are loaded: an oci-dir, an oci-archive or a
+/// docker-archive, recognized by its content.
 package struct LayoutSource: Sendable {
   package let path: FilePath
   private let repository: any LocalRepository
 
   /// Opens a layout.
   ///
-  /// Blocks.
+  /// Blocks the calling thread.
   ///
   /// - Parameters:
-  ///   - path: of a folder or a file.
-  ///   - executor: runs what waits for the disk.
-  /// - Throws: `ContentError` that says what is wrong with it.
+  ///   - path: A directory or a file.
+  ///   - executor: Runs blocking disk operations.
+  /// - Throws: `ContentError` that names the problem.
   package init(_ path: FilePath, executor: BlockingExecutor) throws(ContentError) {
     self.path = path
     guard Disk.exists(path) else {
-      throw ContentError(.notFound, "\(path)", "there is no such file or folder")
+      throw ContentError(.notFound, "\(path)", "the file or directory does not exist")
     }
     if Disk.isFolder(path) {
       guard Disk.exists(path.appending("index.json")) else {
@@ -40,20 +40,20 @@ package struct LayoutSource: Sendable {
   /// An artifact of a layout.
   package struct Entry: Sendable {
     package let descriptor: Descriptor
-    /// Its full name, where the layout tells it.
+    /// The full name, if the layout has it.
     package let reference: Reference?
-    /// What the layout calls it.
+    /// The name of the entry in the layout.
     package let label: String
   }
 
-  /// Why entries of the layout are passed over, one line each.
+  /// Returns why entries of the layout are skipped, one line each.
   ///
   /// - Throws: `ContentError`.
   package func problems() throws(ContentError) -> [String] { try repository.index().problems }
 
-  /// The artifacts that the layout lists.
+  /// Returns the artifacts that the layout lists.
   ///
-  /// - Throws: `ContentError`; `invalid` where two of them have one name.
+  /// - Throws: `ContentError`; of code `invalid` if two of them have the same name.
   package func entries() throws(ContentError) -> [Entry] {
     var named: [Reference: Digest] = [:]
     var found: [Entry] = []
@@ -63,7 +63,7 @@ package struct LayoutSource: Sendable {
         descriptor.annotations[OCIDirectory.nameAnnotation],
       ]
       let label = names.compactMap { $0 }.last ?? "\(descriptor.digest)"
-      // A bare tag names no repository; "a/b:c" does, and is Docker Hub's.
+      // A bare tag names no repository; "a/b:c" names one of Docker Hub.
       let reference = names.compactMap { $0 }.filter { $0.contains("/") || $0.contains(":") }
         .compactMap { try? Reference(parsing: $0) }.first
       if let reference {
@@ -73,7 +73,7 @@ package struct LayoutSource: Sendable {
               .invalid,
               "\(path)",
               "two of its manifests have the name '\(reference)': \(other) and \(descriptor.digest)",
-              advice: "Give each a name of its own, or make the layout anew"
+              advice: "Give each a different name, or create the layout again"
             )
           }
           continue
@@ -85,12 +85,11 @@ package struct LayoutSource: Sendable {
     return found
   }
 
-  /// Collects what an artifact is made of.
+  /// Collects the documents and open blobs of an artifact.
   ///
-  /// Blocks.
+  /// Blocks the calling thread.
   ///
-  /// - Parameter entry: of this layout.
-  /// - Returns: documents and open blobs.
+  /// - Parameter entry: An entry of this layout.
   /// - Throws: `ContentError`.
   package func contents(of entry: Entry) throws(ContentError) -> ArtifactContents {
     let contents = try ArtifactContents(entry.descriptor.asManifest, in: [repository])
@@ -99,7 +98,7 @@ package struct LayoutSource: Sendable {
         .notFound,
         "\(path)",
         "'\(entry.label)' lacks the blob \(blob.digest)",
-        advice: "Make the layout anew: 'skopeo copy' writes whole ones"
+        advice: "Create the layout again with 'skopeo copy', which writes complete layouts"
       )
     }
     return contents

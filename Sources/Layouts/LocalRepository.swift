@@ -5,10 +5,8 @@ package import Disk
 
 /// A repository whose blobs are files on this machine.
 package protocol LocalRepository: Repository {
-  /// Opens a blob.
+  /// Opens a blob, or returns nil if the layout lacks it.
   ///
-  /// - Parameter digest: of the blob.
-  /// - Returns: nil where the layout lacks it.
   /// - Throws: `ContentError`.
   func blob(_ digest: Digest) throws(ContentError) -> BlobFile?
 
@@ -17,16 +15,16 @@ package protocol LocalRepository: Repository {
   /// - Throws: `ContentError`.
   func index() throws(ContentError) -> Index
 
-  /// Whether it is still where it was; one that was rewritten in another format is not.
+  /// Whether the repository is still at its path; false after it was converted to another format or removed.
   var isThere: Bool { get }
 
-  /// Runs what waits for the disk.
+  /// Runs blocking disk operations.
   var executor: BlockingExecutor { get }
 
-  /// The format of the layout; nil for stores that have their own.
+  /// The format of the layout; nil for stores in another format.
   var format: LayoutFormat? { get }
 
-  /// The directory of an oci-dir, whose blobs are files that can be replaced one by one; nil for all others.
+  /// The directory of an oci-dir, whose blobs can be replaced one by one; nil for all others.
   var directory: FilePath? { get }
 }
 
@@ -35,7 +33,7 @@ extension LocalRepository {
   package var format: LayoutFormat? { nil }
   package var directory: FilePath? { nil }
 
-  /// The annotation that names an entry (image-spec image-layout.md).
+  /// The annotation with the name of an entry (image-spec image-layout.md).
   package static var nameAnnotation: String { "org.opencontainers.image.ref.name" }
 
   package func resolve(_ target: Reference.Target) async throws(ContentError) -> Descriptor {
@@ -45,18 +43,17 @@ extension LocalRepository {
     }
   }
 
-  /// The entry of the index that a target stands for.
+  /// Returns the entry of the index for a target, or nil.
   ///
-  /// A name is a bare tag, or a full reference.
+  /// The name of an entry is a bare tag or a full reference.
   ///
-  /// - Parameter target: a tag or a digest.
-  /// - Returns: nil where there is none.
+  /// - Parameter target: A tag or a digest.
   /// - Throws: `ContentError`.
   package func entry(_ target: Reference.Target) throws(ContentError) -> Descriptor? {
     Self.entry(target, in: try index())
   }
 
-  /// The same for an index that was read.
+  /// Returns the entry for a target in an index that was already read.
   package static func entry(_ target: Reference.Target, in index: Index) -> Descriptor? {
     let entries = index.manifests
     switch target {
@@ -123,7 +120,7 @@ extension LocalRepository {
             .corrupt,
             "\(descriptor.digest)",
             host: repository.origin,
-            "the file ends too early"
+            "the file is shorter than the blob"
           )
         }
         guard sink.receive(UnsafeRawBufferPointer(rebasing: part[..<count]), at: position) else { return }
@@ -133,7 +130,7 @@ extension LocalRepository {
   }
 
   package static func parseIndex(_ bytes: [UInt8]?, _ origin: String) throws(ContentError) -> Index {
-    guard let bytes else { throw ContentError(.notFound, origin, "there is no index.json") }
+    guard let bytes else { throw ContentError(.notFound, origin, "index.json is missing") }
     do {
       return try JSONDocument.decode(Index.self, from: bytes)
     } catch {
@@ -142,7 +139,7 @@ extension LocalRepository {
         "\(origin)/index.json",
         error.reason,
         advice:
-          "Make the layout anew; one of the local registry can be removed with 'weightfs rm' and pulled again"
+          "Create the layout again; for the local registry: 'weightfs rm', then 'weightfs pull'"
       )
     }
   }

@@ -5,17 +5,17 @@ package import OCI
 package import SystemPackage
 package import Disk
 
-/// An oci-archive: a tar of an OCI layout, used where it lies.
+/// An oci-archive: a tar of an OCI layout, read in place.
 ///
 /// Its blobs are ranges of the file.
 package final class OCIArchive: LocalRepository {
   package let path: FilePath
   package let executor: BlockingExecutor
-  /// Of the file when it was read.
+  /// The identity of the file when it was opened.
   package let identity: FileIdentity
   private let file: FileDescriptor
   private let members: [String: TarMember]
-  /// Symbolic links, which `docker save` writes for layers that it has already.
+  /// Symbolic links, which `docker save` writes for repeated layers.
   private let links: [String: String]
 
   package var origin: String { path.string }
@@ -24,10 +24,10 @@ package final class OCIArchive: LocalRepository {
   /// Opens an archive and reads the headers of its members.
   ///
   /// - Parameters:
-  ///   - path: of the file.
-  ///   - executor: runs what waits for the disk.
-  ///   - needsIndex: whether one without `index.json` is refused.
-  /// - Throws: `ContentError` with `corrupt` where it is damaged.
+  ///   - path: The path of the file.
+  ///   - executor: Runs blocking disk operations.
+  ///   - needsIndex: Whether an archive without `index.json` is refused.
+  /// - Throws: `ContentError`; of code `corrupt` if the archive is damaged.
   package init(path: FilePath, executor: BlockingExecutor, needsIndex: Bool = true) throws(ContentError) {
     self.path = path
     self.executor = executor
@@ -35,7 +35,7 @@ package final class OCIArchive: LocalRepository {
     do throws(Errno) {
       file = try Disk.open(path, .readOnly, options: [.closeOnExec, .nonBlocking])
     } catch .noSuchFileOrDirectory {
-      throw ContentError(.notFound, "\(path)", "there is no such file")
+      throw ContentError(.notFound, "\(path)", "the file does not exist")
     } catch {
       throw ContentError(.disk, "\(path)", error)
     }
@@ -67,9 +67,9 @@ package final class OCIArchive: LocalRepository {
           "\(path)",
           "\(error)",
           advice: Self.isCompressed(path)
-            ? "It is compressed, and an archive is used where it lies: unpack it with gunzip or zstd"
-            : "An oci-archive is an uncompressed tar of an OCI layout: make it anew with 'skopeo copy'; one of the local "
-              + "registry can be removed with 'weightfs rm' and pulled again"
+            ? "The file is compressed, and weightfs reads archives in place: unpack it with gunzip or zstd"
+            : "An oci-archive is an uncompressed tar of an OCI layout: create it again with 'skopeo copy'; for the local "
+              + "registry: 'weightfs rm', then 'weightfs pull'"
         )
       default: throw ContentError(.disk, "\(path)", "\(error)")
       }
@@ -104,7 +104,7 @@ package final class OCIArchive: LocalRepository {
     return try Self.parseIndex(bytes, origin)
   }
 
-  /// The member of a name, without `./` before it.
+  /// Returns the member with a name, following symbolic links.
   func member(_ name: String) -> TarMember? {
     if let member = members[name] { return member }
     guard let target = links[name] else { return nil }
@@ -115,11 +115,11 @@ package final class OCIArchive: LocalRepository {
     return members[parts.joined(separator: "/")]
   }
 
-  /// Reads a small member; nil where there is none.
+  /// Reads a small member, or returns nil if it does not exist.
   func bytes(of name: String, limit: Int64) throws(ContentError) -> [UInt8]? {
     guard let member = members[name] else { return nil }
     guard member.size <= limit else {
-      throw ContentError(.invalid, "\(path)/\(name)", "has \(member.size) bytes, more than \(limit)")
+      throw ContentError(.invalid, "\(path)/\(name)", "has \(member.size) bytes, the limit is \(limit)")
     }
     var bytes = [UInt8](repeating: 0, count: Int(member.size))
     var failure: Errno?
@@ -139,7 +139,7 @@ package final class OCIArchive: LocalRepository {
     return try file(member)
   }
 
-  /// A member as a blob.
+  /// Returns a member as a blob.
   func file(_ member: TarMember) throws(ContentError) -> BlobFile {
     do {
       let own = try file.duplicate()
@@ -156,7 +156,7 @@ package final class OCIArchive: LocalRepository {
   }
 }
 
-/// A file as libarchive's source.
+/// A file as a source for libarchive.
 private final class FileSource: ByteSource {
   let file: FileDescriptor
   let size: Int64

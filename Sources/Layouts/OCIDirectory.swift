@@ -3,7 +3,7 @@ package import OCI
 package import SystemPackage
 package import Disk
 
-/// An oci-dir: a folder with `oci-layout`, `index.json` and `blobs/` (image-spec image-layout.md).
+/// An oci-dir: a directory with `oci-layout`, `index.json` and `blobs/` (image-spec image-layout.md).
 package struct OCIDirectory: LocalRepository {
   package let path: FilePath
   package let executor: BlockingExecutor
@@ -12,19 +12,17 @@ package struct OCIDirectory: LocalRepository {
   package var format: LayoutFormat? { .directory }
   package var directory: FilePath? { path }
 
-  /// Names a folder that is an oci-dir.
+  /// Creates an oci-dir without accessing the disk.
   ///
   /// - Parameters:
-  ///   - path: of the folder.
-  ///   - executor: runs what waits for the disk.
+  ///   - path: The path of the directory.
+  ///   - executor: Runs blocking disk operations.
   package init(path: FilePath, executor: BlockingExecutor) {
     self.path = path
     self.executor = executor
   }
 
-  /// Whether a folder is an oci-dir.
-  ///
-  /// - Parameter path: of the folder.
+  /// Whether a directory is an oci-dir.
   package static func exists(at path: FilePath) -> Bool {
     Disk.exists(path.appending("oci-layout")) && Disk.exists(path.appending("index.json"))
   }

@@ -10,28 +10,29 @@ package import OCI
 import SystemPackage
 package import Disk
 
-/// What reading a blob's file from its start to its end showed.
+/// The result of reading and hashing a complete blob file.
 package struct BlobExamination: Sendable {
-  /// Bytes of the blob that are wrong or not there; all of it where nothing says which.
+  /// Byte ranges of the blob that are wrong or missing; the complete blob if the ranges are unknown.
   package let damage: [Range<Int64>]
-  /// The digests of its chunks told which bytes are wrong.
+  /// Whether a chunk list identified the damaged ranges.
   package let isExact: Bool
-  /// Of the chunks as they were read.
+  /// The chunk list of the bytes that were read.
   package let chunks: ChunkList?
 
-  /// Whether every byte is right.
+  /// Whether no byte is damaged.
   package var isIntact: Bool { damage.isEmpty }
 
-  /// Reads and hashes a file: its chunks on all cores where a list vouches for the whole, else from its start to its end.
+  /// Reads and hashes a file: chunks on all cores in parallel if a list proves the complete digest, else
+  /// sequentially.
   ///
-  /// Blocks.
+  /// Blocks the calling thread.
   ///
   /// - Parameters:
-  ///   - file: that has the blob.
-  ///   - descriptor: what it should be.
-  ///   - list: of an earlier verification; nil where there is none.
-  ///   - progress: told the bytes that were read, by any thread.
-  /// - Throws: `Errno` where the file cannot be read at all.
+  ///   - file: The file that has the blob.
+  ///   - descriptor: The expected digest and size.
+  ///   - list: A list of an earlier verification, or nil.
+  ///   - progress: Called with the number of bytes read, on any thread.
+  /// - Throws: `Errno` if the file cannot be read at all.
   init(
     _ file: BlobFile,
     _ descriptor: Descriptor,
@@ -47,7 +48,7 @@ package struct BlobExamination: Sendable {
       self.init(damage: [], isExact: false, chunks: list)
       return
     }
-    // A list that calls a right blob wrong is wrong itself.
+    // If the complete digest matches, the list is wrong.
     let whole = try Self.inOrder(file, descriptor, list: nil) { _ in }
     self = whole.isIntact ? whole : BlobExamination(damage: damage, isExact: true, chunks: nil)
   }
@@ -58,7 +59,7 @@ package struct BlobExamination: Sendable {
     self.chunks = chunks
   }
 
-  /// The bytes of chunks that a list does not have, in order; cores work on them side by side.
+  /// Returns the ranges of chunks that do not match a list, in order; several threads work in parallel.
   private static func wrongChunks(
     _ file: BlobFile,
     _ list: ChunkList,
@@ -87,7 +88,7 @@ package struct BlobExamination: Sendable {
     return wrong.sorted().reduce(into: []) { damage, chunk in add(list.range(of: chunk), to: &damage) }
   }
 
-  /// The bytes of a chunk as far as they can be read.
+  /// Returns the readable bytes of a chunk.
   private static func read(
     _ file: BlobFile,
     _ range: Range<Int64>,
@@ -97,7 +98,7 @@ package struct BlobExamination: Sendable {
     do throws(Errno) {
       return UnsafeRawBufferPointer(rebasing: part[..<(try file.read(into: part, at: range.lowerBound))])
     } catch .ioError {
-      // A sector that cannot be read, or a Merkle tree that says no: this chunk is damaged, others may be right.
+      // An unreadable sector or a failed fs-verity check: this chunk is damaged, others may be intact.
       return UnsafeRawBufferPointer(rebasing: part[..<0])
     }
   }
@@ -133,7 +134,7 @@ package struct BlobExamination: Sendable {
     }
     entries += descriptor.digest.algorithm == .sha256 ? descriptor.digest.bytes : []
     let isRight = whole.finish() == descriptor.digest && file.size == descriptor.size
-    // A list that calls a right blob wrong is wrong itself.
+    // If the complete digest matches, the list is wrong and is replaced.
     if isRight {
       let chunks = ChunkList(entries, blobSize: descriptor.size, chunkSize: chunkSize, kind: .states)
       return BlobExamination(damage: [], isExact: false, chunks: chunks)
@@ -144,13 +145,14 @@ package struct BlobExamination: Sendable {
 }
 
 extension LocalRegistry {
-  /// Every file that has bytes of an artifact, and what is not here.
+  /// Returns every file that has bytes of an artifact, and the blobs that are absent.
   ///
-  /// Blocks. A layout's hard link is the pool's file; its copy is one of its own.
+  /// Blocks the calling thread. A layout's hard link is the pool's file; a layout's copy is a file of its
+  /// own.
   ///
-  /// - Parameter artifact: as it was found.
-  /// - Returns: each blob's files, the pool's first.
-  /// - Throws: `ContentError`; `corrupt` where a document is not what it says.
+  /// - Parameter artifact: The artifact.
+  /// - Returns: The files of each blob, the pool's file first.
+  /// - Throws: `ContentError`; of code `corrupt` if a document does not match its digest.
   package func files(
     of artifact: LocalArtifact
   ) throws(ContentError) -> (present: [(descriptor: Descriptor, file: BlobFile)], missing: [Descriptor]) {
@@ -175,28 +177,23 @@ extension LocalRegistry {
     return (present, missing)
   }
 
-  /// Whether the pool has a blob that is known to be right.
-  ///
-  /// - Parameter descriptor: of the blob.
+  /// Whether the pool has a verified blob.
   package func hasVerified(_ descriptor: Descriptor) -> Bool {
     if case .file(_, isVerified: true) = try? pool.complete(descriptor) { true } else { false }
   }
 
-  /// The references whose artifacts have a blob.
-  ///
-  /// - Parameter digest: of the blob.
-  /// - Returns: those that are noted.
+  /// Returns the references that are recorded as having a blob.
   package func holders(of digest: Digest) -> [Reference] { references.references(of: digest) }
 
-  /// Replaces a layout's damaged copy by the pool's blob.
+  /// Replaces a layout's damaged copy with the pool's blob.
   ///
-  /// Blocks.
+  /// Blocks the calling thread.
   ///
   /// - Parameters:
-  ///   - file: the copy, in an oci-dir of the root.
-  ///   - descriptor: of the blob.
-  ///   - artifact: whose layout it is.
-  /// - Returns: false where the pool has none that is right.
+  ///   - file: The copy, in an oci-dir of the root.
+  ///   - descriptor: The descriptor of the blob.
+  ///   - artifact: The artifact that the layout belongs to.
+  /// - Returns: False if the pool has no verified blob.
   /// - Throws: `ContentError`.
   package func replaceCopy(
     _ file: BlobFile,
@@ -213,15 +210,15 @@ extension LocalRegistry {
     return true
   }
 
-  /// Reads and hashes a file of an artifact, and notes what came out.
+  /// Reads and hashes a file of an artifact, and records the result.
   ///
-  /// Blocks.
+  /// Blocks the calling thread.
   ///
   /// - Parameters:
-  ///   - file: that has the blob.
-  ///   - descriptor: what it should be.
-  ///   - progress: told the bytes that were read, by any thread.
-  /// - Throws: `ContentError` where the file cannot be read.
+  ///   - file: The file that has the blob.
+  ///   - descriptor: The expected digest and size.
+  ///   - progress: Called with the number of bytes read, on any thread.
+  /// - Throws: `ContentError` if the file cannot be read.
   package func examine(
     _ file: BlobFile,
     _ descriptor: Descriptor,
@@ -236,35 +233,37 @@ extension LocalRegistry {
       throw ContentError(.disk, "\(file.path)", error)
     }
     if !examination.isIntact, file.path == root.blob(descriptor.digest) {
-      // Its next opening hashes it, sets it aside and fetches it.
+      // The next open hashes it, moves it to `bad`, and fetches it again.
       try? pool.noteDoubt(descriptor.digest)
     } else if !examination.isIntact {
-      // A part of an archive or a file of a store: nothing of it is served until it is written to.
+      // A part of an archive or a file of a store: it is not served until the file is modified.
       try? pool.noteDamaged(file, descriptor.digest)
     }
     if examination.isIntact, file.isInPlace {
-      // What cannot be noted is found out again.
+      // If recording fails, a later verification determines the same again.
       try? pool.noteVerified(file, descriptor.digest)
       if let chunks = examination.chunks { try? lists.write(chunks, of: descriptor.digest) }
     }
     return examination
   }
 
-  /// Notes whose a blob is that lay in a layout alone, so that it gets its place there once it is mended.
+  /// Records the reference of a blob that existed only in a layout, so that the blob is linked there again
+  /// after its repair.
   ///
   /// - Parameters:
-  ///   - descriptor: of the blob.
-  ///   - reference: of an artifact of the root.
+  ///   - descriptor: The descriptor of the blob.
+  ///   - reference: An artifact of the root.
   package func claim(_ descriptor: Descriptor, for reference: Reference) { want([descriptor], reference) }
 
-  /// Makes a damaged blob one that lacks the damaged bytes, so that those alone are fetched again.
+  /// Turns a damaged blob into a partial one that lacks the damaged bytes, so that only these are fetched
+  /// again.
   ///
-  /// Blocks. It is out of all layouts of the root until it is whole.
+  /// Blocks the calling thread. The blob is removed from all layouts of the root until it is complete.
   ///
   /// - Parameters:
-  ///   - file: that has the damaged blob: the pool's own, or a part of an archive.
-  ///   - descriptor: of the blob.
-  ///   - damage: bytes that are wrong.
+  ///   - file: The file with the damaged blob: the pool's file, or a part of an archive.
+  ///   - descriptor: The descriptor of the blob.
+  ///   - damage: The wrong byte ranges.
   /// - Throws: `ContentError`.
   package func reopen(
     _ file: BlobFile,
@@ -279,17 +278,18 @@ extension LocalRegistry {
     }
   }
 
-  /// Moves a damaged file away that cannot be mended, so that nothing of it is served.
+  /// Moves a damaged file that cannot be repaired to `bad`, so that it is not served.
   ///
-  /// Blocks.
+  /// Blocks the calling thread.
   ///
   /// - Parameters:
-  ///   - file: that has the damaged blob.
-  ///   - digest: of the blob.
-  /// - Returns: where it is now; nil where it is not the root's.
+  ///   - file: The file with the damaged blob.
+  ///   - digest: The digest of the blob.
+  /// - Returns: The new path; nil if the file was not moved, as it is outside of the root or part of an
+  ///   archive.
   /// - Throws: `ContentError`.
   package func setAside(_ file: BlobFile, _ digest: Digest) throws(ContentError) -> String? {
-    // The other blobs of an archive may be right: it stays where it is, and the damaged one is refused.
+    // The other blobs of an archive may be intact: the archive stays, and only the damaged blob is refused.
     guard file.path.starts(with: root.path), file.offset == 0 else { return nil }
     do throws(Errno) {
       let isPools = file.path == root.blob(digest)

@@ -5,9 +5,9 @@ import OCI
 import SystemPackage
 import Disk
 
-/// Writes an artifact's oci-dir.
+/// Writes the oci-dir of an artifact.
 ///
-/// At each moment the folder is a valid layout: `index.json` comes last.
+/// The directory is a valid layout at each moment: `index.json` is written last.
 struct LayoutWriter {
   let pool: BlobPool
   let path: FilePath
@@ -17,12 +17,12 @@ struct LayoutWriter {
   /// Writes or replaces the layout.
   ///
   /// - Parameters:
-  ///   - top: what the reference stands for: a manifest, or an index.
-  ///   - documents: the manifest, and the indexes above it.
-  ///   - name: the full reference, for `org.opencontainers.image.ref.name`.
-  ///   - blobs: config and layers; those that are complete are put in place.
-  ///   - others: entries of other programs, which stay.
-  ///   - foreign: entries that cannot be read, which stay as they are.
+  ///   - top: The descriptor that the reference resolves to: of a manifest or an index.
+  ///   - documents: The manifest, and the indexes above it.
+  ///   - name: The full reference, for `org.opencontainers.image.ref.name`.
+  ///   - blobs: Config and layers; the complete ones are linked into the layout.
+  ///   - others: Entries of other programs, which are kept.
+  ///   - foreign: Entries that cannot be parsed, which are kept unchanged.
   /// - Throws: `ContentError`.
   func write(
     top: Descriptor,
@@ -46,7 +46,7 @@ struct LayoutWriter {
         throw ContentError(
           .disk,
           "\(path)",
-          "a manifest went while the layout was written",
+          "a manifest was removed while the layout was being written",
           advice: "Try again"
         )
       }
@@ -68,7 +68,7 @@ struct LayoutWriter {
     } catch let error as ContentError {
       throw error
     } catch {
-      throw ContentError(.invalid, name, "the index cannot be written: \(error)")
+      throw ContentError(.invalid, name, "cannot write the index: \(error)")
     }
   }
 }

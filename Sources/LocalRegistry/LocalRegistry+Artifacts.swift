@@ -9,32 +9,32 @@ import Locking
 import SystemPackage
 package import Disk
 
-/// Whole artifacts of the root: put there, renamed, rewritten, taken away.
+/// Complete artifacts of the root: add, rename, convert and remove.
 extension LocalRegistry {
-  /// Where an artifact lies.
+  /// Returns where an artifact is stored: the kind of its place, in the words of the specifications, and the
+  /// path.
   ///
-  /// - Parameter artifact: as it was found.
-  /// - Returns: the kind of its place, in words of specifications, and its path.
+  /// - Parameter artifact: The artifact.
   package func location(of artifact: LocalArtifact) -> (kind: String, path: String) {
     let kind =
       artifact.repository.format?.rawValue ?? (artifact.isAdditional ? "store" : "blobs")
     return (kind, artifact.repository.origin)
   }
 
-  /// When any of some blobs was last used.
+  /// Returns the time of the last use of any of some blobs.
   ///
-  /// - Parameter digests: of an artifact.
-  /// - Returns: nanoseconds since 1970; nil where nothing is noted, as for archives and stores.
+  /// - Parameter digests: The blobs of an artifact.
+  /// - Returns: Nanoseconds since 1970; nil if no use is recorded, as for archives and stores.
   package func lastUse(of digests: [Digest]) async -> Int64? {
     await executor.ask { digests.compactMap { self.references.lastUse($0) }.max() }
   }
 
-  /// What an artifact says it has, and the files that have it.
+  /// Returns the size that an artifact declares, and the disk space of its files.
   ///
-  /// Blocks.
+  /// Blocks the calling thread.
   ///
-  /// - Parameter artifact: as it was found.
-  /// - Returns: bytes by its descriptors, and bytes on the disk for each file.
+  /// - Parameter artifact: The artifact.
+  /// - Returns: The bytes according to its descriptors, and the allocated bytes of each file.
   /// - Throws: `ContentError`.
   package func diskUse(
     of artifact: LocalArtifact
@@ -54,19 +54,19 @@ extension LocalRegistry {
     return (apparent, files)
   }
 
-  /// Collects what an artifact is made of.
+  /// Collects the documents and open blobs of an artifact, from its layout or from the pool.
   ///
-  /// Blocks.
+  /// Blocks the calling thread.
   ///
-  /// - Parameter artifact: as it was found.
-  /// - Returns: documents and open blobs, of its layout or of the pool.
+  /// - Parameter artifact: The artifact.
   /// - Throws: `ContentError`.
   package func contents(of artifact: LocalArtifact) throws(ContentError) -> ArtifactContents {
     guard !artifact.isAdditional else {
       return try ArtifactContents(artifact.descriptor, in: [artifact.repository])
     }
-    // The pool first: what lies there was verified, and a layout's own copy may have been written to since. Manifests
-    // are the layout's own: the pool may have those of other platforms.
+    // The pool first: its blobs are verified, and a layout's own copy may have been modified. Manifests are
+    // read from
+    // the layout: the pool may also have manifests of other platforms.
     return try ArtifactContents(
       artifact.descriptor,
       in: [poolRepository, artifact.repository, StoredBlobs(registry: self)],
@@ -75,17 +75,19 @@ extension LocalRegistry {
     )
   }
 
-  /// Puts a whole artifact into the root, under a name that may be taken.
+  /// Adds a complete artifact to the root, replacing one of the same name.
   ///
-  /// Blocks. What was there before goes once the new one is in place.
+  /// Blocks the calling thread. An earlier artifact is removed once the new one is complete.
   ///
   /// - Parameters:
-  ///   - contents: of which nothing may be missing.
-  ///   - reference: its name.
-  ///   - format: of its layout; a tag that ends like an archive's name is an archive whatever is asked for.
-  ///   - isFetched: it keeps its origin, so that its tag is resolved anew; else it is final until `pull`.
-  ///   - expected: what the name must stand for still; nil for whatever.
-  ///   - progress: told the bytes of blobs that were read.
+  ///   - contents: The artifact, without a missing blob.
+  ///   - reference: The name of the artifact.
+  ///   - format: The format of the layout; a tag that ends like the name of an archive always becomes an
+  ///     archive.
+  ///   - isFetched: Whether the artifact keeps its origin, so that its tag is resolved again; else it is
+  ///     final until `pull`.
+  ///   - expected: The artifact that must still have the name; nil for any.
+  ///   - progress: Called with the number of bytes of blobs that were read.
   /// - Throws: `ContentError`.
   package func put(
     _ contents: ArtifactContents,
@@ -99,8 +101,8 @@ extension LocalRegistry {
       throw ContentError(
         .notFound,
         "\(reference)",
-        "its blob \(blob.digest) is not here",
-        advice: "Fetch the artifact whole first: 'weightfs pull \(reference)'"
+        "its blob \(blob.digest) is missing",
+        advice: "Fetch the complete artifact first: 'weightfs pull \(reference)'"
       )
     }
     try refuseWhereShadowed(reference)
@@ -111,18 +113,18 @@ extension LocalRegistry {
     }
   }
 
-  /// Read-only stores come first: what they hold under a name cannot be given another meaning here.
+  /// Throws if a read-only store has the name: stores take precedence, so the new artifact would be hidden.
   private func refuseWhereShadowed(_ reference: Reference) throws(ContentError) {
     guard let found = additionalArtifact(reference) else { return }
     throw ContentError(
       .unsupported,
       "\(reference)",
-      "the read-only store \(found.repository.origin) has it, and comes first",
-      advice: "Choose another tag, or take the store out of --additional-store"
+      "the read-only store \(found.repository.origin) has this name and takes precedence",
+      advice: "Choose another tag, or remove the store from --additional-store"
     )
   }
 
-  /// A name with a digest is the name of that manifest alone.
+  /// Throws if a name has a digest other than the artifact's.
   private func checkName(_ reference: Reference, _ contents: ArtifactContents) throws(ContentError) {
     guard case .digest(let digest) = reference.target, digest != contents.top.digest else { return }
     throw ContentError(
@@ -133,7 +135,8 @@ extension LocalRegistry {
     )
   }
 
-  /// Whether a name stands for what it stood for when the work began; asked under the lock of references.
+  /// Throws if a name no longer refers to the same artifact as at the start; called with the lock of
+  /// references held.
   private func check(_ expected: LocalArtifact?, _ reference: Reference) throws(Errno) {
     guard let expected else { return }
     let found = try? findOwn(reference)
@@ -147,11 +150,11 @@ extension LocalRegistry {
     ContentError(
       .unsupported,
       "\(reference)",
-      "it was changed by somebody else meanwhile, and stays as it is now"
+      "another process changed it in the meantime; nothing was written"
     )
   }
 
-  /// Keeps an origin, or forgets it.
+  /// Writes or removes the origin record.
   private func noteOrigin(_ reference: Reference, _ contents: ArtifactContents, isFetched: Bool) throws(Errno)
   {
     if !isFetched {
@@ -196,11 +199,11 @@ extension LocalRegistry {
     }
   }
 
-  /// What was hashed while it was written need not be hashed again.
+  /// Records the blobs of an archive as verified, as they were hashed when the archive was written.
   private func noteVerified(_ contents: ArtifactContents, in archive: FilePath) {
     guard let written = try? OCIArchive(path: archive, executor: executor) else { return }
     for blob in contents.blobs.map(\.descriptor) {
-      // What cannot be noted is hashed again; that is all.
+      // If recording fails, the blob is only hashed again.
       if let file = try? written.blob(blob.digest) { try? pool.noteVerified(file, blob.digest) }
     }
   }
@@ -213,13 +216,13 @@ extension LocalRegistry {
     _ progress: (Int64) -> Void
   ) throws(ContentError) {
     let place = root.layout(reference)
-    // Noted before the blobs come: an artifact on its way is not taken for an orphan.
+    // Recorded before the blobs are added, so that `gc` does not take them for unreferenced.
     let blobs = contents.blobs.map(\.descriptor)
     try checkName(reference, contents)
     for blob in blobs + contents.documents.map(\.descriptor) {
       try? references.add(reference, to: blob.digest)
     }
-    // Held open until the layout has them: nobody evicts what is open.
+    // Kept open until the layout has them: open blobs are not evicted.
     var held: [BlobFile] = []
     for (blob, file) in contents.blobs { held.append(try take(blob, file, progress)) }
     do throws(Errno) {
@@ -244,13 +247,13 @@ extension LocalRegistry {
     withExtendedLifetime(held) {}
   }
 
-  /// Brings a blob into the pool if it is not there, and opens it.
+  /// Adds a blob to the pool if it is absent, and opens it.
   private func take(
     _ blob: Descriptor,
     _ file: BlobFile?,
     _ progress: (Int64) -> Void
   ) throws(ContentError) -> BlobFile {
-    // Twice: another process may take it away before it is held.
+    // Two attempts: another process may remove the blob before it is held.
     for _ in 0..<2 {
       if case .file(let held, isVerified: true) = try pool.complete(blob) { return held }
       if let file {
@@ -266,18 +269,18 @@ extension LocalRegistry {
         try pool.store(data, digest: blob.digest)
       }
     }
-    throw ContentError(.disk, "\(blob.digest)", "the blob went while it was taken over", advice: "Try again")
+    throw ContentError(.disk, "\(blob.digest)", "the blob was removed during the copy", advice: "Try again")
   }
 
-  /// Rewrites an artifact of the root in another format; one that has it already stays as it is.
+  /// Converts an artifact of the root to another format, unless it already has that format.
   ///
-  /// Blocks.
+  /// Blocks the calling thread.
   ///
   /// - Parameters:
-  ///   - reference: its name.
-  ///   - format: of its layout from now on.
-  ///   - progress: told the bytes of blobs that were read.
-  /// - Returns: whether it was rewritten.
+  ///   - reference: The name of the artifact.
+  ///   - format: The new format of the layout.
+  ///   - progress: Called with the number of bytes of blobs that were read.
+  /// - Returns: Whether the artifact was converted.
   /// - Throws: `ContentError`.
   @discardableResult
   package func convert(
@@ -296,7 +299,7 @@ extension LocalRegistry {
       throw ContentError(
         .unsupported,
         "\(reference)",
-        "\(artifact.repository.origin) holds \(entries) artifacts, and only this one would stay",
+        "\(artifact.repository.origin) holds \(entries) artifacts, and only this one would be kept",
         advice: "Save the others first: 'skopeo copy oci:…'"
       )
     }
@@ -312,10 +315,7 @@ extension LocalRegistry {
     return true
   }
 
-  /// Whether a layout of the root has a reference's name.
-  ///
-  /// - Parameter reference: its name.
-  /// - Returns: true also where the layout is damaged.
+  /// Whether the root has a layout under a reference's name; true for a damaged layout too.
   package func hasLayout(_ reference: Reference) -> Bool {
     !archives(of: reference).isEmpty || spellings(reference).contains { OCIDirectory.exists(at: $0) }
   }
@@ -333,7 +333,7 @@ extension LocalRegistry {
     }
   }
 
-  /// The archives under a reference's name.
+  /// Returns the archives under a reference's name.
   func archives(of reference: Reference) -> [FilePath] {
     spellings(reference).flatMap { place in
       ReferencePath.archiveSuffixes.map { FilePath(place.string + $0) }.filter { Disk.isFile($0) }
@@ -344,7 +344,7 @@ extension LocalRegistry {
     ReferencePath.spellings(of: reference).map { root.path.appending($0) }
   }
 
-  /// The digests that a reference's layout names or has.
+  /// Returns the digests of all blobs and documents in a reference's layout.
   func held(by reference: Reference) -> Set<Digest> {
     var found: Set<Digest> = []
     for place in spellings(reference) {

@@ -8,9 +8,9 @@ package import OCI
 package import SystemPackage
 import Disk
 
-/// What `gc` did, or would do.
+/// What `gc` removed and kept, or would.
 package struct CollectionReport: Sendable {
-  /// Something that nothing needs.
+  /// A file that is no longer needed.
   package struct Leftover: Sendable {
     package let path: String
     package let reason: String
@@ -18,28 +18,30 @@ package struct CollectionReport: Sendable {
 
   package var leftovers: [Leftover] = []
   package var evicted: [EvictionPlan.Candidate] = []
-  /// Blobs that stay, and their bytes, by what keeps them.
+  /// Number and bytes of the blobs that were kept, by the reason.
   package var kept: [EvictionPlan.Protection: (count: Int, bytes: Int64)] = [:]
   package var freed: Int64 = 0
   package var used: Int64 = 0
   package var limits = SpaceLimits()
 }
 
-/// Mark and sweep, which alone walks the whole tree: nobody else has to.
+/// Mark and sweep; the only operation that walks the complete tree.
 extension LocalRegistry {
-  // What is younger may belong to an artifact on its way.
+  // Nanoseconds. A younger blob may belong to an artifact in flight.
   private static let grace: Int64 = 600_000_000_000
-  // Somebody may want to save what is right in it.
+  // Nanoseconds. Time for a user to save the intact parts.
   private static let damagedLife: Int64 = 7 * 86_400_000_000_000
-  // Records of other programs' files name an inode; one that was not written for so long is made again when needed.
+  // Nanoseconds. A record of another program's file names an inode; an old record is removed, and created
+  // again when
+  // needed.
   private static let recordLife: Int64 = 90 * 86_400_000_000_000
 
-  /// Evicts what was fetched of an artifact.
+  /// Evicts the fetched blobs of an artifact.
   ///
-  /// Blocks.
+  /// Blocks the calling thread.
   ///
-  /// - Parameter reference: its name.
-  /// - Returns: bytes that were freed, and how many blobs stay for which reason.
+  /// - Parameter reference: The name of the artifact.
+  /// - Returns: The number of bytes freed, and how many blobs were kept for each reason.
   /// - Throws: `ContentError`.
   package func evict(
     _ reference: Reference
@@ -51,16 +53,16 @@ extension LocalRegistry {
       throw ContentError(
         .unsupported,
         "\(reference)",
-        "it lies in the read-only store \(artifact.repository.origin), where nothing is evicted"
+        "it is in the read-only store \(artifact.repository.origin), where nothing is evicted"
       )
     }
     guard artifact.repository.format != .archive else {
       throw ContentError(
         .unsupported,
         "\(reference)",
-        "it is an archive, which is whole or not there",
+        "the artifact is an archive, which cannot be partial",
         advice:
-          "'weightfs convert --format oci-dir' makes it one that can lack blobs, 'weightfs rm' removes it"
+          "'weightfs convert --format oci-dir' makes it evictable, 'weightfs rm' removes it"
       )
     }
     let digests = Set(try contents(of: artifact).blobs.map(\.descriptor.digest))
@@ -82,17 +84,17 @@ extension LocalRegistry {
     }
   }
 
-  /// Removes what nothing needs, finds out whose each blob is, and brings the root within its limits.
+  /// Removes unneeded files, determines the references of each blob, and enforces the limits of the root.
   ///
-  /// Blocks, in proportion to the artifacts there are.
+  /// Blocks the calling thread, for a time proportional to the number of artifacts.
   ///
-  /// - Parameter dryRun: only tells.
-  /// - Returns: what went, or would go.
+  /// - Parameter dryRun: Only reports, without removing files.
+  /// - Returns: What was removed, or would be.
   /// - Throws: `ContentError`.
   package func collect(dryRun: Bool) throws(ContentError) -> CollectionReport {
     var report = CollectionReport()
     do throws(Errno) {
-      // Others go on meanwhile: each thing is looked at again before it goes.
+      // Other processes run meanwhile: each file is checked again before it is removed.
       let lock = try FileLock(waitingFor: root.locks.appending("gc"))
       defer { withExtendedLifetime(lock) {} }
       let marked = try mark(dryRun: dryRun, &report)
@@ -117,21 +119,20 @@ extension LocalRegistry {
     return report
   }
 
-  /// Removes what a process left that ended in the middle, as far as it is found without looking at artifacts: at each
-  /// start.
+  /// Removes files left by crashed processes that can be found without reading artifacts; runs at each start.
   ///
-  /// - Parameter dryRun: only tells.
-  /// - Returns: what went, or would go.
+  /// - Parameter dryRun: Only reports, without removing files.
+  /// - Returns: The files that were removed, or would be.
   @discardableResult
   func removeLeftovers(dryRun: Bool) -> [CollectionReport.Leftover] {
     let temporary =
       (try? TemporaryFile.removeLeftovers(in: root.temporary, now: RealTime.now, dryRun: dryRun)) ?? []
     var found = temporary.map {
-      CollectionReport.Leftover(path: "\($0)", reason: "left by a process that ended in the middle")
+      CollectionReport.Leftover(path: "\($0)", reason: "left by a process that was killed")
     }
     for algorithm in Digest.Algorithm.allCases {
       for name in (try? Disk.names(in: root.partials(algorithm))) ?? [] {
-        // Committed, and killed before the names went.
+        // The blob was committed, and the process was killed before it removed these names.
         guard let digest = Digest(algorithm: algorithm, hex: name[...]), Disk.exists(root.blob(digest)),
           !pool.isOpen(digest, isPartial: true)
         else { continue }
@@ -142,7 +143,7 @@ extension LocalRegistry {
     return found
   }
 
-  /// The references of each blob, by the layouts themselves.
+  /// Determines the references of each blob from the layouts.
   private func mark(
     dryRun: Bool,
     _ report: inout CollectionReport
@@ -156,10 +157,10 @@ extension LocalRegistry {
         let entry = try? OCIArchive(path: archive, executor: executor).index().manifests.first,
         entry.digest == (try? OCIDirectory(path: place, executor: executor).index().manifests.first?.digest)
       {
-        report.leftovers.append(.init(path: "\(place)", reason: "the archive beside it holds the same"))
+        report.leftovers.append(.init(path: "\(place)", reason: "the archive beside it has the same"))
         if !dryRun {
           try locked { () throws(Errno) in
-            // The archive may have gone since.
+            // The archive may have been removed in the meantime.
             if !archives(of: reference).isEmpty { try removeDirectory(place) }
           }
         }
@@ -167,7 +168,7 @@ extension LocalRegistry {
       }
       guard archives(of: reference).isEmpty else { continue }
       held = named(by: reference)
-      // A layout that cannot be read keeps what it has: nothing is known of it.
+      // A layout that cannot be parsed keeps all of its blobs.
       for digest in held.isEmpty ? self.held(by: reference) : held {
         marked[digest, default: []].insert(reference)
         guard !dryRun, pool.has(digest), !references.references(of: digest).contains(reference) else {
@@ -186,7 +187,7 @@ extension LocalRegistry {
           if let digest = Digest(algorithm: algorithm, hex: name[...]), held.contains(digest) { continue }
           guard isOld(folder.appending(name)) else { continue }
           report.leftovers.append(
-            .init(path: "\(folder.appending(name))", reason: "of an earlier version of the artifact")
+            .init(path: "\(folder.appending(name))", reason: "belongs to an earlier version of the artifact")
           )
           guard !dryRun else { continue }
           try locked { () throws(Errno) in
@@ -200,7 +201,7 @@ extension LocalRegistry {
     return marked
   }
 
-  /// Artifacts of the root alone, with those that have no layout yet.
+  /// Returns the artifacts of the root, without those of stores, including those without a layout.
   private func ownReferences() -> Set<Reference> {
     var found: Set<Reference> = []
     for registry in (try? tree.registries()) ?? [] {
@@ -223,7 +224,7 @@ extension LocalRegistry {
   private func named(by reference: Reference) -> Set<Digest> {
     guard let artifact = try? findOwn(reference) else { return [] }
     var found: Set<Digest> = []
-    // All that the layout lists: another program may have put more into it.
+    // All entries of the layout: another program may have added some.
     let entries = (try? artifact.repository.index().manifests) ?? []
     for entry in Set(entries.map(\.asManifest) + [artifact.descriptor]) {
       guard let contents = try? ArtifactContents(entry, in: [artifact.repository, poolRepository]) else {
@@ -246,13 +247,13 @@ extension LocalRegistry {
           let stem = PartialNames.blob(ofMap: name) ?? name
           guard let digest = Digest(algorithm: algorithm, hex: stem[...]) else {
             guard isOld(path) else { continue }
-            report.leftovers.append(.init(path: "\(path)", reason: "is no blob"))
+            report.leftovers.append(.init(path: "\(path)", reason: "not a blob"))
             if !dryRun { try Disk.remove(path) }
             continue
           }
           if stem != name {
             guard !Disk.exists(folder.appending(stem)), isOld(path) else { continue }
-            report.leftovers.append(.init(path: "\(path)", reason: "its partial blob is gone"))
+            report.leftovers.append(.init(path: "\(path)", reason: "the partial blob does not exist"))
             if !dryRun { try Disk.remove(path) }
             continue
           }
@@ -264,10 +265,11 @@ extension LocalRegistry {
           report.leftovers.append(.init(path: "\(path)", reason: "no artifact has it"))
           report.freed += Disk.allocatedBytes(path)
           guard !dryRun else { continue }
-          // Somebody may have taken it up since: then it has a line of an artifact that is there.
+          // An artifact may have started to use the blob in the meantime: then it has a reference that
+          // exists.
           let isNobodys = {
             let names = self.references.references(of: digest)
-            // A line that was written a moment ago is of an artifact on its way.
+            // A reference recorded recently belongs to an artifact in flight.
             let isFresh = !names.isEmpty && RealTime.now - (self.references.lastUse(digest) ?? 0) < Self.grace
             return !isFresh
               && names.allSatisfy { !self.hasLayout($0) && !OriginRecord.exists(self.root, $0) }
@@ -311,17 +313,17 @@ extension LocalRegistry {
     try sweep(root.references, "no artifact has the blob") { name, path in isKnown(name) || !isOld(path) }
     try sweep(root.chunks, "no artifact has the blob") { name, path in isKnown(name) || !isOld(path) }
     try sweep(root.profiles, "no artifact has the blob") { name, path in isKnown(name) || !isOld(path) }
-    try sweep(root.verified, "the blob is gone") { name, path in
+    try sweep(root.verified, "the blob does not exist") { name, path in
       guard let identity = try? FileIdentity(at: path) else { return false }
       let age = RealTime.now - identity.modified
       if name.split(separator: "-").count > 2 { return age < Self.recordLife }
       return age < Self.grace || digest(name).map { Disk.exists(root.blob($0)) } ?? false
     }
-    try sweep(root.bad, "was set aside as damaged, long ago") { _, path in
+    try sweep(root.bad, "damaged and set aside more than 7 days ago") { _, path in
       RealTime.now - Disk.changeTime(path) < Self.damagedLife
     }
     let needed = Set(marked.keys.map { "partial-\($0.hex)" })
-    try sweep(root.locks, "a lock of a blob that is gone") { name, path in
+    try sweep(root.locks, "lock of a blob that does not exist") { name, path in
       guard name.hasPrefix("partial-") else { return true }
       if !needed.contains(name), !dryRun { FileLock.removeIfFree(path) }
       return true
@@ -331,7 +333,7 @@ extension LocalRegistry {
       else {
         continue
       }
-      report.leftovers.append(.init(path: record.reference, reason: "its layout is gone"))
+      report.leftovers.append(.init(path: record.reference, reason: "the layout does not exist"))
       guard !dryRun else { continue }
       try locked { () throws(Errno) in
         if try findOwnQuietly(reference) == nil { OriginRecord.remove(root, reference) }
@@ -349,7 +351,7 @@ extension LocalRegistry {
     do throws(ContentError) {
       return try findOwn(reference)
     } catch {
-      // A damaged layout is one all the same.
+      // A damaged layout counts as an existing artifact.
       return LocalArtifact(
         descriptor: Descriptor(mediaType: .imageManifest, digest: Verification.digest(of: []), size: 0),
         repository: poolRepository,
@@ -359,13 +361,13 @@ extension LocalRegistry {
     }
   }
 
-  /// Keeps what comes from a pipe in a file of the root while it is looked at.
+  /// Copies the bytes of a pipe to a temporary file of the root.
   ///
-  /// Blocks.
+  /// Blocks the calling thread.
   ///
   /// - Parameters:
-  ///   - input: read to its end.
-  ///   - body: gets the file's path.
+  ///   - input: Read to its end.
+  ///   - body: Receives the path of the file.
   /// - Throws: `ContentError`.
   package func withSpooled(
     _ input: FileDescriptor,

@@ -9,9 +9,9 @@ import SystemPackage
 import Telemetry
 import Disk
 
-/// The tree of what is on this machine.
+/// The tree of artifacts on this machine.
 extension LocalRegistry {
-  /// The registries that something is known of.
+  /// Returns the registries with artifacts on this machine.
   package func registries() async -> [String] {
     let result: Set<String>? = try? await executor.run { () throws(ContentError) in
       var found = Set((try? self.tree.registries()) ?? [])
@@ -23,11 +23,11 @@ extension LocalRegistry {
     return (result ?? []).sorted()
   }
 
-  /// What is known below a prefix.
+  /// Returns the names below a prefix.
   ///
   /// - Parameters:
-  ///   - registry: its host.
-  ///   - components: of the path, perhaps none.
+  ///   - registry: The host.
+  ///   - components: The path components, possibly none.
   package func children(registry: String, components: [String]) async -> LocalChildren {
     let result: LocalChildren? = try? await executor.run { () throws(ContentError) in
       var found = (try? self.tree.children(registry: registry, components: components)) ?? LocalChildren()
@@ -43,7 +43,7 @@ extension LocalRegistry {
         }
         guard let more else { continue }
         found.formUnion(more)
-        // What a store has is there whatever the registry says.
+        // A tag of a store exists regardless of the registry.
         for case .tag(let tag) in more.targets { found.fetched.remove(tag) }
       }
       return found
@@ -51,13 +51,13 @@ extension LocalRegistry {
     return result ?? LocalChildren()
   }
 
-  /// What one name below a prefix is, without looking at the others.
+  /// Classifies one name below a prefix, without reading the other names.
   ///
   /// - Parameters:
-  ///   - name: of a tag or a component.
-  ///   - registry: its host.
-  ///   - components: of the path, perhaps none.
-  /// - Returns: what it is, and the artifact where it is a tag that can be read.
+  ///   - name: A tag or a path component.
+  ///   - registry: The host.
+  ///   - components: The path components, possibly none.
+  /// - Returns: The classification, and the artifact if the name is a tag that can be read.
   package func child(
     _ name: String,
     registry: String,
@@ -68,7 +68,7 @@ extension LocalRegistry {
       guard child.isTag,
         let repository = RepositoryName(registry: registry, path: components.joined(separator: "/"))
       else { return (child, nil) }
-      // In the same turn: a look-up is as long as its changes of threads.
+      // On the same thread: the time of a look-up is mostly that of thread switches.
       let found = try? self.find(Reference(repository: repository, target: .tag(name)))
       return (child, found.flatMap { $0 })
     }
@@ -86,11 +86,11 @@ extension LocalRegistry {
     return child
   }
 
-  /// Whether a prefix is a repository that something is known of.
+  /// Whether a prefix is a repository with artifacts on this machine.
   ///
   /// - Parameters:
-  ///   - registry: its host.
-  ///   - components: of the path.
+  ///   - registry: The host.
+  ///   - components: The path components.
   package func hasTags(registry: String, components: [String]) async -> Bool {
     await executor.ask {
       if (try? self.tree.hasTags(registry: registry, components: components)) ?? false { return true }
@@ -102,14 +102,14 @@ extension LocalRegistry {
     }
   }
 
-  /// Every artifact that is known here, those of additional stores first; one mention each.
+  /// Returns every artifact on this machine once, those of additional stores first.
   package func references() async -> [Reference] {
     var found: [Reference] = []
     for registry in await registries() {
       var open: [[String]] = [[]]
       while let components = open.popLast() {
         let children = await children(registry: registry, components: components)
-        // A folder that leads in a circle ends at the depth that a name can have.
+        // The maximum depth of a name also ends a cycle of directories.
         if components.count < 64 {
           open += children.components.sorted(by: >).map { components + [$0] }
         }

@@ -8,13 +8,13 @@ package import OCI
 import SystemPackage
 import Disk
 
-/// What becomes of artifacts that weightfs itself fetches.
+/// Records of artifacts that weightfs itself fetches.
 extension LocalRegistry {
-  /// Makes archives of the artifacts that are whole with a blob, where that is wanted.
+  /// Converts the artifacts that became complete with a blob into archives, if the options say so.
   ///
-  /// Blocks.
+  /// Blocks the calling thread.
   ///
-  /// - Parameter digest: of a blob that was just committed.
+  /// - Parameter digest: A blob that was just committed.
   package func sealWhole(with digest: Digest) {
     guard sealsWhole else { return }
     for reference in references.references(of: digest) {
@@ -26,22 +26,22 @@ extension LocalRegistry {
         try convert(reference, to: .archive)
       } catch {
         log.warning(
-          "an artifact cannot be made an archive",
+          "cannot convert an artifact into an archive",
           metadata: ["reference": "\(reference)", "reason": "\(error)"]
         )
       }
     }
   }
 
-  /// Records what a registry said of a reference: the oci-dir, and that weightfs fetched it.
+  /// Records the resolution of a reference: writes the oci-dir and the origin record.
   ///
   /// - Parameters:
-  ///   - reference: what was resolved.
-  ///   - descriptor: what it stands for.
-  ///   - documents: the manifest, and the indexes above it.
-  ///   - blobs: config and layers.
-  ///   - replacesFinal: what was loaded or put there gives way: a `pull`.
-  /// - Returns: what has the name now; what is final keeps it.
+  ///   - reference: The resolved reference.
+  ///   - descriptor: The descriptor that it resolves to.
+  ///   - documents: The manifest, and the indexes above it.
+  ///   - blobs: Config and layers.
+  ///   - replacesFinal: Whether a final artifact is replaced, as by `pull`.
+  /// - Returns: The artifact that has the name now; a final artifact keeps its name unless it is replaced.
   /// - Throws: `ContentError`.
   package func record(
     _ reference: Reference,
@@ -54,14 +54,15 @@ extension LocalRegistry {
     return try await executor.run { () throws(ContentError) in
       let place = self.root.layout(reference)
       self.want(blobs, reference)
-      // Small, and written in a moment: noted before they are there, so that nobody takes them for orphans.
+      // Documents are small and written soon: recorded before they exist, so that `gc` does not take them for
+      // unreferenced.
       for document in documents { try? self.references.add(reference, to: document.descriptor.digest) }
       do throws(Errno) {
         let lock = try FileLock(waitingFor: self.root.locks.appending("reference"))
         defer { withExtendedLifetime(lock) {} }
         let before = OriginRecord.read(self.root, reference)
         let isThere = OCIDirectory.exists(at: place)
-        // Who resolved the name may have done so before another put something under it.
+        // Another process may have added an artifact under the name since it was resolved.
         if let found = try? self.findOwn(reference), self.hasLayout(reference), !replacesFinal {
           let isSame = found.descriptor.digest == descriptor.digest
           if !found.wasFetched || (isSame && found.repository.format == .archive) { return found }
@@ -107,7 +108,7 @@ extension LocalRegistry {
     }
   }
 
-  /// Keeps the documents of a reference that has no layout until it is whole.
+  /// Stores the documents of a reference that has no layout until it is complete.
   private func keepInPool(_ top: Descriptor, _ documents: [ManifestDocument]) throws(Errno) -> LocalArtifact {
     for document in documents {
       do throws(ContentError) {
@@ -119,7 +120,8 @@ extension LocalRegistry {
     return LocalArtifact(descriptor: top, repository: poolRepository, wasFetched: true, isAdditional: false)
   }
 
-  /// Gives archives that hold another version the name of their digest: they would win over the new one's folder.
+  /// Renames archives of another version to the name of their digest, as they would take precedence over the
+  /// new oci-dir.
   private func setArchivesAside(
     _ reference: Reference,
     unless digest: Digest,
@@ -131,7 +133,7 @@ extension LocalRegistry {
       else { continue }
       let old = Reference(repository: reference.repository, target: .digest(entry.digest))
       let place = FilePath(root.layout(old).string + ReferencePath.archiveSuffixes[0])
-      // What was fetched is fetched again by its digest; what was not would be lost.
+      // A fetched version can be fetched again by its digest; any other would be lost.
       let wasFetched = [record?.digest, record?.previous].contains(entry.digest)
       if wasFetched || Disk.exists(place) {
         try Disk.remove(archive)
@@ -141,19 +143,19 @@ extension LocalRegistry {
     }
   }
 
-  /// What other programs put into a layout beside the artifact that weightfs keeps there.
+  /// Returns the entries that other programs added to a layout beside the artifact of weightfs.
   private func otherEntries(of layout: FilePath, than own: [Digest?]) -> [Descriptor] {
     let entries = (try? OCIDirectory(path: layout, executor: executor).index().manifests) ?? []
-    // The one entry of a layout is the artifact, whatever it was.
+    // A single entry is the artifact itself, whatever its digest.
     return entries.count > 1 ? entries.filter { !own.contains($0.digest) } : []
   }
 
-  /// Entries of a layout that cannot be read: another program put them there and can.
+  /// Returns entries that weightfs cannot parse, but the program that added them can.
   private func foreignEntries(of layout: FilePath) -> [JSONValue] {
     (try? OCIDirectory(path: layout, executor: executor).index().foreign) ?? []
   }
 
-  /// Whether a layout has documents as they are; a damaged one is taken out, so that it is written anew.
+  /// Whether a layout has the right documents; a damaged one is removed, so that it is written again.
   private func hasRight(_ documents: [ManifestDocument], in layout: FilePath) -> Bool {
     var isRight = true
     for document in documents {
@@ -184,7 +186,7 @@ extension LocalRegistry {
         foreign: foreign
       )
     } catch {
-      log.warning("an oci-dir cannot be written", metadata: ["path": "\(place)", "reason": "\(error)"])
+      log.warning("cannot write an oci-dir", metadata: ["path": "\(place)", "reason": "\(error)"])
       throw error.isDiskFull ? Errno.noSpace : Errno.ioError
     }
   }
@@ -208,36 +210,38 @@ extension LocalRegistry {
     }
   }
 
-  /// Notes that a reference wants blobs, so that each is put into its layout once it is complete.
+  /// Records that a reference has some blobs, so that each is linked into its layout once it is complete.
   ///
-  /// Blobs that are absent cost nothing: they are noted when they are opened (`noteHolder`). A manifest may list
-  /// 30,000 of them. A pinned reference holds what others fetch as well, so all of its blobs are noted.
+  /// Absent blobs are skipped and recorded when they are opened (`noteHolder`), as a manifest may list 30,000
+  /// of them. All blobs of a pinned reference are recorded, as it protects blobs that are fetched for other
+  /// references too.
   func want(_ blobs: [Descriptor], _ reference: Reference) {
     let isPinned = pins.contains(reference)
     for blob in blobs where isPinned || pool.has(blob.digest) {
-      // A blob that nothing is noted for is not evicted, until `gc` has looked; that is all.
+      // If recording fails, the blob is not evicted until the next `gc`.
       try? references.add(reference, to: blob.digest)
     }
   }
 
-  /// Notes that a reference holds a blob that was opened, if the pool has any of it.
+  /// Records that a reference has a blob that was opened, if the pool has any bytes of it.
   ///
-  /// Blocks.
+  /// Blocks the calling thread.
   ///
   /// - Parameters:
-  ///   - reference: of the artifact by which the blob was opened.
-  ///   - digest: of the blob.
+  ///   - reference: The artifact through which the blob was opened.
+  ///   - digest: The digest of the blob.
   package func noteHolder(_ reference: Reference, of digest: Digest) {
     guard pool.has(digest) else { return }
-    // As above: without its line the blob is not evicted until `gc` has looked.
+    // If recording fails, the blob is not evicted until the next `gc`.
     try? references.add(reference, to: digest)
   }
 
-  /// Pins a reference: its blobs are not evicted, those that are fetched later for another reference included.
+  /// Pins a reference: its blobs are not evicted, including those that are fetched later for another
+  /// reference.
   ///
-  /// Blocks.
+  /// Blocks the calling thread.
   ///
-  /// - Parameter reference: of an artifact of this root.
+  /// - Parameter reference: An artifact of this root.
   /// - Throws: `ContentError`.
   package func pin(_ reference: Reference) throws(ContentError) {
     try pins.add(reference)
@@ -246,14 +250,14 @@ extension LocalRegistry {
     want(contents.blobs.map(\.descriptor) + contents.documents.map(\.descriptor), reference)
   }
 
-  /// Notes an artifact of the root whose layout may lack blobs, and puts those in place that are complete; its damaged
-  /// documents are replaced.
+  /// Records an artifact of the root whose layout may lack blobs, links the complete blobs into it, and
+  /// replaces damaged documents.
   ///
   /// - Parameters:
-  ///   - reference: what it is called.
-  ///   - artifact: as it was found.
-  ///   - documents: the manifest, and the indexes above it, verified.
-  ///   - blobs: config and layers.
+  ///   - reference: The name of the artifact.
+  ///   - artifact: The artifact.
+  ///   - documents: The manifest, and the indexes above it, verified.
+  ///   - blobs: Config and layers.
   package func adopt(
     _ reference: Reference,
     _ artifact: LocalArtifact,

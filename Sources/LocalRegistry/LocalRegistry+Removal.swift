@@ -8,15 +8,15 @@ package import OCI
 import SystemPackage
 import Disk
 
-/// Artifacts that go, and what they leave to others.
+/// Removal of artifacts.
 extension LocalRegistry {
-  /// Takes an artifact out of the root, with the blobs that no other one has.
+  /// Removes an artifact from the root, with the blobs that no other artifact has.
   ///
-  /// Blocks. Who has it open goes on reading.
+  /// Blocks the calling thread. Processes that have its files open can go on reading.
   ///
-  /// - Parameter reference: its name.
-  /// - Returns: bytes that were freed.
-  /// - Throws: `ContentError`; `unsupported` where a read-only store alone has it.
+  /// - Parameter reference: The name of the artifact.
+  /// - Returns: The number of bytes freed.
+  /// - Throws: `ContentError`; of code `unsupported` if only a read-only store has the artifact.
   package func remove(_ reference: Reference) throws(ContentError) -> Int64 {
     do throws(Errno) {
       let lock = try FileLock(waitingFor: root.locks.appending("reference"))
@@ -42,7 +42,7 @@ extension LocalRegistry {
       throw ContentError(
         .unsupported,
         "\(reference)",
-        "it lies in the read-only store \(found.repository.origin), where nothing is removed",
+        "it is in the read-only store \(found.repository.origin), where nothing is removed",
         advice: "Remove it with the program that wrote the store"
       )
     }
@@ -50,16 +50,17 @@ extension LocalRegistry {
       .notFound,
       "\(reference)",
       "is not in the local registry",
-      advice: "'weightfs ls' lists what is"
+      advice: "'weightfs ls' lists its artifacts"
     )
   }
 
-  /// Moves a layout away that cannot be read and that weightfs itself fetched, so that a pull can bring it again.
+  /// Moves a layout that cannot be parsed and that weightfs itself fetched to `bad`, so that a pull can fetch
+  /// it again.
   ///
-  /// Blocks.
+  /// Blocks the calling thread.
   ///
-  /// - Parameter reference: its name.
-  /// - Returns: where it is now; nil where it was not fetched, and may not be had again.
+  /// - Parameter reference: The name of the artifact.
+  /// - Returns: The new path; nil if weightfs did not fetch the layout, as it may not be fetchable.
   /// - Throws: `ContentError`.
   package func setLayoutAside(_ reference: Reference) throws(ContentError) -> String? {
     do throws(Errno) {
@@ -79,12 +80,12 @@ extension LocalRegistry {
     }
   }
 
-  /// Takes a reference out of the records of blobs, and the blobs that no reference has any more out of the pool.
+  /// Removes a reference from the records of blobs, and blobs without a reference from the pool.
   @discardableResult
   func drop(_ digests: Set<Digest>, of reference: Reference) throws(Errno) -> Int64 {
     var freed: Int64 = 0
     for digest in digests where try references.remove(reference, from: digest) == 0 && pool.has(digest) {
-      // Another artifact may have taken it up since.
+      // Another artifact may have started to use the blob in the meantime.
       let isNobodys = { self.references.known(of: digest)?.isEmpty ?? false }
       freed += try pool.evict(digest, from: [], evenIfOpen: true, isCertain: isNobodys)
       freed += try pool.evictPartial(digest, isCertain: isNobodys)
@@ -93,9 +94,9 @@ extension LocalRegistry {
     return freed
   }
 
-  /// Leaves what a reference had and has no more to who evicts: out of its layout, and out of its name.
+  /// Removes a reference from blobs that its new version does not have: from its layout and from the records.
   ///
-  /// Who has the earlier version open goes on reading.
+  /// The blobs become evictable. Processes that have files of the earlier version open can go on reading.
   func leave(_ digests: Set<Digest>, of reference: Reference) throws(Errno) {
     for digest in digests {
       try Disk.remove(root.layout(reference).appending(digest.layoutPath))
@@ -103,9 +104,9 @@ extension LocalRegistry {
     }
   }
 
-  /// Takes an oci-dir away: `index.json` first, so that at no moment half of it counts as one.
+  /// Removes an oci-dir, `index.json` first, so that an incomplete removal does not leave a valid layout.
   ///
-  /// A symbolic link is taken away itself: what it leads to is not weightfs'.
+  /// Of a symbolic link only the link is removed, as its target does not belong to weightfs.
   func removeDirectory(_ path: FilePath) throws(Errno) {
     guard Disk.isRealFolder(path) else { return try Disk.remove(path) }
     try Disk.remove(path.appending("index.json"))
@@ -130,8 +131,8 @@ extension LocalRegistry {
       }
       try Disk.removeFolder(path)
     } catch .directoryNotEmpty {
-      // Something of another program lies in it, which is not weightfs' to remove.
-      log.warning("a folder is not empty and stays", metadata: ["path": "\(path)"])
+      // The directory has a file of another program, which weightfs does not remove.
+      log.warning("directory not removed, as it is not empty", metadata: ["path": "\(path)"])
     }
   }
 

@@ -9,19 +9,19 @@ package import SystemPackage
 package import Telemetry
 package import Disk
 
-/// The artifacts on this machine: those of the root, and those of additional stores, which come first.
+/// The artifacts on this machine: those of the root, and those of additional stores, which take precedence.
 package final class LocalRegistry: Sendable {
   package let root: RegistryRoot
   package let pool: BlobPool
   package let materialized: MaterializedFiles
-  /// Room for blobs.
+  /// Reserves space for blobs and evicts them.
   package let space: CacheSpace
   package let pins: Pins
-  /// Runs what waits for the disk.
+  /// Runs blocking disk operations.
   package let executor: BlockingExecutor
   let stores: [AdditionalStore]
   let references: BlobReferences
-  /// Whether artifacts become archives once their last blob is here.
+  /// Whether artifacts are converted into archives once their last blob is complete.
   let sealsWhole: Bool
   private let tagged = TaggedFolders()
   let metrics: Metrics
@@ -29,23 +29,23 @@ package final class LocalRegistry: Sendable {
   private let state = Mutex(State())
 
   private struct State {
-    /// Stores that were found unreadable, so that each is told of once and again after it was well.
+    /// Stores that could not be read, so that each is logged once, and again after it became readable.
     var unreadable: Set<String> = []
-    /// Entries of layouts that were told of.
+    /// Entries of layouts that were logged.
     var toldEntries: Set<String> = []
   }
 
-  /// Opens a root, making it where it is not there.
+  /// Opens a root, creating it if it does not exist.
   ///
   /// - Parameters:
-  ///   - root: where.
-  ///   - additionalStores: paths, the first before the others.
-  ///   - metrics: where skipped stores are counted.
-  ///   - log: for what a user should know.
-  ///   - limits: of what blobs take.
-  ///   - sealsWhole: whether fetched artifacts become archives once their last blob is here.
-  ///   - bootIdentifier: 16 bytes; nil for those of the machine.
-  /// - Throws: `ContentError` with `disk` where the root cannot be written.
+  ///   - root: The root.
+  ///   - additionalStores: Paths of read-only stores, in order of precedence.
+  ///   - metrics: Counts skipped stores.
+  ///   - log: Receives messages for the operator.
+  ///   - limits: The limits on the space of blobs.
+  ///   - sealsWhole: Whether fetched artifacts are converted into archives once their last blob is complete.
+  ///   - bootIdentifier: 16 bytes; nil for the boot identifier of the machine.
+  /// - Throws: `ContentError` of code `disk` if the root cannot be written.
   package init(
     root: RegistryRoot,
     additionalStores: [FilePath],
@@ -88,7 +88,7 @@ package final class LocalRegistry: Sendable {
     removeLeftovers(dryRun: false)
   }
 
-  /// Makes the directories of a root, and tells of one that others can read.
+  /// Creates the directories of a root, and logs a root that other users can read.
   private static func prepare(_ root: RegistryRoot, _ log: Logger) throws(ContentError) {
     do throws(Errno) {
       try root.prepare()
@@ -97,7 +97,7 @@ package final class LocalRegistry: Sendable {
         .disk,
         "\(root.path)",
         "the local registry cannot be on NFS",
-        advice: "Choose a local disk with --registry-root; folders on NFS can be read with --additional-store"
+        advice: "Choose a local disk with --registry-root; NFS directories work as --additional-store"
       )
     } catch .tooManySymbolicLinkLevels {
       throw unusable(root.firstLink ?? root.path, .tooManySymbolicLinkLevels)
@@ -109,7 +109,7 @@ package final class LocalRegistry: Sendable {
         "other users can read the local registry",
         metadata: [
           "root": "\(root.path)",
-          "advice": "chmod go= \(root.path)/.weightfs keeps them out; --shared-root says that it is meant",
+          "advice": "'chmod go= \(root.path)/.weightfs' denies access; --shared-root permits it",
         ]
       )
     }
@@ -122,27 +122,27 @@ package final class LocalRegistry: Sendable {
     return ContentError(
       .disk,
       "\(path)",
-      "the local registry cannot be written: \(error)",
+      "cannot write to the local registry: \(error)",
       advice:
-        "To read it, name it with --additional-store, and choose a root of your own with --registry-root"
+        "To read it, use --additional-store, and choose your own root with --registry-root"
     )
   }
 
-  /// The pool as a repository: manifests by digest, whatever reference they were fetched for.
+  /// The pool as a repository: manifests by digest, independent of the reference they were fetched for.
   package var poolRepository: any LocalRepository { PoolRepository(pool: pool, executor: executor) }
 
   var tree: RegistryTree { RegistryTree(path: root.path, executor: executor, tagged: tagged) }
 
-  /// Looks a reference up: additional stores in their order, then the root.
+  /// Finds an artifact: in the additional stores in their order, then in the root.
   ///
-  /// - Parameter reference: with a tag or a digest.
-  /// - Returns: nil where there is none.
-  /// - Throws: `ContentError` where the root's own layout is damaged.
+  /// - Parameter reference: A reference with a tag or a digest.
+  /// - Returns: nil if no place has the artifact.
+  /// - Throws: `ContentError` if the root's own layout is damaged.
   package func artifact(_ reference: Reference) async throws(ContentError) -> LocalArtifact? {
     try await executor.run { () throws(ContentError) in try self.find(reference) }
   }
 
-  /// What a read-only store has under a name.
+  /// Returns the artifact of that name in a read-only store, or nil.
   func additionalArtifact(_ reference: Reference) -> LocalArtifact? {
     for store in stores {
       if let found = attempt(store, { () throws(ContentError) in try store.artifact(reference) }), let found {
@@ -152,12 +152,13 @@ package final class LocalRegistry: Sendable {
     return nil
   }
 
-  /// A blob that an additional store has, whatever artifact it belongs to there: it is used where it lies.
+  /// Opens a blob in an additional store, regardless of the artifact it belongs to; the file is used in
+  /// place.
   ///
   /// - Parameters:
-  ///   - digest: of the blob.
-  ///   - size: bytes; nil for whatever is there.
-  /// - Returns: nil where none has one of that size.
+  ///   - digest: The digest of the blob.
+  ///   - size: The required size in bytes; nil for any.
+  /// - Returns: nil if no store has the blob with that size.
   package func storedBlob(_ digest: Digest, size: Int64?) -> BlobFile? {
     for store in stores {
       let file = attempt(store) { () throws(ContentError) in try store.blob(digest) }
@@ -171,7 +172,7 @@ package final class LocalRegistry: Sendable {
     return try findOwn(reference)
   }
 
-  /// What the root itself has under a name.
+  /// Returns the artifact of that name in the root, or nil.
   func findOwn(_ reference: Reference) throws(ContentError) -> LocalArtifact? {
     if let repository = try tree.repository(reference) {
       let index = try repository.index()
@@ -191,7 +192,8 @@ package final class LocalRegistry: Sendable {
     return try findInPool(reference)
   }
 
-  /// Names a symbolic link on the way to the layout of a reference: links inside the root are not followed.
+  /// Throws an error that names a symbolic link on the path to a layout, as links inside the root are not
+  /// followed.
   private func refuseLink(to reference: Reference) throws(ContentError) {
     for spelling in ReferencePath.spellings(of: reference) {
       var place = root.path
@@ -205,7 +207,8 @@ package final class LocalRegistry: Sendable {
     }
   }
 
-  /// What no layout has: a digest that some tag of this root stood for, or a tag whose name a folder cannot have.
+  /// Finds an artifact without a layout: a digest that a tag of this root resolved to, or a tag that no
+  /// directory can be named after.
   private func findInPool(_ reference: Reference) throws(ContentError) -> LocalArtifact? {
     let known: Digest? =
       switch reference.target {
@@ -225,7 +228,7 @@ package final class LocalRegistry: Sendable {
     )
   }
 
-  /// Tells once of entries that are passed over.
+  /// Logs skipped entries, each once.
   private func note(_ problems: [String], of origin: String) {
     for problem in problems {
       let isNews = state.withLock { state in
@@ -234,7 +237,7 @@ package final class LocalRegistry: Sendable {
       }
       guard isNews else { continue }
       log.warning(
-        "part of a layout cannot be read",
+        "cannot read a part of a layout",
         metadata: ["layout": "\(origin)", "reason": "\(problem)"]
       )
     }
@@ -252,7 +255,7 @@ package final class LocalRegistry: Sendable {
       metrics.skippedStores.add()
       if state.withLock({ $0.unreadable.insert(store.path.string).inserted }) {
         log.warning(
-          "an additional store cannot be read and is passed over",
+          "additional store skipped, as it cannot be read",
           metadata: ["store": "\(store.path)", "reason": "\(error)"]
         )
       }
@@ -260,12 +263,12 @@ package final class LocalRegistry: Sendable {
     }
   }
 
-  /// Keeps a small blob that is in memory and verified, in the pool and in the layouts that want it.
+  /// Stores a small verified blob from memory in the pool and in the layouts of its references.
   ///
   /// - Parameters:
-  ///   - bytes: all of it.
-  ///   - digest: of the bytes.
-  ///   - reference: of the artifact that it was fetched for; nil for none.
+  ///   - bytes: The complete blob.
+  ///   - digest: The digest of the bytes.
+  ///   - reference: The artifact that the blob was fetched for, or nil.
   /// - Throws: `ContentError`.
   package func keep(_ bytes: [UInt8], digest: Digest, for reference: Reference?) async throws(ContentError) {
     try await executor.run { () throws(ContentError) in
@@ -275,18 +278,18 @@ package final class LocalRegistry: Sendable {
     }
   }
 
-  /// Whether a layout lies in this root, so that its blobs are links to the pool's and may be replaced.
+  /// Whether a layout is in this root, so that its blobs are links to the pool and may be replaced.
   ///
-  /// - Parameter layout: an oci-dir.
+  /// - Parameter layout: A layout.
   package func owns(_ layout: any LocalRepository) -> Bool {
     layout.directory?.starts(with: root.path) ?? false
   }
 
-  /// Takes a damaged file out of every layout that has it, so that a right one can take its place there.
+  /// Removes a damaged file from every layout that has it, so that a verified one can replace it.
   ///
   /// - Parameters:
-  ///   - digest: of the blob.
-  ///   - file: that has other bytes.
+  ///   - digest: The digest of the blob.
+  ///   - file: The damaged file.
   package func removeLinks(of digest: Digest, to file: FileIdentity) {
     for reference in references.references(of: digest) {
       let path = root.layout(reference).appending(digest.layoutPath)
@@ -295,12 +298,12 @@ package final class LocalRegistry: Sendable {
     }
   }
 
-  /// Takes a damaged blob out of a layout of this root.
+  /// Removes a damaged blob from a layout of this root.
   ///
   /// - Parameters:
-  ///   - digest: of the blob.
-  ///   - layout: where it lies.
-  ///   - file: which file is damaged; nil for whichever lies there.
+  ///   - digest: The digest of the blob.
+  ///   - layout: The layout.
+  ///   - file: The damaged file; nil for any file of the blob.
   package func remove(
     _ digest: Digest,
     from layout: any LocalRepository,
@@ -315,11 +318,11 @@ package final class LocalRegistry: Sendable {
     try? Disk.remove(directory.appending(digest.layoutPath))
   }
 
-  /// Puts a blob that was just committed into the layouts that want it.
+  /// Links a blob that was just committed into the layouts of its references.
   ///
-  /// A layout that cannot take it stays a layout with a blob missing.
+  /// If this fails for a layout, the layout stays valid, with the blob missing.
   ///
-  /// - Parameter digest: of the blob.
+  /// - Parameter digest: The digest of the blob.
   package func distribute(_ digest: Digest) {
     for layout in references.references(of: digest).map({ root.layout($0) })
     where OCIDirectory.exists(at: layout) {
@@ -327,7 +330,7 @@ package final class LocalRegistry: Sendable {
         try pool.place(digest, into: layout)
       } catch {
         log.warning(
-          "a blob cannot be put into a layout",
+          "cannot link a blob into a layout",
           metadata: ["layout": "\(layout)", "reason": "\(error)"]
         )
       }
@@ -347,7 +350,7 @@ struct StoredBlobs: LocalRepository {
   func index() throws(ContentError) -> Index { Index(manifests: []) }
 }
 
-/// The pool as the repository of a manifest that no layout of this root names.
+/// The pool as the repository of a manifest that is in no layout of this root.
 private struct PoolRepository: LocalRepository {
   let pool: BlobPool
   let executor: BlockingExecutor
@@ -357,7 +360,7 @@ private struct PoolRepository: LocalRepository {
   func blob(_ digest: Digest) throws(ContentError) -> BlobFile? {
     do throws(Errno) {
       let file = try BlobFile.open(pool.root.blob(digest))
-      // Who evicts sees that it is in use.
+      // Eviction sees that the file is in use.
       if let file { try pool.hold(file) }
       return file
     } catch {

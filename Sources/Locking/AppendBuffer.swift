@@ -1,9 +1,10 @@
 import Glibc
 
-/// Memory that one thread fills from its start, while others read what was filled.
-// SAFETY: bytes before `count` never change, and `count` is published after they were written. Only one thread appends.
+/// A buffer that one thread appends to, while other threads read the bytes appended so far.
+// SAFETY: bytes before `count` never change, and `count` is published after they were written. Only one
+// thread appends.
 package final class AppendBuffer: @unchecked Sendable {
-  /// Of the memory, bytes.
+  /// Size of the buffer in bytes.
   package let capacity: Int
   private let memory: UnsafeMutableRawPointer
   private let filled = Atomic<Int>(0)
@@ -17,55 +18,54 @@ package final class AppendBuffer: @unchecked Sendable {
 
   deinit { pool.giveBack(memory) }
 
-  /// Bytes that were filled.
+  /// Number of bytes appended so far.
   package var count: Int { filled.load(ordering: .acquiring) }
 
-  /// Adds bytes; called by one thread at a time.
+  /// Appends bytes; calls must not overlap.
   ///
-  /// - Parameter bytes: no more than there is room for.
+  /// - Parameter bytes: At most as many as still fit.
   package func append(_ bytes: UnsafeRawBufferPointer) {
     let count = filled.load(ordering: .relaxed)
-    precondition(count + bytes.count <= capacity, "more bytes than the buffer holds")
+    precondition(count + bytes.count <= capacity, "the bytes do not fit into the buffer")
     guard let source = bytes.baseAddress else { return }
     memcpy(memory + count, source, bytes.count)
     filled.store(count + bytes.count, ordering: .releasing)
   }
 
-  /// Calls a function with filled bytes.
+  /// Calls a closure with appended bytes and returns its result.
   ///
   /// - Parameters:
-  ///   - range: within what is filled.
-  ///   - body: may not keep the pointer.
-  /// - Returns: the result of the function.
+  ///   - range: A range within `0..<count`.
+  ///   - body: Must not keep the pointer.
   package func withBytes<Result, Failure: Error>(
     _ range: Range<Int>,
     _ body: (UnsafeRawBufferPointer) throws(Failure) -> Result
   ) throws(Failure) -> Result {
-    precondition(range.lowerBound >= 0 && range.upperBound <= count, "bytes that are not filled yet")
+    precondition(range.lowerBound >= 0 && range.upperBound <= count, "the range has not been appended yet")
     return try body(UnsafeRawBufferPointer(start: memory + range.lowerBound, count: range.count))
   }
 }
 
-/// Buffers of one size, of which there are never more than a limit.
+/// A pool of buffers of one size, with a maximum number.
 package final class AppendBufferPool: @unchecked Sendable {
-  // SAFETY: memory of the free list belongs to nobody, and is handed out with the lock held.
+  // SAFETY: memory in the free list has no other owner, and is handed out with the lock held.
   private struct State: @unchecked Sendable {
     var free: [UnsafeMutableRawPointer] = []
     var inUse = 0
   }
 
-  /// Of one buffer, bytes; each starts at a multiple of it.
+  /// Size and alignment of a buffer in bytes.
   package let capacity: Int
   private let limit: Int
   private let kept: Int
   private let state = Mutex(State())
 
-  /// Makes a pool; memory is taken when it is needed first.
+  /// Creates a pool; memory is allocated on first use.
   ///
   /// - Parameters:
-  ///   - capacity: of one buffer, bytes; a power of two, at least 4096.
-  ///   - limit: buffers at the most.
-  ///   - kept: buffers that stay when they are not used.
+  ///   - capacity: The size of a buffer in bytes; a power of two, at least 4096.
+  ///   - limit: The maximum number of buffers in use.
+  ///   - kept: The maximum number of unused buffers to keep.
   package init(capacity: Int, limit: Int, kept: Int) {
     self.capacity = capacity
     self.limit = limit
@@ -76,7 +76,7 @@ package final class AppendBufferPool: @unchecked Sendable {
     for memory in state.withLock({ $0.free }) { free(memory) }
   }
 
-  /// Gives an empty buffer; nil where so many are in use as may be, or memory is short.
+  /// Returns an empty buffer, or nil if the limit is reached or memory is short.
   package func take() -> AppendBuffer? {
     let (known, mayMake) = state.withLock { state -> (UnsafeMutableRawPointer?, Bool) in
       guard state.inUse < limit else { return (nil, false) }
@@ -90,7 +90,7 @@ package final class AppendBufferPool: @unchecked Sendable {
       state.withLock { $0.inUse -= 1 }
       return nil
     }
-    // One fault in place of hundreds; a kernel without huge pages takes the hundreds.
+    // With huge pages, filling the buffer causes one page fault rather than hundreds.
     madvise(memory, capacity, MADV_HUGEPAGE)
     return AppendBuffer(memory, self)
   }

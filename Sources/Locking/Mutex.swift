@@ -1,20 +1,20 @@
-// Everything that locks imports this module in place of Synchronization, whose Mutex ThreadSanitizer cannot see on
-// Linux: its futex is in a library that no sanitizer looks into. The package's trait `PthreadMutex` puts a mutex of
-// pthreads in its place, which ThreadSanitizer knows (`make test-tsan`).
+// All targets import this module rather than Synchronization, whose Mutex ThreadSanitizer does not recognize
+// on
+// Linux: its futex is in a library that is not instrumented. The package's trait `PthreadMutex` replaces it
+// with a
+// pthread mutex, which ThreadSanitizer recognizes (`make test-tsan`).
 @_exported public import Synchronization
 
 #if PTHREAD_MUTEX
 import Glibc
 
-/// A value behind a mutex of pthreads, used as `Synchronization.Mutex` is.
+/// A value protected by a pthread mutex, with the interface of `Synchronization.Mutex`.
 public struct Mutex<Value: ~Copyable>: ~Copyable, @unchecked Sendable {
-  // SAFETY: the value is reached with the mutex held alone.
+  // SAFETY: the value is accessed only with the mutex held.
   private let lock: UnsafeMutablePointer<pthread_mutex_t>
   private let value: UnsafeMutablePointer<Value>
 
-  /// Puts a value behind a mutex.
-  ///
-  /// - Parameter initial: the value.
+  /// Creates a mutex that protects a value.
   public init(_ initial: consuming sending Value) {
     lock = .allocate(capacity: 1)
     value = .allocate(capacity: 1)
@@ -29,10 +29,7 @@ public struct Mutex<Value: ~Copyable>: ~Copyable, @unchecked Sendable {
     lock.deallocate()
   }
 
-  /// Calls a function with the value while the mutex is held.
-  ///
-  /// - Parameter body: may change the value.
-  /// - Returns: what the function returns.
+  /// Calls a closure with the value while the mutex is held, and returns its result.
   public borrowing func withLock<Result: ~Copyable, Failure: Error>(
     _ body: (inout sending Value) throws(Failure) -> sending Result
   ) throws(Failure) -> sending Result {

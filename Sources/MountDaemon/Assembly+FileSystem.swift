@@ -2,11 +2,11 @@ package import Artifacts
 package import FileSystem
 
 extension Assembly {
-  /// Makes a file system over these parts.
+  /// Creates a file system from these components.
   ///
   /// - Parameters:
-  ///   - root: what it shows.
-  ///   - options: how it looks; how long answers are remembered comes from the settings.
+  ///   - root: The root of the mount.
+  ///   - options: The options of the tree; the settings determine how long answers are cached.
   package func makeFileSystem(root: FileSystem.Root, options: FileSystemOptions) -> FileSystem {
     var options = options
     options.resolution = settings.resolution

@@ -5,7 +5,7 @@ import Logging
 import SystemPackage
 import Telemetry
 
-/// Answers reads of the kernel.
+/// Answers reads of the kernel with FUSE replies.
 final class FUSEReadResponder: ReadResponder {
   private let metrics: Metrics
   private let log: Logger

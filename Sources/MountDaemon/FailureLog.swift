@@ -4,7 +4,7 @@ import Logging
 import SystemPackage
 import Telemetry
 
-/// The one place that logs a failed operation: one line a minute for each file and cause.
+/// Logs failed operations: at most one line a minute for each file and cause.
 enum FailureLog {
   private static let limiter = MessageLimiter()
   // Long enough to be told once, short enough for a log that is rotated every day.
@@ -21,6 +21,6 @@ enum FailureLog {
       "operation": "\(operation)", "path": "\(path)", "errno": "\(error.errno)", "reason": "\(cause)",
     ]
     if suppressed > 0 { metadata["repeated"] = "\(suppressed)" }
-    log.error("an operation failed", metadata: metadata)
+    log.error("operation failed", metadata: metadata)
   }
 }

@@ -9,15 +9,15 @@ import Locking
 import SystemPackage
 import Telemetry
 
-/// Carries requests of the kernel to the file system and its answers back.
+/// Passes requests of the kernel to the file system and returns its answers.
 ///
-/// Nothing is decided here.
+/// Contains no decisions of its own.
 final class FileSystemAdapter: FUSEOperations {
   private let fileSystem: FileSystem
   private let metrics: Metrics
   private let log: Logger
   private let waiting: WaitingRequests
-  /// Of a request that the deadline ended.
+  /// The error for a request that exceeded the deadline.
   private let late: FileSystemError
   private let responder: FUSEReadResponder
   private let onReady: @Sendable (Bool) -> Void
@@ -35,7 +35,7 @@ final class FileSystemAdapter: FUSEOperations {
         .timedOut,
         "",
         "no answer within \(deadline.components.seconds) s",
-        advice: "The log says what was waited for with --log-level debug"
+        advice: "With --log-level debug the log shows the requests"
       )
     )
     self.onReady = onReady
@@ -92,7 +92,7 @@ final class FileSystemAdapter: FUSEOperations {
       undo: { [fileSystem] in fileSystem.close($0.handle) }
     ) { [self] request, result in
       switch result {
-      // The bytes under a node never change, so pages of an earlier open are right.
+      // The bytes of a node never change, so pages of an earlier open are valid.
       case .success(let file):
         let isTaken = request.open(handle: file.handle, keepsCache: file.keepsCache, backing: file.backing)
         if !isTaken { fileSystem.close(file.handle) }
@@ -141,7 +141,7 @@ final class FileSystemAdapter: FUSEOperations {
       next += 1
       let isDot = entry.name == [0x2e] || entry.name == [0x2e, 0x2e]
       let fits = buffer.append(entry.name, offset: next) {
-        // A name without a node is told to the kernel as a name alone.
+        // Without a node, the kernel gets only the name.
         if hasAttributes, !isDot, let found = fileSystem.lookUpListed(entry, in: node) {
           return Self.entry(found)
         }
@@ -193,7 +193,7 @@ final class FileSystemAdapter: FUSEOperations {
 
   // MARK: Answers
 
-  /// Answers now, or when the work is done; the kernel's thread goes back at once.
+  /// Answers now, or when the work is done; the kernel's thread returns immediately.
   private func answer<Value: Sendable>(
     _ request: consuming FUSERequest,
     _ outcome: Outcome<Value>,
@@ -209,14 +209,14 @@ final class FileSystemAdapter: FUSEOperations {
         if let request = box.take() {
           reply(request, result)
         } else if case .success(let value) = result {
-          // The kernel was answered early and knows nothing of it.
+          // The deadline answered the request, so the kernel does not know of the result.
           undo(value)
         }
       }
     }
   }
 
-  /// The errno of a failed operation; the one place that logs one.
+  /// Logs a failed operation and returns its errno.
   private func code(_ error: FileSystemError, _ operation: String, _ path: String) -> Int32 {
     FailureLog.note(error, operation: operation, path: path, metrics: metrics, log: log)
     return error.errno.rawValue

@@ -1,9 +1,9 @@
 import CLinux
 
-/// The memory of the daemon.
+/// Settings of the memory allocator.
 package enum Heap {
-  /// Makes the allocator return memory that one large artifact took.
+  /// Makes the allocator return memory to the system after a large artifact was loaded.
   ///
-  /// Heaps that threads have already stay; call it before the mount starts its own threads.
+  /// Must be called before the mount starts its threads, as it does not affect the heaps of existing threads.
   package static func limit() { clinux_limit_heap() }
 }

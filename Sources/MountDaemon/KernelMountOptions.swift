@@ -1,29 +1,29 @@
-/// Options of a mount that the kernel applies, as `-o` takes them.
+/// Mount options that the kernel applies, in the syntax of `-o`.
 ///
-/// Known are `noexec`, `max_read=BYTES` (mount.fuse3(8)), and the labels of SELinux: `context=`, `fscontext=`,
-/// `defcontext=`, `rootcontext=` (mount(8)), whose value may stand in quotes and hold commas.
+/// Supported are `noexec`, `max_read=BYTES` (mount.fuse3(8)), and SELinux labels: `context=`, `fscontext=`,
+/// `defcontext=`, `rootcontext=` (mount(8)), whose value may be in quotes and contain commas.
 package struct KernelMountOptions: Sendable, Equatable {
   private(set) var words: [String] = []
   private(set) var hasLabel = false
-  /// Of one read request, bytes.
+  /// Maximum size of a read request in bytes.
   private(set) var maximumRead: UInt32?
 
   private static let labels = ["context", "fscontext", "defcontext", "rootcontext"]
-  // The kernel takes no smaller requests than a page, and none that its own limit of 4 MiB cuts (fuse.rst).
+  // The kernel accepts no limit below a page, and limits requests to 4 MiB itself (fuse.rst).
   private static let readSizes = 4096...(4 << 20)
 
-  /// Says what is wrong with an option.
+  /// The reason why an option is invalid.
   package struct Problem: Error {
     package let reason: String
   }
 
-  /// No options.
+  /// Creates an empty set of options.
   package init() {}
 
-  /// Reads options.
+  /// Parses options.
   ///
-  /// - Parameter text: separated by commas, of which those within double quotes are part of a value.
-  /// - Throws: `Problem` for an option that is not known, or a value that cannot be.
+  /// - Parameter text: Options separated by commas; commas within double quotes belong to a value.
+  /// - Throws: `Problem` for an unknown option or an invalid value.
   package init(parsing text: String) throws(Problem) {
     for part in Self.split(text) where !part.isEmpty {
       let mark = part.firstIndex(of: "=")
@@ -47,7 +47,7 @@ package struct KernelMountOptions: Sendable, Equatable {
         // The kernel splits at commas that are not within quotes (security/selinux/hooks.c, opt_len).
         words.append(label.contains(",") ? "\(name)=\"\(label)\"" : "\(name)=\(label)")
         hasLabel = true
-      default: throw Problem(reason: "'\(name)' is not an option that the kernel takes for this file system")
+      default: throw Problem(reason: "'\(name)' is not a supported kernel option")
       }
     }
   }
@@ -66,13 +66,13 @@ package struct KernelMountOptions: Sendable, Equatable {
     return parts
   }
 
-  /// What is given to libfuse, which takes a comma within a value as `\,`.
+  /// The options for libfuse, in which a comma within a value is written as `\,`.
   package var text: String {
     words.map { ",\($0.split(separator: ",", omittingEmptySubsequences: false).joined(separator: "\\,"))" }
       .joined()
   }
 
-  /// One sentence for a mount that failed with these options; empty where they cannot be the reason.
+  /// Advice if a mount with these options failed; nil if they cannot be the reason.
   package var advice: String? {
     hasLabel ? "A label needs a kernel with SELinux and a mount by root: fusermount3 passes none" : nil
   }

@@ -7,25 +7,25 @@ import Locking
 import SystemPackage
 package import Telemetry
 
-/// A file system at its mount point, until it is unmounted.
+/// A mounted file system, until it is unmounted.
 package final class MountedFileSystem: Sendable {
   private let session: FUSESession
 
-  // More threads than cores: some copy while others wait for the disk. None waits for the network.
+  // More threads than cores: some copy while others wait for the disk. No thread waits for the network.
   private static let threadCount: UInt32 = 8
 
   /// Mounts a file system.
   ///
   /// - Parameters:
-  ///   - fileSystem: what is shown.
-  ///   - path: of the mount point.
-  ///   - allowsOther: other users may look in.
-  ///   - kernelOptions: beside those that every mount has.
-  ///   - metrics: where failures are counted.
-  ///   - log: for what a user should know.
-  ///   - deadline: after which a look-up, an open or a listing ends.
-  ///   - label: what `mount` and `df` show as the source.
-  ///   - onReady: called once the kernel has said hello.
+  ///   - fileSystem: The file system.
+  ///   - path: The mount point.
+  ///   - allowsOther: Whether other users may access the mount.
+  ///   - kernelOptions: Additional options.
+  ///   - metrics: Counts failures.
+  ///   - log: Receives messages for the operator.
+  ///   - deadline: The maximum time of a look-up, an open or a listing.
+  ///   - label: The source that `mount` and `df` show.
+  ///   - onReady: Called after the handshake with the kernel.
   /// - Throws: `ContentError`.
   package init(
     _ fileSystem: FileSystem,
@@ -66,7 +66,7 @@ package final class MountedFileSystem: Sendable {
     }
     let session = session
     registrar.use(session)
-    // The kernel may block there until reads under way are answered: a thread of its own, which nobody waits for.
+    // The kernel may block these calls until reads in flight are answered, so they run on a separate thread.
     let executor = BlockingExecutor(label: "weightfs.invalidate", threads: 1)
     fileSystem.onForgetting { names in
       executor.start { for entry in names { session.forgetName(entry.name, in: entry.parent) } }
@@ -76,18 +76,16 @@ package final class MountedFileSystem: Sendable {
     }
   }
 
-  /// Serves until it is unmounted.
-  ///
-  /// Blocks.
+  /// Serves requests until the file system is unmounted; blocks the calling thread.
   ///
   /// - Returns: 0, or a negative errno.
   package func run() -> Int32 { session.run(threads: Self.threadCount) }
 
-  /// Unmounts.
+  /// Unmounts the file system.
   package func unmount() { session.unmount() }
 }
 
-/// Registers backing files with the session, which is made after the file system that asks for it.
+/// Registers backing files with the session, which is created after the file system.
 private final class SessionRegistrar: BackingRegistrar {
   private let session = Mutex<FUSESession?>(nil)
 

@@ -5,16 +5,16 @@ import Glibc
 import LocalRegistry
 import SystemPackage
 
-/// What a daemon that was started by root gives up once it is mounted.
+/// Drops privileges of a daemon that was started by root, once it is mounted.
 package enum Privileges {
-  /// Gives up every capability but those that a mount needs, in every thread, for this process and what it starts.
+  /// Drops every capability that a mount does not need, in every thread, for this process and its children.
   ///
-  /// Kept are CAP_SYS_ADMIN (passthrough), CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH and CAP_FOWNER (roots, stores and
-  /// credential files of other users), and CAP_CHOWN where the root belongs to another user, as what is added to it takes
-  /// its owner. An ordinary user has nothing to give up.
+  /// Kept are CAP_SYS_ADMIN (passthrough), CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH and CAP_FOWNER (roots,
+  /// stores and credential files of other users), and CAP_CHOWN if the root belongs to another user, as new
+  /// files get the owner of the root. Does nothing for a user other than root.
   ///
-  /// - Parameter root: the local registry.
-  /// - Throws: `ContentError` where a thread cannot be reached.
+  /// - Parameter root: The local registry.
+  /// - Throws: `ContentError` if the capabilities of a thread cannot be changed.
   package static func limit(for root: RegistryRoot) throws(ContentError) {
     guard geteuid() == 0 else { return }
     var keep = clinux_cap_sys_admin | clinux_cap_dac_override | clinux_cap_dac_read_search | clinux_cap_fowner
@@ -24,7 +24,7 @@ package enum Privileges {
       throw ContentError(
         .disk,
         "\(root.path)",
-        "the daemon cannot give up its capabilities: \(Errno(rawValue: -result))"
+        "the daemon cannot drop its capabilities: \(Errno(rawValue: -result))"
       )
     }
   }

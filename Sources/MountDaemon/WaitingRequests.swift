@@ -3,10 +3,10 @@ import Fetching
 import Glibc
 import Locking
 
-/// Requests whose answer takes a while.
+/// Requests that are answered asynchronously.
 ///
-/// One whose caller is being killed is ended early, so that nobody waits for a slow registry to be
-/// allowed to die.
+/// If the caller of a request is being killed, the request is ended early, so that a slow registry does not
+/// delay the end of the process.
 final class WaitingRequests: Sendable {
   private struct State {
     var next: UInt64 = 0
@@ -25,15 +25,15 @@ final class WaitingRequests: Sendable {
   private let deadline: Duration
   private static let interval: Duration = .milliseconds(200)
 
-  /// - Parameter deadline: after which a request is answered, whatever it waits for.
+  /// - Parameter deadline: The maximum time of a request.
   init(deadline: Duration) { self.deadline = deadline }
 
-  /// Starts the work that a request waits for.
+  /// Starts the work for a request.
   ///
   /// - Parameters:
-  ///   - box: the request, taken by the one who answers it.
-  ///   - late: answers it once the deadline has passed.
-  ///   - body: the work, which answers it otherwise.
+  ///   - box: The request; it is answered by the first caller that takes it.
+  ///   - late: Answers the request when the deadline has passed.
+  ///   - body: The work, which answers the request otherwise.
   func start(
     _ box: RequestBox,
     late: @escaping @Sendable (consuming FUSERequest) -> Void,

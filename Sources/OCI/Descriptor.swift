@@ -1,30 +1,30 @@
 import FoundationEssentials
 
-/// What points at content: its type, digest and size (image-spec descriptor.md).
+/// A reference to content: its type, digest and size (image-spec descriptor.md).
 package struct Descriptor: Sendable, Hashable {
   package var mediaType: MediaType
   package var digest: Digest
-  /// Bytes, never negative.
+  /// Size in bytes, never negative.
   package var size: Int64
   package var annotations: [String: String]
-  /// The content itself where the descriptor carries it.
+  /// The content itself, if it is embedded in the descriptor.
   ///
-  /// Check it like any other content.
+  /// It is untrusted and must be verified like fetched content.
   package var data: [UInt8]?
-  /// Other places that have it.
+  /// Other locations of the content.
   package var urls: [String]
   package var artifactType: MediaType?
   package var platform: Platform?
-  /// A member of Ollama's manifests: the path of a layer.
+  /// The path of a layer, in manifests of Ollama.
   package var name: String?
 
-  /// Makes a descriptor.
+  /// Creates a descriptor.
   ///
   /// - Parameters:
-  ///   - mediaType: of the content.
-  ///   - digest: of its bytes.
-  ///   - size: in bytes, not negative.
-  ///   - annotations: any.
+  ///   - mediaType: The type of the content.
+  ///   - digest: The digest of its bytes.
+  ///   - size: The size in bytes, not negative.
+  ///   - annotations: The annotations.
   package init(mediaType: MediaType, digest: Digest, size: Int64, annotations: [String: String] = [:]) {
     self.mediaType = mediaType
     self.digest = digest
@@ -35,13 +35,13 @@ package struct Descriptor: Sendable, Hashable {
 }
 
 extension Descriptor {
-  /// Whether an index may name it as an artifact: by its type, or without one.
+  /// Whether the descriptor may be an artifact in an index: by its type, or if it has none.
   package var isManifestOrIndex: Bool {
     mediaType.rawValue.isEmpty || mediaType.withoutParameters.isManifest
       || mediaType.withoutParameters.isIndex
   }
 
-  /// The same as a manifest where an index does not say what its entry is, so that it is asked for as one.
+  /// The descriptor with the type of a manifest, if an index does not give the type of its entry.
   package var asManifest: Descriptor {
     guard !mediaType.isManifest, !mediaType.isIndex else { return self }
     var copy = self
@@ -51,7 +51,7 @@ extension Descriptor {
 }
 
 extension Descriptor: Codable {
-  /// 64 TiB: a larger size is a lie, and sums of such sizes would overflow.
+  /// 64 TiB; a larger size is certainly wrong, and sums of such sizes would overflow.
   private static let largestSize: Int64 = 64 << 40
 
   private enum CodingKeys: String, CodingKey {
@@ -67,7 +67,7 @@ extension Descriptor: Codable {
       throw DecodingError.dataCorruptedError(
         forKey: .size,
         in: container,
-        debugDescription: "the size of \(digest) is \(size)"
+        debugDescription: "the size \(size) of \(digest) is out of range"
       )
     }
     annotations = try container.decodeIfPresent([String: String].self, forKey: .annotations) ?? [:]

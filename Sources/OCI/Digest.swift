@@ -1,11 +1,11 @@
 /// The digest of some content: an algorithm and its raw bytes (image-spec descriptor.md, "Digests").
 package struct Digest: Sendable, Hashable {
-  /// The algorithms that are read and computed.
+  /// The supported algorithms.
   package enum Algorithm: String, Sendable, Hashable, CaseIterable {
     case sha256
     case sha512
 
-    /// How many bytes a digest of this algorithm has.
+    /// Number of bytes of a digest.
     package var byteCount: Int {
       switch self {
       case .sha256: 32
@@ -14,18 +14,20 @@ package struct Digest: Sendable, Hashable {
     }
   }
 
-  /// The algorithm that made the bytes.
+  /// The algorithm of the digest.
   package let algorithm: Algorithm
-  // The bytes are stored inline, so that a digest as a dictionary key costs no allocation; sha256 leaves the last four
-  // words zero. Eight words of 8 bytes and not a vector: a vector is aligned to 64 bytes, and the frames of async
-  // functions are aligned to 16, so that release builds wrote behind the end of a frame.
+  // The bytes are stored inline, so that a digest as a dictionary key needs no allocation; SHA-256 leaves the
+  // last four
+  // words zero. Eight words rather than a SIMD vector: a vector has an alignment of 64 bytes, but the frames
+  // of async
+  // functions are aligned to 16 bytes, so that release builds wrote past the end of a frame.
   private let words: (UInt64, UInt64, UInt64, UInt64, UInt64, UInt64, UInt64, UInt64)
 
-  /// Makes a digest of raw bytes.
+  /// Creates a digest from raw bytes, or returns nil if the number of bytes does not match the algorithm.
   ///
   /// - Parameters:
-  ///   - algorithm: what made them.
-  ///   - bytes: exactly as many as the algorithm has.
+  ///   - algorithm: The algorithm.
+  ///   - bytes: The raw bytes.
   package init?(algorithm: Algorithm, bytes: some Collection<UInt8>) {
     guard bytes.count == algorithm.byteCount else { return nil }
     var words: (UInt64, UInt64, UInt64, UInt64, UInt64, UInt64, UInt64, UInt64) = (0, 0, 0, 0, 0, 0, 0, 0)
@@ -34,20 +36,18 @@ package struct Digest: Sendable, Hashable {
     self.words = words
   }
 
-  /// Parses `sha256:<64 hexadecimal digits in lower case>`.
-  ///
-  /// - Parameter text: the digest as specifications write it.
+  /// Parses `sha256:<64 hexadecimal digits in lower case>`, or returns nil.
   package init?(_ text: some StringProtocol) {
     guard let colon = text.firstIndex(of: ":") else { return nil }
     guard let algorithm = Algorithm(rawValue: String(text[..<colon])) else { return nil }
     self.init(algorithm: algorithm, hex: text[text.index(after: colon)...])
   }
 
-  /// Parses the hexadecimal part alone, as a path under `blobs/<algorithm>/` spells it.
+  /// Parses the hexadecimal part, as in a path `blobs/<algorithm>/<hex>`, or returns nil.
   ///
   /// - Parameters:
-  ///   - algorithm: what made it.
-  ///   - hex: two digits in lower case a byte.
+  ///   - algorithm: The algorithm.
+  ///   - hex: Two digits in lower case per byte.
   package init?(algorithm: Algorithm, hex: some StringProtocol) {
     let digits = Array(hex.utf8)
     guard digits.count == algorithm.byteCount * 2 else { return nil }
@@ -65,7 +65,7 @@ package struct Digest: Sendable, Hashable {
     withUnsafeBytes(of: words) { Array($0.prefix(algorithm.byteCount)) }
   }
 
-  /// The bytes in hexadecimal digits, lower case.
+  /// The bytes as hexadecimal digits in lower case.
   package var hex: String {
     withUnsafeBytes(of: words) { bytes in
       String(unsafeUninitializedCapacity: algorithm.byteCount * 2) { buffer in
@@ -78,7 +78,7 @@ package struct Digest: Sendable, Hashable {
     }
   }
 
-  /// The first eight bytes as a number: stable across runs and machines, evenly spread.
+  /// The first eight bytes as a number: stable across runs and machines, uniformly distributed.
   package var prefix64: UInt64 {
     UInt64(bigEndian: words.0)
   }
@@ -96,7 +96,7 @@ package struct Digest: Sendable, Hashable {
   }
 }
 
-// Tuples are not Hashable, so these cannot be synthesised.
+// Tuples are not Hashable, so these cannot be synthesized.
 extension Digest {
   package static func == (left: Digest, right: Digest) -> Bool {
     left.algorithm == right.algorithm

@@ -1,13 +1,13 @@
-/// What may stand in a reference (distribution-spec "Pulling manifests", distribution/reference regexp.go).
+/// The grammar of references (distribution-spec "Pulling manifests", distribution/reference regexp.go).
 ///
-/// Plain loops over bytes: the names come from every lookup of every program that looks into the mount.
+/// Implemented as plain loops over bytes, as it is applied to every look-up of every program that accesses
+/// the mount.
 package enum Grammar {
-  /// The longest name of registry and repository together that registries take.
+  /// Maximum combined length of registry and repository name that registries accept.
   package static let maximumNameLength = 255
 
-  /// A registry: `host` or `host:port`; labels of letters, digits and inner dashes, or an IPv6 address in brackets.
-  ///
-  /// - Parameter text: what may be one.
+  /// Whether a text is a registry: `host` or `host:port`, with labels of letters, digits and inner dashes, or
+  /// an IPv6 address in brackets.
   package static func isRegistry(_ text: some StringProtocol) -> Bool {
     let bytes = Array(text.utf8)
     guard !bytes.isEmpty, bytes.count <= maximumNameLength else { return false }
@@ -33,17 +33,15 @@ package enum Grammar {
     }
   }
 
-  /// Whether the first part of a reference such as `a/b` is a registry and not a namespace of Docker Hub.
+  /// Whether the first part of a reference such as `a/b` is a registry rather than a namespace of Docker Hub.
   ///
-  /// - Parameter text: the part before the first slash.
+  /// - Parameter text: The part before the first slash.
   package static func looksLikeRegistry(_ text: some StringProtocol) -> Bool {
     text == "localhost" || text.utf8.contains(UInt8(ascii: ".")) || text.utf8.contains(UInt8(ascii: ":"))
       || text.utf8.contains { (UInt8(ascii: "A")...UInt8(ascii: "Z")).contains($0) }
   }
 
-  /// One component of a repository: `[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*`.
-  ///
-  /// - Parameter text: what may be one.
+  /// Whether a text is a component of a repository name: `[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*`.
   package static func isRepositoryComponent(_ text: some StringProtocol) -> Bool {
     let bytes = Array(text.utf8)
     guard let first = bytes.first, let last = bytes.last, bytes.count <= maximumNameLength else {
@@ -69,9 +67,7 @@ package enum Grammar {
     return true
   }
 
-  /// A repository: components with slashes between them.
-  ///
-  /// - Parameter text: what may be one.
+  /// Whether a text is a repository name: components separated by slashes.
   package static func isRepository(_ text: some StringProtocol) -> Bool {
     guard text.utf8.count <= maximumNameLength else { return false }
     return text.split(separator: "/", omittingEmptySubsequences: false).allSatisfy {
@@ -79,9 +75,7 @@ package enum Grammar {
     }
   }
 
-  /// A tag: `[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}`.
-  ///
-  /// - Parameter text: what may be one.
+  /// Whether a text is a tag: `[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}`.
   package static func isTag(_ text: some StringProtocol) -> Bool {
     let bytes = text.utf8
     guard let first = bytes.first, bytes.count <= 128, isAlphanumeric(first) || first == UInt8(ascii: "_")

@@ -1,36 +1,35 @@
-/// A list of manifests (image-spec image-index.md; Docker's manifest list reads as the same value).
+/// A list of manifests (image-spec image-index.md); a Docker manifest list is represented by the same type.
 package struct Index: Sendable, Hashable {
   package var mediaType: MediaType?
   package var artifactType: MediaType?
   package var manifests: [Descriptor]
   package var annotations: [String: String]
-  /// Entries that cannot be read, such as those with a digest of another algorithm, as they stand in the document.
+  /// Entries that cannot be parsed, such as those with a digest of another algorithm, unchanged.
   ///
-  /// Other tools write what they understand; one entry of theirs does not make the others unreadable, and is written
-  /// again with them.
+  /// Other tools write entries that weightfs does not support. Such an entry does not make the other entries
+  /// unreadable, and is kept when the index is written again.
   package var foreign: [JSONValue] = []
-  /// Why each of them cannot be read, one line each.
+  /// Why each of these entries cannot be parsed, one line each.
   package var problems: [String] = []
 
-  /// Makes an index.
+  /// Creates an index.
   ///
   /// - Parameters:
-  ///   - manifests: in order.
-  ///   - annotations: any.
+  ///   - manifests: The entries in order.
+  ///   - annotations: The annotations.
   package init(manifests: [Descriptor], annotations: [String: String] = [:]) {
     mediaType = .imageIndex
     self.manifests = manifests
     self.annotations = annotations
   }
 
-  /// The manifest a machine takes: its platform's, else one that names no platform, else the only one,
-  /// else the first.
+  /// Returns the manifest for a platform: the entry with this platform, else one without a platform, else the
+  /// only entry, else the first; nil if there is no usable entry.
   ///
-  /// Attestations (`unknown/unknown`, `vnd.docker.reference.type`) and entries of an unknown media type are never
-  /// taken; an entry without a media type is taken for a manifest.
+  /// Attestations (`unknown/unknown`, `vnd.docker.reference.type`) and entries of an unknown media type are
+  /// never used; an entry without a media type counts as a manifest.
   ///
-  /// - Parameter platform: of the machine.
-  /// - Returns: nil where there is none.
+  /// - Parameter platform: The platform of the machine.
   package func manifest(for platform: Platform) -> Descriptor? {
     let candidates = manifests.filter { entry in
       entry.platform?.os != "unknown" && entry.annotations["vnd.docker.reference.type"] == nil
@@ -57,9 +56,9 @@ extension Index: Codable {
     manifests = entries.compactMap(\.descriptor)
     foreign = entries.compactMap(\.foreign)
     problems = entries.enumerated().compactMap { number, entry in
-      entry.problem.map { "entry \(number + 1) is passed over: \($0)" }
+      entry.problem.map { "entry \(number + 1) skipped: \($0)" }
     }
-    // Nothing is found by them: odd ones cost nobody the entries.
+    // Annotations are not used to find entries, so invalid ones are ignored.
     annotations = (try? container.decodeIfPresent([String: String].self, forKey: .annotations)) ?? [:]
   }
 
@@ -79,7 +78,7 @@ extension Index: Codable {
   }
 }
 
-/// An entry, or why it cannot be read.
+/// An entry, or the reason why it cannot be parsed.
 private struct LenientEntry: Decodable {
   let descriptor: Descriptor?
   let foreign: JSONValue?
@@ -98,6 +97,6 @@ private struct LenientEntry: Decodable {
 }
 
 extension Index {
-  /// The maximum size of an `index.json`, bytes: some 200,000 entries.
+  /// Maximum size of an `index.json` in bytes, sufficient for about 200,000 entries.
   package static let maximumSize = 64 << 20
 }

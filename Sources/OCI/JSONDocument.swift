@@ -1,21 +1,18 @@
 import FoundationEssentials
 
-/// JSON from outside, read within bounds.
+/// Parsing of untrusted JSON within limits.
 package enum JSONDocument {
-  /// How deep objects and arrays may lie in each other.
-  ///
-  /// Manifests need five.
+  /// Maximum nesting depth of objects and arrays; manifests need five levels.
   package static let maximumDepth = 64
 
   /// Decodes a value.
   ///
-  /// The depth is checked before the decoder sees the bytes, as a decoder that recurses pays for each level with
-  /// stack.
+  /// The depth is checked before decoding, as a recursive decoder uses stack for each level.
   ///
   /// - Parameters:
-  ///   - type: what to make.
-  ///   - bytes: UTF-8.
-  /// - Throws: `DocumentError` that says what is wrong, in one line.
+  ///   - type: The type of the value.
+  ///   - bytes: The document in UTF-8.
+  /// - Throws: `DocumentError` with the problem as one line.
   package static func decode<Value: Decodable>(
     _ type: Value.Type,
     from bytes: [UInt8]
@@ -34,8 +31,7 @@ package enum JSONDocument {
 
   /// Encodes a value with sorted keys, so that equal values give equal bytes.
   ///
-  /// - Parameter value: what to write.
-  /// - Throws: what its `encode(to:)` throws.
+  /// - Throws: The error of its `encode(to:)`.
   package static func encode(_ value: some Encodable) throws -> [UInt8] {
     let encoder = JSONEncoder()
     encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
@@ -85,14 +81,14 @@ package enum JSONDocument {
   }
 }
 
-/// A document that is not what it should be.
+/// A document that is invalid.
 package struct DocumentError: Error, Sendable, Equatable, CustomStringConvertible {
-  /// One line, in words a person understands.
+  /// One line for the user.
   package let reason: String
 
-  /// Makes an error.
+  /// Creates an error.
   ///
-  /// - Parameter reason: one line.
+  /// - Parameter reason: One line; truncated to 400 characters.
   package init(reason: String) { self.reason = String(reason.prefix(400)) }
 
   package var description: String { reason }

@@ -1,16 +1,17 @@
-/// Reads JSON value by value, without making a tree of it.
+/// Reads JSON value by value, without building a tree.
 ///
-/// For documents of many megabytes of which little is wanted: a page of tags, the header of a model file. Its memory is
-/// what the caller keeps. Small documents are decoded by `JSONDocument`.
+/// For documents of many megabytes of which only a part is needed: a page of tags, the header of a model
+/// file. Needs memory only for the values that the caller keeps. Small documents are decoded by
+/// `JSONDocument`.
 package struct JSONScanner {
   private let bytes: ArraySlice<UInt8>
   private var position: Int
-  /// For each object and array that is open, whether a value of it was read.
+  /// For each open object and array, whether a value of it was read.
   private var hasRead: [Bool] = []
 
-  /// Starts before the first value.
+  /// Creates a scanner, positioned before the first value.
   ///
-  /// - Parameter bytes: UTF-8, not copied.
+  /// - Parameter bytes: The document in UTF-8, not copied.
   package init(_ bytes: ArraySlice<UInt8>) {
     self.bytes = bytes
     position = bytes.startIndex
@@ -18,19 +19,19 @@ package struct JSONScanner {
 
   // MARK: Values
 
-  /// Steps into an object; `nextKey` follows until it returns nil.
+  /// Enters an object; the caller then calls `nextKey` until it returns nil.
   ///
-  /// - Throws: `DocumentError` where the next value is none, or objects lie too deep in each other.
+  /// - Throws: `DocumentError` if the next value is not an object, or the nesting is too deep.
   package mutating func enterObject() throws(DocumentError) { try enter(UInt8(ascii: "{")) }
 
-  /// Steps into an array; `nextElement` follows until it returns false.
+  /// Enters an array; the caller then calls `nextElement` until it returns false.
   ///
-  /// - Throws: `DocumentError` where the next value is none, or arrays lie too deep in each other.
+  /// - Throws: `DocumentError` if the next value is not an array, or the nesting is too deep.
   package mutating func enterArray() throws(DocumentError) { try enter(UInt8(ascii: "[")) }
 
-  /// The next key of the object that was entered last; its value follows.
+  /// Returns the next key of the current object, whose value is next; at the end of the object leaves it and
+  /// returns nil.
   ///
-  /// - Returns: nil at the object's end, which is left.
   /// - Throws: `DocumentError`.
   package mutating func nextKey() throws(DocumentError) -> String? {
     guard try next(end: UInt8(ascii: "}")) else { return nil }
@@ -39,15 +40,15 @@ package struct JSONScanner {
     return key
   }
 
-  /// Whether the array that was entered last has another value; it follows.
+  /// Whether the current array has another value, which is next; at the end of the array leaves it and
+  /// returns false.
   ///
-  /// - Returns: false at the array's end, which is left.
   /// - Throws: `DocumentError`.
   package mutating func nextElement() throws(DocumentError) -> Bool { try next(end: UInt8(ascii: "]")) }
 
   /// Reads a string.
   ///
-  /// - Throws: `DocumentError` where the next value is none.
+  /// - Throws: `DocumentError` if the next value is not a string.
   package mutating func string() throws(DocumentError) -> String {
     try expect(UInt8(ascii: "\""))
     let start = position
@@ -57,27 +58,27 @@ package struct JSONScanner {
         defer { position += 1 }
         return String(decoding: bytes[start..<position], as: UTF8.self)
       case UInt8(ascii: "\\"): return try escapedString(from: start)
-      case ..<0x20: throw error("a control character in a string")
+      case ..<0x20: throw error("control character in a string")
       default: position += 1
       }
     }
-    throw error("a string that does not end")
+    throw error("unterminated string")
   }
 
-  /// Reads a whole number.
+  /// Reads an integer.
   ///
-  /// - Throws: `DocumentError` where the next value is none, or does not fit into 64 bits.
+  /// - Throws: `DocumentError` if the next value is not an integer of 64 bits.
   package mutating func integer() throws(DocumentError) -> Int64 {
     skipSpace()
     let start = position
     while position < bytes.endIndex, Self.isNumber(bytes[position]) { position += 1 }
     guard let value = Int64(String(decoding: bytes[start..<position], as: UTF8.self)) else {
-      throw error("a whole number was expected")
+      throw error("expected an integer")
     }
     return value
   }
 
-  /// Whether the next value is `null`, which is passed over then.
+  /// Whether the next value is `null`, which is then skipped.
   ///
   /// - Throws: `DocumentError`.
   package mutating func isNull() throws(DocumentError) -> Bool {
@@ -87,21 +88,18 @@ package struct JSONScanner {
     return true
   }
 
-  /// Whether the next value starts as one of a kind does: `{`, `[` or `"`.
-  ///
-  /// - Parameter byte: the first byte of such a value.
-  /// - Returns: false at the end of the text as well.
+  /// Whether the next value starts with a byte, such as `{`, `[` or `"`; false at the end of the document.
   package mutating func isNext(_ byte: UInt8) -> Bool {
     skipSpace()
     return position < bytes.endIndex && bytes[position] == byte
   }
 
-  /// Passes over the next value, whatever it is.
+  /// Skips the next value.
   ///
   /// - Throws: `DocumentError`.
   package mutating func skip() throws(DocumentError) {
     skipSpace()
-    guard position < bytes.endIndex else { throw error("a value is missing") }
+    guard position < bytes.endIndex else { throw error("missing value") }
     switch bytes[position] {
     case UInt8(ascii: "{"):
       try enterObject()
@@ -116,16 +114,16 @@ package struct JSONScanner {
     default:
       let start = position
       while position < bytes.endIndex, Self.isNumber(bytes[position]) { position += 1 }
-      guard position > start else { throw error("a value was expected") }
+      guard position > start else { throw error("expected a value") }
     }
   }
 
-  /// Checks that nothing but white space is left.
+  /// Checks that only white space remains.
   ///
-  /// - Throws: `DocumentError` where there is more.
+  /// - Throws: `DocumentError` if more content follows.
   package mutating func finish() throws(DocumentError) {
     skipSpace()
-    guard position == bytes.endIndex else { throw error("something follows the document") }
+    guard position == bytes.endIndex else { throw error("content after the document") }
   }
 
   // MARK: Parts
@@ -154,14 +152,14 @@ package struct JSONScanner {
   private mutating func expect(_ byte: UInt8) throws(DocumentError) {
     skipSpace()
     guard position < bytes.endIndex, bytes[position] == byte else {
-      throw error("'\(Character(UnicodeScalar(byte)))' was expected")
+      throw error("expected '\(Character(UnicodeScalar(byte)))'")
     }
     position += 1
   }
 
   private mutating func word(_ text: StaticString) throws(DocumentError) {
     let expected = text.withUTF8Buffer { Array($0) }
-    guard bytes[position...].starts(with: expected) else { throw error("a value was expected") }
+    guard bytes[position...].starts(with: expected) else { throw error("expected a value") }
     position += expected.count
   }
 
@@ -178,7 +176,7 @@ package struct JSONScanner {
     }
   }
 
-  /// A string with escapes, from its first byte on.
+  /// Reads the remainder of a string with escapes.
   private mutating func escapedString(from start: Int) throws(DocumentError) -> String {
     var text = Array(bytes[start..<position])
     while position < bytes.endIndex {
@@ -186,16 +184,16 @@ package struct JSONScanner {
       position += 1
       switch byte {
       case UInt8(ascii: "\""): return String(decoding: text, as: UTF8.self)
-      case ..<0x20: throw error("a control character in a string")
+      case ..<0x20: throw error("control character in a string")
       case UInt8(ascii: "\\"): text += try escape()
       default: text.append(byte)
       }
     }
-    throw error("a string that does not end")
+    throw error("unterminated string")
   }
 
   private mutating func escape() throws(DocumentError) -> [UInt8] {
-    guard position < bytes.endIndex else { throw error("a string that does not end") }
+    guard position < bytes.endIndex else { throw error("unterminated string") }
     let byte = bytes[position]
     position += 1
     switch byte {
@@ -206,11 +204,11 @@ package struct JSONScanner {
     case UInt8(ascii: "r"): return [0x0d]
     case UInt8(ascii: "t"): return [0x09]
     case UInt8(ascii: "u"): return Array(String(try scalar()).utf8)
-    default: throw error("an escape that JSON does not have")
+    default: throw error("invalid escape sequence")
     }
   }
 
-  /// The character of `\uXXXX`, or of two of them that are a surrogate pair.
+  /// Reads the character of `\uXXXX`, or of two of them that form a surrogate pair.
   private mutating func scalar() throws(DocumentError) -> Character {
     let first = try hexadecimal()
     if (0xd800..<0xdc00).contains(first), bytes[position...].starts(with: Array("\\u".utf8)) {
@@ -226,7 +224,7 @@ package struct JSONScanner {
   private mutating func hexadecimal() throws(DocumentError) -> UInt32 {
     guard position + 4 <= bytes.endIndex,
       let value = UInt32(String(decoding: bytes[position..<position + 4], as: UTF8.self), radix: 16)
-    else { throw error("an escape that JSON does not have") }
+    else { throw error("invalid escape sequence") }
     position += 4
     return value
   }

@@ -1,4 +1,4 @@
-/// Any JSON value, for members that are kept as they are.
+/// Any JSON value, for parts of a document that are kept unchanged.
 package enum JSONValue: Sendable, Hashable, Codable {
   case null
   case bool(Bool)

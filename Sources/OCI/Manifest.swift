@@ -1,13 +1,14 @@
-/// One artifact or image: a config, layers, and what is said of them (image-spec manifest.md).
+/// An artifact or image: a config, layers and annotations (image-spec manifest.md).
 ///
-/// Docker's schema 2 and the artifact manifest of the release candidates of image-spec 1.1 read as the same value.
+/// Docker's schema 2 and the artifact manifest of the release candidates of image-spec 1.1 are represented by
+/// the same type.
 package struct Manifest: Sendable, Hashable {
   package var mediaType: MediaType?
   package var artifactType: MediaType?
   package var config: Descriptor?
-  /// What `layers` and then `blobs` list.
+  /// The descriptors of `layers`, followed by those of `blobs`.
   ///
-  /// Some tools write the one, some the other, some both: a blob that stands in both with the same
+  /// Some tools write one of the lists, some the other, some both: a blob that is in both with the same
   /// annotations is one layer, and neither list hides the other.
   package var layers: [Descriptor]
   package var subject: Descriptor?
@@ -17,13 +18,13 @@ package struct Manifest: Sendable, Hashable {
   /// The config, where it cannot be verified; `config` is nil then.
   package var foreignConfig: ForeignLayer?
 
-  /// Makes a manifest.
+  /// Creates a manifest.
   ///
   /// - Parameters:
-  ///   - artifactType: what the artifact is.
-  ///   - config: its configuration.
-  ///   - layers: in order.
-  ///   - annotations: any.
+  ///   - artifactType: The type of the artifact.
+  ///   - config: The descriptor of the config.
+  ///   - layers: The layers in order.
+  ///   - annotations: The annotations.
   package init(
     artifactType: MediaType? = nil,
     config: Descriptor?,
@@ -37,7 +38,7 @@ package struct Manifest: Sendable, Hashable {
     self.annotations = annotations
   }
 
-  /// What says which kind of artifact this is: its own type, else that of its config.
+  /// The type of the artifact: `artifactType`, else the media type of the config.
   package var effectiveArtifactType: MediaType? {
     if let artifactType, !artifactType.rawValue.isEmpty { return artifactType }
     return configType
@@ -46,7 +47,7 @@ package struct Manifest: Sendable, Hashable {
   /// The media type of the config, also where it cannot be verified.
   package var configType: MediaType? { config?.mediaType ?? foreignConfig?.mediaType }
 
-  /// A container image in the sense of CRI-O: an image's config and no artifact type.
+  /// Whether this is a container image according to CRI-O: the config of an image, and no artifact type.
   package var isImage: Bool {
     if let artifactType, !artifactType.rawValue.isEmpty { return false }
     guard let type = configType else { return false }
@@ -78,7 +79,7 @@ extension Manifest: Codable {
     annotations = try container.decodeIfPresent([String: String].self, forKey: .annotations) ?? [:]
   }
 
-  /// Refuses sizes that cannot be: two of one blob, and none of a blob that is not empty.
+  /// Rejects impossible sizes: two sizes of one blob, and size 0 of a blob that is not empty.
   private static func checkSizes(_ descriptors: [Descriptor], _ path: [any CodingKey]) throws {
     var sizes: [Digest: Int64] = [:]
     for descriptor in descriptors {
@@ -96,7 +97,7 @@ extension Manifest: Codable {
     }
   }
 
-  /// Of no bytes.
+  /// The digests of empty content.
   private static let emptyDigests: Set<String> = [
     "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
     "sha512:cf83e1357eefb8bdf1542850d66d8007d620e4050b5715dc83f4a921d36ce9ce47d0d13c5d85f2b0ff8318d2877eec2f63b931bd47417a81a538327af927da3e",

@@ -1,17 +1,17 @@
-/// A manifest or an index as it was received: the bytes that its digest stands for, and what they say.
+/// A manifest or an index as received: the bytes that have its digest, and their parsed form.
 package struct ManifestDocument: Sendable {
-  /// What the bytes say.
+  /// The parsed form.
   package enum Content: Sendable {
     case manifest(Manifest)
     case index(Index)
   }
 
-  /// The largest document that is read: 4 MiB, which distribution-spec asks registries to take.
+  /// Maximum size of a document in bytes: 4 MiB, which distribution-spec requires registries to accept.
   package static let maximumSize: Int64 = 4 << 20
 
   /// The type, digest and size of the bytes.
   package let descriptor: Descriptor
-  /// As received, never written anew.
+  /// The bytes as received, never re-encoded.
   package let bytes: [UInt8]
   package let content: Content
 
@@ -27,19 +27,20 @@ package struct ManifestDocument: Sendable {
     let schemaVersion: Int?
   }
 
-  /// Reads a document.
+  /// Parses a document.
   ///
   /// - Parameters:
-  ///   - bytes: at most `maximumSize`.
-  ///   - digest: of these bytes, already checked.
-  ///   - declared: the type by Content-Type header or descriptor, for bodies that name none (OMMX and KitOps omit it).
+  ///   - bytes: At most `maximumSize` bytes.
+  ///   - digest: The digest of these bytes, already verified.
+  ///   - declared: The media type of the Content-Type header or descriptor, for documents without a type
+  ///     (OMMX and KitOps omit it).
   /// - Throws: `DocumentError`.
   package init(bytes: [UInt8], digest: Digest, declared: MediaType?) throws(DocumentError) {
     guard bytes.count <= Self.maximumSize else {
-      throw DocumentError(reason: "the manifest has \(bytes.count) bytes, more than 4 MiB")
+      throw DocumentError(reason: "manifest size \(bytes.count) bytes exceeds 4 MiB")
     }
     let shape = try JSONDocument.decode(Shape.self, from: bytes)
-    // A document that reads as both would be one thing to one tool and another to the next (CVE-2021-41190).
+    // Tools would interpret such a document in different ways (CVE-2021-41190).
     if shape.manifests != nil, shape.layers != nil || shape.config != nil || shape.blobs != nil {
       throw DocumentError(reason: "the document has 'manifests' and 'layers': it is ambiguous")
     }

@@ -1,4 +1,4 @@
-/// A media type, and what is known of it.
+/// A media type.
 package struct MediaType: RawRepresentable, Sendable, Hashable, Codable {
   package let rawValue: String
 
@@ -36,19 +36,19 @@ package struct MediaType: RawRepresentable, Sendable, Hashable, Codable {
     rawValue: "application/vnd.docker.container.image.v1+json"
   )
 
-  /// What a registry is asked for where a manifest is wanted, best first.
+  /// The media types to accept when a manifest is requested, in order of preference.
   package static let manifests: [MediaType] = [
     .imageManifest, .imageIndex, .dockerManifest, .dockerManifestList, .artifactManifest,
   ]
 
-  /// A list of manifests.
+  /// Whether the type is a list of manifests.
   package var isIndex: Bool { self == .imageIndex || self == .dockerManifestList }
-  /// One artifact or image.
+  /// Whether the type is a manifest of one artifact or image.
   package var isManifest: Bool {
     self == .imageManifest || self == .dockerManifest || self == .artifactManifest
   }
 
-  /// A layer of a container image that is a tar without compression.
+  /// Whether the type is an uncompressed tar layer of a container image.
   package var isPlainImageTar: Bool {
     switch rawValue {
     case "application/vnd.oci.image.layer.v1.tar",
@@ -59,7 +59,7 @@ package struct MediaType: RawRepresentable, Sendable, Hashable, Codable {
     }
   }
 
-  /// A layer of a container image that is a compressed tar.
+  /// Whether the type is a compressed tar layer of a container image.
   package var isCompressedImageTar: Bool {
     switch rawValue {
     case "application/vnd.oci.image.layer.v1.tar+gzip", "application/vnd.oci.image.layer.v1.tar+zstd",
@@ -73,7 +73,7 @@ package struct MediaType: RawRepresentable, Sendable, Hashable, Codable {
     }
   }
 
-  /// The type without parameters (`; charset=…`), as a Content-Type header is compared.
+  /// The type without parameters (`; charset=…`), for comparison with a Content-Type header.
   package var withoutParameters: MediaType {
     guard let semicolon = rawValue.firstIndex(of: ";") else { return self }
     var end = semicolon

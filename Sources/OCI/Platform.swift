@@ -1,15 +1,15 @@
-/// What a manifest in an index is for (image-spec image-index.md).
+/// The platform of a manifest in an index (image-spec image-index.md).
 package struct Platform: Sendable, Hashable, Codable {
   package var architecture: String
   package var os: String
   package var variant: String?
 
-  /// Makes a platform.
+  /// Creates a platform.
   ///
   /// - Parameters:
-  ///   - architecture: by Go's names, such as `amd64`.
-  ///   - os: by Go's names, such as `linux`.
-  ///   - variant: of the architecture, such as `v8`.
+  ///   - architecture: The architecture by Go's name, such as `amd64`.
+  ///   - os: The operating system by Go's name, such as `linux`.
+  ///   - variant: The variant of the architecture, such as `v8`.
   package init(architecture: String, os: String, variant: String? = nil) {
     self.architecture = architecture
     self.os = os
@@ -27,7 +27,7 @@ package struct Platform: Sendable, Hashable, Codable {
     variant = try container.decodeIfPresent(String.self, forKey: .variant)
   }
 
-  /// The machine this was compiled for.
+  /// The platform that this program was compiled for.
   package static var current: Platform {
     #if arch(arm64)
     Platform(architecture: "arm64", os: "linux", variant: "v8")

@@ -1,6 +1,6 @@
 /// The name of an artifact: a repository with a tag, a digest, or both.
 package struct Reference: Sendable, Hashable {
-  /// What is looked up in a repository: where a reference has both, the digest decides.
+  /// The tag or digest to look up in a repository; if a reference has both, the digest is used.
   package enum Target: Sendable, Hashable, CustomStringConvertible {
     case tag(String)
     case digest(Digest)
@@ -17,11 +17,11 @@ package struct Reference: Sendable, Hashable {
   package let tag: String?
   package let digest: Digest?
 
-  /// Makes a reference with one target.
+  /// Creates a reference with one target.
   ///
   /// - Parameters:
-  ///   - repository: where it is.
-  ///   - target: which one.
+  ///   - repository: The repository.
+  ///   - target: The tag or digest.
   package init(repository: RepositoryName, target: Target) {
     self.repository = repository
     switch target {
@@ -30,22 +30,22 @@ package struct Reference: Sendable, Hashable {
     }
   }
 
-  /// The name under which it is kept: a digest makes a tag beside it meaningless.
+  /// The reference under which the artifact is stored: without the tag if it has a digest.
   package var stored: Reference { Reference(repository: repository, target: target) }
 
-  /// What is looked up.
+  /// The tag or digest to look up.
   package var target: Target {
     if let digest { return .digest(digest) }
     return .tag(tag ?? "latest")
   }
 
-  /// Parses what people write: `[registry/]repository[:tag][@digest]`, with or without `docker://`,
-  /// `oci://` or `rlcr://` before it.
+  /// Parses `[registry/]repository[:tag][@digest]`, optionally prefixed with `docker://`, `oci://` or
+  /// `rlcr://`.
   ///
-  /// Without a registry it is Docker Hub, without tag and digest it is `latest`.
+  /// The default registry is Docker Hub, the default tag is `latest`.
   ///
-  /// - Parameter text: the reference.
-  /// - Throws: `DocumentError` that says what is wrong with it.
+  /// - Parameter text: The reference.
+  /// - Throws: `DocumentError` that names the problem.
   package init(parsing text: String) throws(DocumentError) {
     var rest = text[...]
     for prefix in ["docker://", "oci://", "rlcr://"] where rest.hasPrefix(prefix) {
@@ -53,16 +53,16 @@ package struct Reference: Sendable, Hashable {
       break
     }
     guard rest.utf8.count <= 600 else {
-      throw DocumentError(reason: "a reference of \(rest.utf8.count) bytes")
+      throw DocumentError(reason: "a reference of \(rest.utf8.count) bytes is too long")
     }
     let shown = "'\(text.prefix(200))'"
-    // Docker's grammar refuses the second kind for the same reason.
+    // Docker's grammar refuses 64 hexadecimal digits for the same reason.
     let isDigestAlone =
       Digest(rest) != nil || rest.utf8.count == 64 && rest.allSatisfy { $0.isASCII && $0.isHexDigit }
     guard !isDigestAlone else {
       throw DocumentError(
         reason:
-          "\(shown) is a digest, and no registry is asked for one alone: say registry/repository@sha256:…"
+          "\(shown) is a digest without a repository: use registry/repository@sha256:…"
       )
     }
     var digest: Digest?

@@ -1,15 +1,15 @@
-/// A repository in a registry, in its normal form.
+/// A repository in a registry, in normalized form.
 package struct RepositoryName: Sendable, Hashable {
   /// `host` or `host:port`; Docker Hub is always `docker.io`.
   package let registry: String
-  /// Components with slashes between them; Docker Hub's official ones have `library/` before them.
+  /// Components separated by slashes; Docker Hub's official repositories start with `library/`.
   package let path: String
 
-  /// Normalises and checks a name.
+  /// Normalizes a name, or returns nil if it is invalid.
   ///
   /// - Parameters:
-  ///   - registry: as a user writes it; `index.docker.io` and `registry-1.docker.io` are `docker.io`.
-  ///   - path: the repository's.
+  ///   - registry: The registry; `index.docker.io` and `registry-1.docker.io` become `docker.io`.
+  ///   - path: The path of the repository.
   package init?(registry: String, path: String) {
     guard Grammar.isRegistry(registry), Grammar.isRepository(path) else { return nil }
     let registry = Self.normalisedRegistry(registry)
@@ -19,9 +19,7 @@ package struct RepositoryName: Sendable, Hashable {
     self.path = path
   }
 
-  /// The one spelling of a registry that stands for all of them.
-  ///
-  /// - Parameter registry: as a user writes it.
+  /// Returns the normalized form of a registry name.
   package static func normalisedRegistry(_ registry: String) -> String {
     switch registry {
     case "index.docker.io", "registry-1.docker.io": "docker.io"

@@ -1,39 +1,39 @@
 import CSQLite
 
-/// Why a database cannot be read.
+/// A failure to read a database.
 package struct SQLiteError: Error, Sendable {
-  /// What SQLite says, one line.
+  /// The message of SQLite, one line.
   package let reason: String
 }
 
-/// A database in a file of weightfs' own: its text is read, nothing is written.
+/// A database in a file that belongs to weightfs; only text is read, nothing is written.
 package struct SQLiteFile: Sendable {
   private let path: String
 
-  /// Names a database.
+  /// Creates an object for a database file, without opening it.
   ///
-  /// - Parameter path: of a file that nobody else writes to.
+  /// - Parameter path: A file that no other process writes to.
   package init(path: String) { self.path = path }
 
-  // A store of a million names would be one of its kind.
+  // Far more than any store is expected to have.
   private static let maximumRows = 1_000_000
 
-  /// Asks for rows of text.
+  /// Runs a query and returns its rows as text.
   ///
   /// - Parameters:
-  ///   - query: without parameters.
-  ///   - columns: how many it has.
-  /// - Returns: each row's columns; what is not text is read as text, NULL as "".
+  ///   - query: A query without parameters.
+  ///   - columns: The number of columns in the result.
+  /// - Returns: The columns of each row; values of other types are converted to text, NULL to "".
   /// - Throws: `SQLiteError`.
   package func rows(_ query: String, columns: Int) throws(SQLiteError) -> [[String]] {
     var database: OpaquePointer?
-    // Written to where a log lies beside it, which SQLite then takes in.
+    // Opened for writing, as SQLite must apply the log file beside the database.
     let opened = sqlite3_open_v2(path, &database, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOFOLLOW, nil)
     defer { sqlite3_close(database) }
     guard opened == SQLITE_OK else { throw Self.error(database) }
-    // The file comes from outside: no functions of its schema are run.
+    // The file is untrusted: functions in its schema must not run.
     sqlite3_exec(database, "PRAGMA trusted_schema = OFF", nil, nil, nil)
-    // A view in place of the table could run for ever.
+    // A view that replaces the table could make the query run indefinitely.
     var steps = 0
     let limited = withUnsafeMutablePointer(to: &steps) { counter in
       sqlite3_progress_handler(database, 10_000, countSteps, counter)
@@ -70,7 +70,7 @@ package struct SQLiteFile: Sendable {
       switch sqlite3_step(statement) {
       case SQLITE_ROW:
         guard rows.count < Self.maximumRows else {
-          throw SQLiteError(reason: "it has more than \(Self.maximumRows) rows")
+          throw SQLiteError(reason: "more than \(Self.maximumRows) rows")
         }
         rows.append(
           (0..<Int32(columns)).map { column in
@@ -84,15 +84,15 @@ package struct SQLiteFile: Sendable {
   }
 
   private static func error(_ database: OpaquePointer?) -> SQLiteError {
-    SQLiteError(reason: sqlite3_errmsg(database).map { String(cString: $0) } ?? "SQLite has no memory")
+    SQLiteError(reason: sqlite3_errmsg(database).map { String(cString: $0) } ?? "SQLite: out of memory")
   }
 }
 
-// Some seconds: a table of a million names takes a tenth of that.
+// Some seconds; reading a table of a million names takes a tenth of that.
 private let maximumSteps = 50_000
 
 private func countSteps(_ user: UnsafeMutableRawPointer?) -> Int32 {
-  // SAFETY: set by `rows`, whose variable it is; the call is over before that goes.
+  // SAFETY: set by `rows` to its local variable, which outlives the call.
   guard let counter = user?.assumingMemoryBound(to: Int.self) else { return 1 }
   counter.pointee += 1
   return counter.pointee > maximumSteps ? 1 : 0

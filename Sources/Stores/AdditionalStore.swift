@@ -4,9 +4,9 @@ import Locking
 package import SystemPackage
 package import Disk
 
-/// A read-only store by its path, whose kind is told by what is in it: a podman or CRI-O artifact store
-/// (`<path>/artifacts`), an oci-dir or an oci-archive of any number of named artifacts, a store of ommx 3, a models folder
-/// of Ollama, a cache of the Hugging Face hub, or a local registry of weightfs' or ommx 2's kind.
+/// A read-only store at a path, whose kind is recognized by its content: an artifact store of podman or CRI-O
+/// (`<path>/artifacts`), an oci-dir or oci-archive of named artifacts, a store of ommx 3, a models directory
+/// of Ollama, a cache of the Hugging Face hub, or a local registry of weightfs or ommx 2.
 package final class AdditionalStore: Sendable {
   package let path: FilePath
   private let executor: BlockingExecutor
@@ -47,10 +47,10 @@ package final class AdditionalStore: Sendable {
 
   package func blob(_ digest: Digest) throws(ContentError) -> BlobFile? { try store().blob(digest) }
 
-  /// Why parts of it cannot be read, as found when it was last read.
+  /// Parts that could not be read at the last access, one line each.
   package var problems: [String] { state.withLock { $0?.store.problems ?? [] } }
 
-  /// The store as it is now: one that was not there, or was another, may have come.
+  /// Returns the store in its current kind: the path may have been created, or its kind may have changed.
   private func store() throws(ContentError) -> any ReadOnlyStore {
     let kind = try kind()
     return state.withLock { state in
@@ -83,7 +83,7 @@ package final class AdditionalStore: Sendable {
     if Disk.exists(path.appending("index.json")) { return .layout(path) }
     if Disk.exists(path.appending("index.sqlite3")) { return .ommx }
     if Disk.isFolder(path.appending("manifests")), Disk.isFolder(path.appending("blobs")) { return .ollama }
-    // A folder that may be entered and not listed is told of, not taken for an empty one.
+    // A directory that may be entered but not listed causes an error, rather than counting as empty.
     let names = try Disk.namesInLayout(path)
     return names.contains { $0.hasPrefix(HuggingFaceCache.prefix) } ? .huggingFace : .tree
   }

@@ -8,18 +8,19 @@ import Disk
 
 /// A cache of the Hugging Face hub: `models--<org>--<repository>/{refs,blobs,snapshots}`.
 ///
-/// A revision is shown as `huggingface.co/<org>/<repository>:<ref>` in lower case, as the hub knows no other difference
-/// either; its manifest is made of the snapshot's files. Large files are named by their SHA-256 and not read for that.
+/// A revision is shown as `huggingface.co/<org>/<repository>:<ref>` in lower case; the hub does not
+/// distinguish names by case either. The manifest is generated from the files of the snapshot. Large files
+/// are named by their SHA-256 and not read for the manifest.
 final class HuggingFaceCache: ReadOnlyStore {
   static let prefix = "models--"
   private static let registry = "huggingface.co"
-  // Files that are not named by their SHA-256 are read to know it: configs and tokenizers, not weights.
+  // Files that are not named by their SHA-256 are hashed: configs and tokenizers, but not weights.
   private static let largestHashed: Int64 = 64 << 20
   private static let maximumFiles = 10_000
 
   private let path: FilePath
   private let executor: BlockingExecutor
-  /// Digests of files that are not named by one.
+  /// Digests of files that are not named by their digest.
   private let hashed = Mutex<[FileIdentity: Digest]>([:])
 
   init(path: FilePath, executor: BlockingExecutor) {
@@ -71,12 +72,12 @@ final class HuggingFaceCache: ReadOnlyStore {
     return nil
   }
 
-  /// The repositories by their names in lower case.
+  /// Returns the repositories by their name in lower case.
   private func models() throws(ContentError) -> [String: FilePath] {
     var found: [String: FilePath] = [:]
     for name in try Disk.namesInLayout(path) where name.hasPrefix(Self.prefix) {
       let id = name.dropFirst(Self.prefix.count).split(separator: "-", omittingEmptySubsequences: false)
-      // "--" stands for the slash; a name may have single dashes.
+      // "--" stands for the slash; a name may contain single dashes.
       let repository = id.joined(separator: "-").replacingFirst("--", with: "/").lowercased()
       if found[repository] == nil { found[repository] = path.appending(name) }
     }
@@ -118,7 +119,7 @@ final class HuggingFaceCache: ReadOnlyStore {
     do {
       bytes = try JSONDocument.encode(manifest)
     } catch {
-      throw ContentError(.invalid, "\(root)", "a manifest cannot be made")
+      throw ContentError(.invalid, "\(root)", "cannot generate a manifest")
     }
     let descriptor = Descriptor(
       mediaType: .imageManifest,
@@ -135,7 +136,7 @@ final class HuggingFaceCache: ReadOnlyStore {
     return (descriptor, layout)
   }
 
-  /// The files of a snapshot as layers, by their path, and where the blob of each is.
+  /// Returns the files of a snapshot as layers with their path, and the location of each blob.
   private func content(
     of root: FilePath,
     _ folder: FilePath
@@ -169,7 +170,7 @@ final class HuggingFaceCache: ReadOnlyStore {
     return (layers, files)
   }
 
-  /// The file behind a name of a snapshot, within the repository's blobs.
+  /// Returns the file that a name of a snapshot refers to, within the repository's blobs.
   private func content(
     _ file: FilePath,
     _ folder: FilePath
@@ -183,13 +184,13 @@ final class HuggingFaceCache: ReadOnlyStore {
       }
     }
     guard let blob = try BlobFile.inLayout(path) else {
-      throw ContentError(.notFound, "\(file)", "the cache has lost the file: download it again")
+      throw ContentError(.notFound, "\(file)", "the file is missing from the cache: download it again")
     }
     guard blob.size <= Self.largestHashed else {
       throw ContentError(
         .unsupported,
         "\(file)",
-        "is not named by its SHA-256, and with \(blob.size) bytes too large to be read for that"
+        "the file is not named by its SHA-256, and with \(blob.size) bytes too large to hash"
       )
     }
     if let digest = hashed.withLock({ $0[blob.identity] }) { return (path, digest, blob.size) }
@@ -203,7 +204,7 @@ final class HuggingFaceCache: ReadOnlyStore {
   }
 }
 
-/// One revision as a layout.
+/// A revision as a layout.
 private struct HuggingFaceSnapshot: LocalRepository {
   let path: FilePath
   let descriptor: Descriptor

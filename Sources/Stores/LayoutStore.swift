@@ -5,8 +5,8 @@ import Locking
 import SystemPackage
 import Disk
 
-/// An OCI layout of many artifacts, named by `org.opencontainers.image.ref.name`: what podman and CRI-O keep, and any
-/// oci-dir or oci-archive with full names.
+/// An OCI layout of several artifacts, named by `org.opencontainers.image.ref.name`: the artifact store of
+/// podman and CRI-O, and any oci-dir or oci-archive with full names.
 final class LayoutStore: ReadOnlyStore {
   private let path: FilePath
   private let executor: BlockingExecutor

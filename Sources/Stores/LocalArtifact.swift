@@ -1,26 +1,25 @@
 package import Layouts
 package import OCI
 
-/// An artifact that is on this machine, perhaps with blobs missing.
+/// An artifact on this machine; blobs may be missing.
 package struct LocalArtifact: Sendable {
-  /// What the reference stands for here: a manifest or an index.
+  /// The descriptor that the reference resolves to: of a manifest or an index.
   package let descriptor: Descriptor
-  /// Where its blobs are.
+  /// The repository that has the blobs.
   package let repository: any LocalRepository
-  /// weightfs fetched it, so the registry may be asked for it again.
-  ///
-  /// All else is final until `pull`.
+  /// Whether weightfs fetched the artifact, so that its tag may be resolved again; else it is final until
+  /// `pull`.
   package let wasFetched: Bool
-  /// It lies in an additional store.
+  /// Whether the artifact is in an additional store.
   package let isAdditional: Bool
 
-  /// Describes an artifact.
+  /// Creates an artifact.
   ///
   /// - Parameters:
-  ///   - descriptor: of the manifest or index that the reference names.
-  ///   - repository: has its blobs.
-  ///   - wasFetched: weightfs fetched it.
-  ///   - isAdditional: it lies in an additional store.
+  ///   - descriptor: The descriptor of the manifest or index that the reference resolves to.
+  ///   - repository: The repository that has the blobs.
+  ///   - wasFetched: Whether weightfs fetched the artifact.
+  ///   - isAdditional: Whether the artifact is in an additional store.
   package init(
     descriptor: Descriptor,
     repository: any LocalRepository,
@@ -33,11 +32,11 @@ package struct LocalArtifact: Sendable {
     self.isAdditional = isAdditional
   }
 
-  /// An oci-dir or an oci-archive has it, not the pool alone.
+  /// Whether an oci-dir or an oci-archive has the artifact, rather than only the pool.
   package var hasLayout: Bool { repository.format != nil }
 }
 
-/// What lies below a prefix of the tree.
+/// The names below a prefix of the tree.
 package struct LocalChildren: Sendable {
   package var targets: Set<Reference.Target> = []
   /// The tags that weightfs itself fetched.
@@ -45,7 +44,7 @@ package struct LocalChildren: Sendable {
   /// The next components of repositories.
   package var components: Set<String> = []
 
-  /// No names.
+  /// Creates an empty set of names.
   package init() {}
 
   package mutating func formUnion(_ other: LocalChildren) {
@@ -54,16 +53,16 @@ package struct LocalChildren: Sendable {
     components.formUnion(other.components)
   }
 
-  /// Whether nothing is there.
+  /// Whether there are no names.
   package var isEmpty: Bool { targets.isEmpty && components.isEmpty }
 }
 
-/// What one name below a prefix of the tree is.
+/// The classification of one name below a prefix of the tree.
 package struct LocalChild: Sendable, Equatable {
   package var isTag = false
-  /// The next component of a repository.
+  /// Whether the name is a path component of repositories.
   package var isComponent = false
-  /// It has tags itself.
+  /// Whether the name is a repository with tags.
   package var isRepository = false
 
   package init() {}

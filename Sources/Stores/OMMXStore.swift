@@ -9,7 +9,7 @@ import Disk
 
 /// The local registry of ommx 3: names in `index.sqlite3` (table `refs`), blobs in `blobs/<algorithm>/<hex>`.
 ///
-/// The database is copied, with its log, before it is read: SQLite itself would make files beside it and lock it.
+/// The database is copied with its log before it is read, as SQLite would lock it and create files beside it.
 final class OMMXStore: ReadOnlyStore {
   private static let databaseLimit = 256 << 20
 
@@ -33,7 +33,7 @@ final class OMMXStore: ReadOnlyStore {
     guard var descriptor = try names().find(reference) else { return nil }
     let layout = OMMXLayout(path: path, executor: executor)
     guard let file = try layout.blob(descriptor.digest) else {
-      throw ContentError(.corrupt, "\(path)", "lists \(reference), and has no manifest \(descriptor.digest)")
+      throw ContentError(.corrupt, "\(path)", "lists \(reference), but has no manifest \(descriptor.digest)")
     }
     descriptor.size = file.size
     return (descriptor, layout)
@@ -57,13 +57,13 @@ final class OMMXStore: ReadOnlyStore {
       let contents = try files.map { (file) throws(ContentError) in
         try Disk.contents(of: file, limit: Self.databaseLimit)
       }
-      // Somebody may have written to one while the other was read.
+      // A program may have written to one file while the other was read.
       guard files.map({ try? FileIdentity(at: $0) }) == before, let database = contents[0] else { continue }
       let names = try read(database, log: contents[1])
       cache.withLock { $0 = Cached(identities: before, names: names) }
       return names
     }
-    throw ContentError(.disk, "\(path)", "its index changes all the time; it is tried again later")
+    throw ContentError(.disk, "\(path)", "its index changed during 5 reads; try again")
   }
 
   private func read(_ database: [UInt8], log: [UInt8]?) throws(ContentError) -> NameTable {

@@ -5,7 +5,8 @@ import OCI
 import SystemPackage
 import Disk
 
-/// Ollama's models folder: `manifests/<host>/<namespace>/<model>/<tag>`, each file a manifest, and `blobs/sha256-<hex>`.
+/// Ollama's models directory: `manifests/<host>/<namespace>/<model>/<tag>`, each file a manifest, and
+/// `blobs/sha256-<hex>`.
 struct OllamaStore: ReadOnlyStore {
   let path: FilePath
   let executor: BlockingExecutor
@@ -39,7 +40,7 @@ struct OllamaStore: ReadOnlyStore {
     return (descriptor, layout)
   }
 
-  // A name that Ollama permits and a registry does not, such as one in upper case, has no reference.
+  // A name that Ollama permits but a registry does not, such as one in upper case, has no reference.
   func registries() throws(ContentError) -> [String] {
     try Disk.namesInLayout(manifests).filter {
       Grammar.isRegistry($0) && Disk.isFolder(manifests.appending($0))
@@ -67,7 +68,7 @@ struct OllamaStore: ReadOnlyStore {
   }
 }
 
-/// One model of Ollama's: its manifest is a file with a name, its blobs are all models'.
+/// One model of Ollama: its manifest is a file, its blobs are shared by all models.
 private struct OllamaModel: LocalRepository {
   let path: FilePath
   let manifest: FilePath

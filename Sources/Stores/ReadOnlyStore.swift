@@ -3,30 +3,30 @@ import Layouts
 import Content
 import OCI
 
-/// What a kind of store tells of what it holds.
+/// A kind of read-only store.
 ///
-/// Nothing is written or locked in one.
+/// Nothing in a store is written or locked.
 protocol ReadOnlyStore: Sendable {
-  /// What a name stands for, and where its blobs are; nil where it has no such name.
+  /// Returns the artifact with a name, and its layout, or nil.
   func find(
     _ reference: Reference
   ) throws(ContentError) -> (descriptor: Descriptor, layout: any LocalRepository)?
   func registries() throws(ContentError) -> [String]
   func children(registry: String, components: [String]) throws(ContentError) -> LocalChildren
-  /// What one name below a prefix is, without listing the others.
+  /// Classifies one name below a prefix, without listing the others.
   func child(_ name: String, registry: String, components: [String]) throws(ContentError) -> LocalChild
-  /// Whether a prefix is a repository.
+  /// Whether a prefix is a repository with tags.
   func hasTags(registry: String, components: [String]) throws(ContentError) -> Bool
-  /// A blob by its digest, whatever artifact it belongs to; used where it lies.
+  /// Opens a blob by its digest, regardless of the artifact it belongs to; the file is used in place.
   func blob(_ digest: Digest) throws(ContentError) -> BlobFile?
-  /// Why parts of it cannot be read, as found when it was last read; one line each.
+  /// Parts that could not be read at the last access, one line each.
   var problems: [String] { get }
 }
 
 extension ReadOnlyStore {
   var problems: [String] { [] }
 
-  // For stores of some hundred names at the most.
+  // Sufficient for stores of at most some hundred names.
   func child(_ name: String, registry: String, components: [String]) throws(ContentError) -> LocalChild {
     var child = LocalChild(name, in: try children(registry: registry, components: components))
     if child.isComponent {
@@ -40,7 +40,7 @@ extension ReadOnlyStore {
   }
 }
 
-/// The names of a store that has them in one file, by repository and by prefix.
+/// The names of a store that keeps them in one file, by repository and by prefix.
 struct NameTable: Sendable {
   private struct Prefix: Hashable {
     let registry: String
@@ -72,7 +72,7 @@ struct NameTable: Sendable {
     registries = Set(entries.keys.map(\.repository.registry))
   }
 
-  /// The entry of a name, or of a repository and a digest.
+  /// Returns the entry for a reference, or for a repository and a digest.
   func find(_ reference: Reference) -> Descriptor? {
     if let entry = entries[reference] { return entry }
     guard case .digest(let digest) = reference.target else { return nil }

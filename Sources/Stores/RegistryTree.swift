@@ -4,25 +4,26 @@ package import OCI
 package import SystemPackage
 import Disk
 
-/// A tree of artifacts by path, `<host>/<name>/__<reference>`: the local registry's own, or a store of its kind.
+/// A tree of artifacts by path, `<host>/<name>/__<reference>`: the root of the local registry, or a store of
+/// that kind.
 package struct RegistryTree: ReadOnlyStore {
   let path: FilePath
   let executor: BlockingExecutor
   let tagged: TaggedFolders
 
-  /// A tree.
+  /// Creates a tree.
   ///
   /// - Parameters:
-  ///   - path: of its root.
-  ///   - executor: runs what waits for the disk.
-  ///   - tagged: remembers which directories have tags.
+  ///   - path: The path of its root.
+  ///   - executor: Runs blocking disk operations.
+  ///   - tagged: Remembers which directories have tags.
   package init(path: FilePath, executor: BlockingExecutor, tagged: TaggedFolders) {
     self.path = path
     self.executor = executor
     self.tagged = tagged
   }
 
-  /// The layout of a reference: an archive before a folder.
+  /// Returns the layout of a reference; an archive takes precedence over a directory.
   package func repository(_ reference: Reference) throws(ContentError) -> (any LocalRepository)? {
     for spelling in ReferencePath.spellings(of: reference) {
       let place = path.appending(spelling)
@@ -35,10 +36,10 @@ package struct RegistryTree: ReadOnlyStore {
     return nil
   }
 
-  /// The entry of a layout that a reference stands for: by name, else the only one.
+  /// Returns the entry of a layout for a reference: by name, else the only entry.
   package func entry(_ reference: Reference, in index: Index) -> Descriptor? {
     if let found = OCIDirectory.entry(reference.target, in: index) { return found }
-    // A digest is never answered with another manifest.
+    // A digest must match exactly.
     guard case .tag = reference.target else { return nil }
     let entries = index.manifests.filter(\.isManifestOrIndex)
     return entries.count == 1 ? entries.first : nil
@@ -77,10 +78,10 @@ package struct RegistryTree: ReadOnlyStore {
     ReferencePath.archiveSuffixes.contains { Disk.isFile(FilePath(leaf.string + $0)) }
   }
 
-  /// The folders of a prefix.
+  /// Returns the directories of a prefix.
   private func places(_ registry: String, _ components: [String]) -> [String] {
     var components = components
-    // Docker Hub's official repositories have `library/` on disk and may be named without.
+    // Docker Hub's official repositories have `library/` on disk, which may be omitted in the name.
     if registry == "docker.io", components.count == 1, components != ["library"],
       !Disk.isFolder(path.appending("docker.io").appending(components[0]))
     {

@@ -1,30 +1,28 @@
 import Locking
 
-/// A number that only grows.
+/// A counter that only increases.
 package final class Counter: Sendable {
-  /// By Prometheus' rules, such as `weightfs_fetched_bytes_total`.
+  /// The name according to Prometheus' rules, such as `weightfs_fetched_bytes_total`.
   package let name: String
-  /// One line for people.
+  /// A description for people, one line.
   package let help: String
   private let count = Atomic<UInt64>(0)
 
-  /// Makes a counter at zero.
+  /// Creates a counter with the value 0.
   ///
   /// - Parameters:
-  ///   - name: by Prometheus' rules.
-  ///   - help: one line.
+  ///   - name: The name according to Prometheus' rules.
+  ///   - help: One line.
   package init(name: String, help: String) {
     self.name = name
     self.help = help
   }
 
-  /// Adds to it.
-  ///
-  /// - Parameter amount: how much.
+  /// Increments the counter.
   package func add(_ amount: UInt64 = 1) {
     count.wrappingAdd(amount, ordering: .relaxed)
   }
 
-  /// What it stands at.
+  /// The current value.
   package var value: UInt64 { count.load(ordering: .relaxed) }
 }

@@ -1,8 +1,8 @@
 import Locking
 
-/// Lets one message of a kind through in an interval, and counts the others.
+/// Admits one message of each kind per interval, and counts the others.
 ///
-/// A program that reads on after an error makes thousands of equal lines otherwise.
+/// Without it, a program that continues to read after an error would cause thousands of identical messages.
 package final class MessageLimiter: Sendable {
   private struct Entry {
     var next: ContinuousClock.Instant
@@ -11,7 +11,7 @@ package final class MessageLimiter: Sendable {
 
   private struct State {
     var entries: [String: Entry] = [:]
-    /// Messages of all kinds in the current interval.
+    /// Number of messages of all kinds in the current interval.
     var burst: (since: ContinuousClock.Instant, count: Int)?
   }
 
@@ -19,20 +19,20 @@ package final class MessageLimiter: Sendable {
   private let burstLimit: Int
   private let state = Mutex(State())
 
-  // Beyond this many kinds the memory starts again.
+  // When this number of kinds is exceeded, the entries are cleared.
   private static let limit = 4096
 
-  /// Makes a limiter.
+  /// Creates a limiter.
   ///
   /// - Parameters:
-  ///   - interval: in which one message of a kind is let through.
-  ///   - burstLimit: how many of all kinds together.
+  ///   - interval: The interval in which one message of each kind is admitted.
+  ///   - burstLimit: The maximum number of messages of all kinds per interval.
   package init(interval: Duration = .seconds(60), burstLimit: Int = 100) {
     self.interval = interval
     self.burstLimit = burstLimit
   }
 
-  /// Asks for a message.
+  /// Decides whether a message is admitted.
   ///
   /// - Parameters:
   ///   - kind: what makes two messages one.

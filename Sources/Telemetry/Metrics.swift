@@ -1,10 +1,8 @@
-/// Every metric of the program, by name.
-///
-/// One place, so that a reader of `docs/metrics.md` finds each name in one file.
+/// All metrics of the program, so that every name is in one file.
 package struct Metrics: Sendable {
   package let httpRequests = Counter(
     name: "weightfs_http_requests_total",
-    help: "HTTP requests sent to registries and what they redirect to."
+    help: "HTTP requests sent to registries and redirect targets."
   )
   package let httpBytes = Counter(
     name: "weightfs_http_body_bytes_total",
@@ -20,44 +18,44 @@ package struct Metrics: Sendable {
   )
   package let staleResolutions = Counter(
     name: "weightfs_stale_resolutions_total",
-    help: "Times a last known tag resolution stood in for a registry that did not answer."
+    help: "Tag resolutions for which the last known answer was used, as the registry did not answer."
   )
   package let failedOperations = Counter(
     name: "weightfs_failed_operations_total",
-    help: "File system operations that ended with an error other than not found."
+    help: "File system operations that failed with an error other than not found."
   )
   package let skippedStores = Counter(
     name: "weightfs_skipped_stores_total",
-    help: "Times an additional store could not be read and was passed over."
+    help: "Times an additional store was skipped, as it could not be read."
   )
 
   package let passthroughRefusals = Counter(
     name: "weightfs_passthrough_refusals_total",
-    help: "Times the kernel refused a file for passthrough, so that the daemon serves it."
+    help: "Files that the kernel refused for passthrough, so that the daemon serves them."
   )
 
   package let badChunks = Counter(
     name: "weightfs_bad_chunks_total",
-    help: "Chunks that came with bytes other than their trusted digest says."
+    help: "Chunks whose bytes did not match their trusted digest."
   )
 
   package let evictedBlobs = Counter(
     name: "weightfs_evicted_blobs_total",
-    help: "Blobs and partial blobs that went to make room."
+    help: "Blobs and partial blobs that were evicted."
   )
   package let evictedBytes = Counter(
     name: "weightfs_evicted_bytes_total",
-    help: "Bytes that they had on the disk."
+    help: "Disk space in bytes freed by eviction."
   )
   package let refusedSpace = Counter(
     name: "weightfs_refused_space_total",
-    help: "Times there was no room in the limits, so that bytes were served without being kept."
+    help: "Times bytes were served without being cached, as the limits left no space."
   )
 
-  /// Makes every metric at zero.
+  /// Creates all metrics with the value 0.
   package init() {}
 
-  /// All of them, in the order of the text form.
+  /// All metrics in the order of the text form.
   package var all: [Counter] {
     [
       httpRequests, httpBytes, badBlobs, committedBlobs, staleResolutions, failedOperations, skippedStores,

@@ -1,13 +1,13 @@
 import ArgumentParser
 
-/// The program.
+/// The program with its commands.
 @main
 struct Weightfs: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "weightfs",
     abstract: "Mounts OCI model artifacts as plain files.",
     discussion: """
-      Exit status: 0 done, 1 failed, 3 not found, 4 unauthorised, 5 unreachable, 6 corrupt, 64 wrong usage.
+      Exit status: 0 success, 1 failed, 3 not found, 4 unauthorized, 5 unreachable, 6 corrupt, 64 wrong usage.
       """,
     version: "0.1.0",
     subcommands: [

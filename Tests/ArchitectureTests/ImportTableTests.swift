@@ -2,9 +2,10 @@ import Foundation
 import TestSupport
 import Testing
 
-/// The table of targets (docs/architecture.md, "Targets") is the law of imports.
+/// Compares the targets and their imports with the table in docs/architecture.md, "Targets".
 struct ImportTableTests {
-  /// What each target may import of ours, as the table says; what is not in it is not a target.
+  /// The targets of this package that each target may import, according to the table; the table lists all
+  /// targets.
   private static let table: [String: Set<String>] = {
     let path = root.appending(path: "docs/architecture.md")
     guard let text = try? String(contentsOf: path, encoding: .utf8) else { return [:] }
@@ -55,7 +56,7 @@ struct ImportTableTests {
     init?(intValue: Int) { nil }
   }
 
-  /// The Swift files of a target, in all of its directories.
+  /// Returns the Swift files of a target, including its directories.
   private func sources(_ target: String) throws -> [(name: String, text: String)] {
     let folder = Self.root.appending(path: "Sources/\(target)")
     let paths = FileManager.default.enumerator(atPath: folder.path)?.allObjects as? [String] ?? []
@@ -112,7 +113,8 @@ struct ImportTableTests {
     }
   }
 
-  /// The directories of a target that each directory refers to, by the names of the types declared there.
+  /// Returns the directories of a target that each directory refers to, by the names of the types declared
+  /// there.
   private func references(in target: String) throws -> [String: Set<String>] {
     var declared: [String: String] = [:]
     var words: [String: Set<String>] = [:]
@@ -120,7 +122,8 @@ struct ImportTableTests {
     guard files.contains(where: { $0.name.contains("/") }) else { return [:] }
     for file in files {
       let directory = file.name.contains("/") ? String(file.name.prefix { $0 != "/" }) : ""
-      // Words of comments and texts name no type, and members have the names of other types.
+      // Comments and strings are removed, as they refer to no type; so are members, which may have the names
+      // of types.
       let code = file.text.replacing(/\/\/.*/, with: "").replacing(/"(?:[^"\\\n]|\\.)*"/, with: "\"\"")
         .replacing(/\.\w+/, with: "")
       for match in code.matches(of: /(?m)^(?:package |final )*(?:struct|class|enum|actor|protocol) (\w+)/) {
@@ -145,7 +148,7 @@ struct ImportTableTests {
     #expect(directories > 3, "no target has directories")
   }
 
-  /// The kind of a layout is asked of the protocol, so that a store is one new file.
+  /// The kind of a layout is a property of the protocol, so that a new store is one new file.
   @Test func nobodyAsksForAConcreteLayout() throws {
     for target in Self.table.keys {
       for file in try sources(target) {
@@ -174,10 +177,10 @@ struct ImportTableTests {
     }
   }
 
-  /// The frames of async functions are aligned to 16 bytes whatever lies in them, and release builds write behind the
-  /// end of one that holds a value with a larger alignment.
+  /// The frames of async functions are always aligned to 16 bytes, so release builds write past the end of a
+  /// frame that holds a value with a larger alignment.
   @Test func noTypeNeedsMoreAlignmentThanAnAsyncFrameHas() throws {
-    // What has at most 16 bytes; everything else is larger or of unknown size.
+    // Types of at most 16 bytes; all other vector types are larger or of unknown size.
     let small: Set<String> = [
       "SIMD2<UInt8>", "SIMD4<UInt8>", "SIMD8<UInt8>", "SIMD16<UInt8>", "SIMD2<Int8>", "SIMD4<Int8>",
       "SIMD8<Int8>", "SIMD16<Int8>", "SIMD2<UInt16>", "SIMD4<UInt16>", "SIMD8<UInt16>", "SIMD2<UInt32>",
@@ -197,7 +200,7 @@ struct ImportTableTests {
     #expect(count > 100, "the sources were not found")
   }
 
-  /// What programs see is held by tests that the page names, section by section.
+  /// Each section of the page names the tests that prove it.
   @Test func eachSectionOfTheSemanticsNamesItsTests() throws {
     let page = try String(contentsOf: Self.root.appending(path: "docs/semantics.md"), encoding: .utf8)
     let sections = page.components(separatedBy: "\n## ").dropFirst()
@@ -228,7 +231,7 @@ struct ImportTableTests {
           file.text.split(separator: "\n", omittingEmptySubsequences: false).count <= 400,
           "\(target)/\(file.name)"
         )
-        // The folder that this very checkout lies in names a machine.
+        // The path of this checkout is specific to a machine.
         #expect(!file.text.contains(Self.root.path + "/"), "\(target)/\(file.name)")
       }
     }

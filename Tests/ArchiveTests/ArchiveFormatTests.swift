@@ -8,7 +8,7 @@ struct ArchiveFormatTests {
     tar.add("a/b", content: [1, 2, 3])
     let block = Array(tar.finished.prefix(ArchiveFormat.length))
     #expect(ArchiveFormat(first: block) == .tar)
-    // Without the magic, as version 7 writes it: the checksum alone tells.
+    // Without the magic, as version 7 writes it: only the checksum identifies the format.
     var old = block
     old.replaceSubrange(257..<265, with: [UInt8](repeating: 0, count: 8))
     #expect(ArchiveFormat(first: old) == nil)

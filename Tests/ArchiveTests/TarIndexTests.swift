@@ -3,7 +3,7 @@ import Foundation
 import TestSupport
 import Testing
 
-/// Bytes in memory as a tar, counting what is read of them.
+/// A tar in memory that counts the bytes read.
 private final class MemorySource: ByteSource {
   let bytes: [UInt8]
   var bytesRead = 0
@@ -43,7 +43,7 @@ struct TarIndexTests {
       found[String(name.dropFirst(2))] = Array(bytes[Int(member.dataOffset)...].prefix(Int(member.size)))
     }
     #expect(found == files)
-    // The data of the large member was passed over.
+    // The data of the large member was skipped.
     #expect(source.bytesRead < 100_000)
   }
 
@@ -74,7 +74,7 @@ struct TarIndexTests {
 
   @Test func anAccessListLeavesTheModeOfTheHeader() throws {
     var tar = TarMaker()
-    // The group's bits are the mask's; the owning group's own entry has fewer.
+    // The group bits are those of the mask; the entry of the owning group has fewer.
     tar.addPAX([("SCHILY.acl.access", "user::rwx,user:joe:rwx,group::r--,mask::rwx,other::--x")])
     tar.add("file", content: [1], mode: 0o771)
     let members = try TarIndex(reading: MemorySource(tar.finished)).members
@@ -94,7 +94,7 @@ struct TarIndexTests {
     tar.add("after", content: [3])
     let bytes = tar.finished
     guard size <= 16 << 20 else {
-      // What would take too much memory to read is an error, as any damage is.
+      // A header that needs too much memory is an error, like any damage.
       #expect(throws: ArchiveError.self) { try TarIndex(reading: MemorySource(bytes)) }
       return
     }

@@ -5,12 +5,13 @@ import OCI
 import TestSupport
 import Testing
 
-/// Layers as containerd, umoci and the image specification extract them.
+/// Compares trees with the extraction of layers by containerd, umoci and the image specification.
 ///
-/// The values of the rows are those of their test suites.
+/// The values of the rows come from their test suites.
 ///
-/// An entry is `d:directory`, `f:file=content`, `s:link>target` or `l:hard link>target`; `++` starts the next layer. An
-/// expectation is `path=content`, `path==path` for the same file, `path@` for a symbolic link, `path!` for nothing.
+/// An entry is `d:directory`, `f:file=content`, `s:link>target` or `l:hard link>target`; `++` starts the next
+/// layer. An expectation is `path=content`, `path==path` for the same file, `path@` for a symbolic link,
+/// `path!` for an absent path.
 struct ExtractionTests {
   struct Row: Sendable, CustomTestStringConvertible {
     let name: String
@@ -311,7 +312,7 @@ struct ExtractionTests {
   ]
 
   @Test func linksCannotMakeATreeDeepOrLookUpsDear() async throws {
-    // Each link leads 500 directories below the one before it: forty of them would be 20,000 deep.
+    // Each link leads 500 directories below the previous one: forty of them would be 20,000 levels deep.
     var maker = TarMaker()
     var link = "l0"
     maker.add(link, type: "2", target: Array(repeating: "a", count: 500).joined(separator: "/"))

@@ -34,7 +34,7 @@ struct MemoryLayers: LayerBytes {
 }
 
 extension TreeLoader {
-  /// A loader that remembers nothing of other tests.
+  /// Returns a loader with its own caches.
   static func fresh(_ firstBytes: FirstBytes = FirstBytes()) -> TreeLoader {
     let indexes = TarIndexCache(executor: BlockingExecutor(label: "test", threads: 2))
     return TreeLoader(indexes: indexes, firstBytes: firstBytes)

@@ -100,7 +100,7 @@ struct TreeLoaderTests {
         "LICENSE", "LICENSE-2", "mmproj.gguf", "model.gguf", "params.json", "text_encoder/config.json",
       ]
     )
-    #expect(tree.files.count == 8, "what has no name has its digest's")
+    #expect(tree.files.count == 8, "a layer without a name is named by its digest")
   }
 
   @Test func twoLayersWithOneNameAreBothThere() async throws {

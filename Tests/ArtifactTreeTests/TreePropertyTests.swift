@@ -6,7 +6,7 @@ import TestSupport
 import Testing
 
 struct TreePropertyTests {
-  /// Random layers of files, folders and whiteouts against a dictionary of paths.
+  /// Compares random layers of files, directories and whiteouts with a dictionary of paths.
   @Test(arguments: 1...40 as ClosedRange<UInt64>)
   func layersAgreeWithAModel(_ seed: UInt64) async throws {
     var generator = SeededGenerator(seed: seed)
@@ -23,24 +23,25 @@ struct TreePropertyTests {
         let depth = Int.random(in: 1...3, using: &generator)
         let parts = (0..<depth).map { _ in names.randomElement(using: &generator) ?? "a" }
         let path = parts.joined(separator: "/")
-        // Within one layer nothing is put below a file or over a folder.
+        // Within one layer no entry is below a file or replaces a directory.
         let clash = own.keys.contains { $0 == path || $0.hasPrefix("\(path)/") || path.hasPrefix("\($0)/") }
         if Bool.random(using: &generator) {
           guard !clash else { continue }
-          // Contents are not needed: every file is empty and told apart by its time.
+          // Contents are not needed: every file is empty and identified by its time.
           maker.add(path, time: time)
           own[path] = time
           time += 1
         } else {
           let leaf = parts[parts.count - 1]
           let folder = parts.dropLast().joined(separator: "/")
-          // A whiteout names its folder, which must not be a file of this layer.
+          // A whiteout names its directory, which must not be a file of this layer.
           guard !own.keys.contains(where: { folder == $0 || folder.hasPrefix("\($0)/") }) else { continue }
           maker.add(folder.isEmpty ? ".wh.\(leaf)" : "\(folder)/.wh.\(leaf)")
           hidden.insert(path)
         }
       }
-      // image-spec layer.md: whiteouts hide lower layers alone, files replace what is there and below it.
+      // image-spec layer.md: whiteouts hide only lower layers, files replace an entry and the entries below
+      // it.
       model = model.filter { entry in
         !hidden.contains { entry.key == $0 || entry.key.hasPrefix("\($0)/") }
           && !own.keys.contains { entry.key.hasPrefix("\($0)/") || $0.hasPrefix("\(entry.key)/") }

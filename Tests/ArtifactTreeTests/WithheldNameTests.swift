@@ -5,7 +5,7 @@ import Synchronization
 import TestSupport
 import Testing
 
-/// Archives never stand under the names of models.
+/// Archives are never shown under the names of models.
 struct WithheldNameTests {
   private static let title = "org.opencontainers.image.title"
   private static let filepath = "org.cncf.model.filepath"
@@ -65,7 +65,7 @@ struct WithheldNameTests {
     ("application/octet-stream", [title: "dir", unpack: "true"]),
   ])
   func layersThatAreArchivesByTheirDescriptor(_ type: String, _ annotations: [String: String]) async throws {
-    // No bytes: none are needed to know.
+    // The media type suffices, so no bytes are provided.
     let layer = Descriptor(
       mediaType: MediaType(rawValue: type),
       digest: Verification.digest(of: Self.tar),
@@ -91,7 +91,7 @@ struct WithheldNameTests {
       bytes.add([0x1f, 0x8b] + Self.tar, Self.oras + "+gzip", [Self.title: "bad.gguf"]),
       bytes.add(Array("GGUF".utf8) + Self.tar, "application/x-tar", [Self.title: "good.gguf"]),
       bytes.add(Array("neither".utf8), Self.oras, [Self.title: "text.gguf"]),
-      // Names that promise nothing are not judged.
+      // Names that promise no format are not checked.
       bytes.add([7] + Self.tar, Self.oras, [Self.title: "model.nemo"]),
     ]
     let tree = try await load(layers, bytes)
@@ -103,7 +103,7 @@ struct WithheldNameTests {
     #expect(tree.withheld[2].reason.contains("'GGUF'"))
   }
 
-  /// Counts what is read, and how much at once.
+  /// Counts the bytes read, and the reads in parallel.
   private final class CountingLayers: LayerBytes {
     let layers: MemoryLayers
     let counts = Mutex((reads: 0, open: 0, most: 0, bytes: 0))
@@ -149,7 +149,7 @@ struct WithheldNameTests {
     #expect(counts.reads == 50)
     #expect(counts.bytes <= 50 * 512)
     #expect(counts.most <= FirstBytes.parallelism)
-    // Kept by digest: another artifact of the same layers asks for nothing.
+    // Results are cached by digest: another artifact with the same layers causes no reads.
     _ = try await load(layers.reversed(), bytes, first)
     #expect(bytes.counts.withLock { $0.reads } == 50)
     await first.remove(layers[0].digest)
@@ -180,10 +180,10 @@ struct WithheldNameTests {
     let gguf = file("m-00001-of-00002.gguf", [2])
     let second = file("m-00002-of-00002.gguf", Self.tar + [1], packed)
     #expect(EntryPoint.model(in: try await load([gguf, second], bytes)).isWithheld)
-    // A folder's weights may be in the archive, so the configuration alone is no model.
+    // The weights may be in the archive, so the configuration alone is not a model.
     let folder = file("weights", Self.tar + [2], packed)
     #expect(EntryPoint.model(in: try await load([config, folder], bytes)).isWithheld)
-    // What does not belong to the model does not hinder it.
+    // Files that do not belong to the model have no effect.
     let docs = file("docs", Self.tar + [3], "application/vnd.cncf.model.doc.v1.tar")
     #expect(EntryPoint.model(in: try await load([file("m.gguf", [3]), docs], bytes)) == .path("m.gguf"))
   }

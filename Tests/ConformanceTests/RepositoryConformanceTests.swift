@@ -12,7 +12,7 @@ import Telemetry
 import TestSupport
 import Testing
 
-/// Takes bytes in memory and can end the fetch early.
+/// Collects bytes in memory and can end the fetch early.
 private final class RangeSink: BlobSink {
   private let state = Mutex<(bytes: [Int64: UInt8], left: Int)>(([:], .max))
 
@@ -29,8 +29,8 @@ private final class RangeSink: BlobSink {
   func bytes(_ range: Range<Int64>) -> [UInt8?] { state.withLock { state in range.map { state.bytes[$0] } } }
 }
 
-/// What every repository must do alike, held against a real registry, an oci-dir, an oci-archive, and the two as
-/// skopeo writes them.
+/// Tests the behavior that all repositories share, with a real registry, an oci-dir, an oci-archive, and the
+/// latter two as written by skopeo.
 @Suite(.serialized) struct RepositoryConformanceTests {
   enum Kind: String, CaseIterable, Sendable {
     case registry, directory, archive, skopeoDirectory, skopeoArchive
@@ -91,7 +91,7 @@ private final class RangeSink: BlobSink {
         keeper: nil
       )
     case .registry:
-      // With a password, so that every call goes through a 401.
+      // With a password, so that every call gets a 401 first.
       try await run("htpasswd -Bbn user secret >'\(folder.path("htpasswd"))'")
       let docker = try await DockerRegistry(
         authentication: "auth: {htpasswd: {realm: test, path: \(folder.path("htpasswd"))}}"
@@ -157,7 +157,7 @@ private final class RangeSink: BlobSink {
       )
     }
     #expect(try await repository.verifiedBytes(of: layer, limit: 1 << 20) == content)
-    // A sink that has enough ends the fetch without an error.
+    // A sink that ends the fetch causes no error.
     try await repository.fetch(layer, range: 0..<300_000, into: RangeSink(stopAfter: 1))
     var absent = layer
     absent.digest = Verification.digest(of: [5])

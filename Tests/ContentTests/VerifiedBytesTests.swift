@@ -107,7 +107,7 @@ struct VerifiedBytesTests {
   }
 }
 
-/// Counts what it is told.
+/// Counts the answers.
 private final class CountingResponder: ReadResponder {
   let answers = Mutex<[String]>([])
 

@@ -26,7 +26,7 @@ struct BlobStoreTests {
     policy.fill = .demand
     policy.smallBlob = 1 << 20
     policy.requestSize = 2 << 20
-    // On a machine that stands still for seconds a second request would be sent beside the first.
+    // If the machine stalls for seconds, a second request would be sent.
     policy.minimumRate = 0
     configure(&policy)
     let log = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
@@ -83,7 +83,7 @@ struct BlobStoreTests {
   @Test func whatWasFetchedAheadIsOnTheDiskWhenTheCommandEnds() async throws {
     let source = repository(8)
     let blob = try await store().open(source.descriptor, layout: nil, source: source)
-    // Ends within what is written at once.
+    // Ends within a piece that is written at once.
     try await blob.prefetch(0..<(3 << 20) - 5)
     let digest = source.descriptor.digest
     let file = try folder.read("root/.weightfs/partial/sha256/\(digest.hex)")
@@ -132,7 +132,7 @@ struct BlobStoreTests {
     wrong[3 << 20] ^= 1
     let source = MemoryRepository(right, sent: wrong)
     let blob = try await store { $0.verify = .strict }.open(source.descriptor, layout: nil, source: source)
-    #expect(await blob.failure(0..<1) == .corrupt, "the wrong byte is far behind, but nothing is served")
+    #expect(await blob.failure(0..<1) == .corrupt, "the wrong byte is far away, but nothing is served")
     let good = MemoryRepository(right)
     let fresh = try store(root: "other") { $0.verify = .strict }
     let verified = try await fresh.open(good.descriptor, layout: nil, source: good)
@@ -180,10 +180,10 @@ struct BlobStoreTests {
     source.setFault(.cut(300_000))
     _ = await blob.bytes(0..<1_000_000)
     source.setFault(nil)
-    // A flight that was under way may fail its waiters once more; then it goes on where it was cut.
+    // A flight in progress may fail its waiters once more; then it continues where it was cut.
     let expected = Array(source.bytes[0..<1_000_000])
     #expect(await eventually { (try? await blob.bytes(0..<1_000_000).get()) == expected })
-    // Blocks that were cut in the middle came twice, no others.
+    // Only blocks that were cut in the middle are sent twice.
     #expect(source.resent <= 2)
   }
 
@@ -214,7 +214,7 @@ struct BlobStoreTests {
 
   @Test func twoProcessesFetchEachBlockOnce() async throws {
     let source = repository(16)
-    // Two stores over one root share nothing but the disk, as two processes do.
+    // Two stores over one root share only the disk, like two processes.
     let first = try await store { $0.fill = .background }.open(source.descriptor, layout: nil, source: source)
     let second = try await store { $0.fill = .background }.open(
       source.descriptor,
@@ -249,7 +249,7 @@ struct BlobStoreTests {
     let blob = try await store.open(descriptor, layout: layout, source: nil)
     #expect(try await blob.bytes(5..<9).get() == Array(bytes[5..<9]))
     #expect(await eventually(seconds: 240) { blob.status.verified == .blob })
-    // The result is kept: another store knows it without hashing.
+    // The result is stored: another store needs no hashing.
     #expect(await (try self.store()).status(descriptor, layout: layout).verified == .blob)
   }
 
@@ -278,11 +278,11 @@ struct BlobStoreTests {
     _ = await poisoned.bytes(0..<10)
     let blob = try await store.open(honest.descriptor, layout: nil, source: honest)
     let first = await blob.failure(0..<10)
-    #expect(first == .corrupt, "the liar's bytes are here: all are verified before any is served")
+    #expect(first == .corrupt, "bytes of another source are present: all are verified before any is served")
     let again = try await store.open(honest.descriptor, layout: nil, source: honest)
     #expect(
       try await again.bytes(0..<10).get() == Array(right[0..<10]),
-      "the honest source is not refused for it"
+      "the source of the right bytes is not refused"
     )
     await #expect(throws: ContentError.self) {
       try await store.open(liar.descriptor, layout: nil, source: liar)
@@ -324,7 +324,7 @@ struct BlobStoreTests {
   }
 }
 
-/// Notes what a store tells, in order.
+/// Records the delegate calls of a store in order.
 private final class BadBlobWatcher: BlobStoreDelegate {
   let calls = Mutex<[String]>([])
 

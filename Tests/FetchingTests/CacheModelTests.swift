@@ -12,14 +12,14 @@ import Telemetry
 import TestSupport
 import Testing
 
-/// Random pulls, reads, evictions, pins, removals, crashes and restarts, held against a model of what must be so after
-/// each.
+/// Random pulls, reads, evictions, pins, removals, crashes and restarts, each followed by a comparison with a
+/// model.
 ///
-/// 250 steps a seed with the other tests; `make soak` makes 10,000.
+/// 250 steps per seed with the other tests; `make soak` runs 10,000.
 struct CacheModelTests {
   private static let steps = ProcessInfo.processInfo.environment["WEIGHTFS_STEPS"].flatMap { Int($0) } ?? 250
   private static let limit: Int64 = 1 << 20
-  // Blocks of the disk, and the map of a partial blob.
+  // Blocks of the file system, and the map of a partial blob.
   private static let slack: Int64 = 64 << 10
 
   private struct Content {
@@ -28,14 +28,14 @@ struct CacheModelTests {
     let layer: Descriptor
   }
 
-  /// What must be so.
+  /// The expected state.
   private struct Model {
-    /// What each tag stands for.
+    /// The artifact of each tag.
     var tags: [String: Int] = [:]
     var pinned: Set<String> = []
-    /// Blobs that somebody has open.
+    /// Blobs that are open.
     var open: [Int: LazyBlob] = [:]
-    /// Blobs that were whole when their tag was pinned, or since.
+    /// Blobs that were complete when their tag was pinned, or later.
     var kept: Set<Int> = []
   }
 
@@ -125,12 +125,12 @@ struct CacheModelTests {
           blobs: [content.layer]
         )
         model.tags[tag] = number
-        // What was read to its end may have become whole a moment ago.
+        // A blob that was completely read may have become complete a moment ago.
         let pinnedNow = model.pinned.compactMap { model.tags[$0] }
         let held = Set(model.open.keys).union(model.kept).union(pinnedNow).union([number])
         let needed = held.reduce(0) { $0 + contents[$1].layer.size }
         let mayLack = needed + Self.slack > Self.limit
-        // A blob that was read a moment ago is open until all that was begun for it has ended.
+        // A blob that was just read stays open until all its work has ended.
         let isDone = await eventually(seconds: mayLack ? 0 : 3) {
           do throws(ContentError) {
             try await open(content, by: tag).complete()
@@ -191,7 +191,7 @@ struct CacheModelTests {
         model.open = [:]
         store = try start()
       default:
-        // What a process leaves that is killed: its blobs as they are, its promises and temporary files.
+        // A killed process leaves its blobs, reservations and temporary files.
         history.append("crash")
         if let number = model.tags[tag] { _ = await (try open(contents[number], by: tag)).bytes(0..<70_000) }
         _ = try? store.local.space.reserveNow(200_000)
@@ -199,7 +199,7 @@ struct CacheModelTests {
         model.open = [:]
         store = try start()
       }
-      // Pinned and whole stays whole; what no pinned tag has any more is free again.
+      // Pinned and complete blobs stay complete; blobs without a pinned tag are evictable again.
       let pinned = Set(model.pinned.compactMap { model.tags[$0] })
       model.kept = pinned.filter { isWhole(contents[$0]) || model.kept.contains($0) }
       for number in model.kept { #expect(isWhole(contents[number]), "\(label): a pinned blob is gone") }

@@ -34,7 +34,7 @@ struct ChunkVerificationTests {
     return BlobStore(local: local, policy: policy, isOffline: false, metrics: metrics, log: log)
   }
 
-  /// Keeps a list as an earlier verification does.
+  /// Stores a list as an earlier verification does.
   private func keepList(_ kind: ChunkList.Kind = .digests) throws {
     _ = try store()
     let lists = ChunkListStore(root: RegistryRoot(path: FilePath(folder.path("root"))))
@@ -77,11 +77,11 @@ struct ChunkVerificationTests {
     #expect(try await blob.bytes(4 << 20..<12 << 20).get() == Array(bytes[(4 << 20)..<(12 << 20)]))
     #expect(
       await eventually { blob.status.cachedBytes == Int64(bytes.count) - (1 << 20) },
-      "the rest is kept"
+      "the other chunks are kept"
     )
     let fetches = source.fetches.count
     #expect(await blob.failure(3 << 20..<(3 << 20) + 10) == .corrupt)
-    #expect(source.fetches.count == fetches, "it is not asked for again at once")
+    #expect(source.fetches.count == fetches, "it is not requested again immediately")
     #expect(blob.badness == nil)
   }
 
@@ -152,7 +152,7 @@ struct ChunkVerificationTests {
   }
 
   @Test func aListOfOneManifestIsNotUsedForReadersOfAnother() async throws {
-    // The liar's list fits the liar's bytes.
+    // The wrong list matches the wrong bytes.
     var wrong = bytes
     wrong[100] ^= 1
     let liar = ListRepository(bytes, chunkSize: 256 << 10, sent: wrong, origin: "liar")
@@ -161,7 +161,7 @@ struct ChunkVerificationTests {
     let poisoned = try await store.open(liar.annotated, layout: nil, source: liar)
     #expect(try await poisoned.bytes(100..<101).get() == [wrong[100]])
     let blob = try await store.open(honest.descriptor, layout: nil, source: honest)
-    #expect(await blob.failure(100..<101) == .corrupt, "nothing is served before the whole was right")
+    #expect(await blob.failure(100..<101) == .corrupt, "nothing is served before the digest is verified")
   }
 
   @Test func aChunkThatIsWrongInALongRequestIsFetchedWhileThatGoesOn() async throws {
@@ -205,7 +205,7 @@ struct ChunkVerificationTests {
   }
 }
 
-/// A repository that has a blob and the list of its chunks.
+/// A repository that has a blob and its chunk list.
 private final class ListRepository: Repository {
   let model: MemoryRepository
   let list: MemoryRepository
@@ -217,7 +217,7 @@ private final class ListRepository: Repository {
     self.chunkSize = chunkSize
   }
 
-  /// The layer as the manifest has it.
+  /// The descriptor of the layer with the annotations of the manifest.
   var annotated: Descriptor {
     var descriptor = model.descriptor
     descriptor.annotations[ChunkList.digestAnnotation] = "\(list.descriptor.digest)"

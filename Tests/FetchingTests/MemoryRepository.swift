@@ -5,17 +5,17 @@ import OCI
 import Synchronization
 import TestSupport
 
-/// A repository in memory that counts what it sends and can be told to misbehave.
+/// A repository in memory that counts the bytes sent and can simulate faults.
 final class MemoryRepository: Repository {
   enum Fault: Sendable {
     case error(ContentError.Code)
-    /// Stops after so many bytes of a fetch.
+    /// Stops after this many bytes of a fetch.
     case cut(Int)
-    /// Sends from the start whatever is asked for.
+    /// Sends from the start, regardless of the requested range.
     case ignoresRanges
-    /// Never answers until it is cancelled.
+    /// Does not answer until it is cancelled.
     case stall
-    /// Sends so much of each fetch and then nothing until the fault is taken away.
+    /// Sends this many bytes of each fetch and then nothing until the fault is removed.
     case stallAfter(Int)
   }
 
@@ -23,7 +23,7 @@ final class MemoryRepository: Repository {
     var fault: Fault?
     var sent: [Int64: Int] = [:]
     var fetches: [Range<Int64>] = []
-    /// Bytes that are sent wrong, and how often still.
+    /// Bytes that are sent wrong, with the remaining number of times.
     var wrong: [Int: Int] = [:]
   }
 
@@ -33,9 +33,9 @@ final class MemoryRepository: Repository {
   private let state = Mutex(State())
 
   /// - Parameters:
-  ///   - bytes: of the blob.
-  ///   - sent: what is sent in place of them.
-  ///   - origin: its name.
+  ///   - bytes: The bytes of the blob.
+  ///   - sent: The bytes that are sent instead.
+  ///   - origin: The name of the repository.
   init(_ bytes: [UInt8], sent: [UInt8]? = nil, origin: String = "memory") {
     self.origin = origin
     self.bytes = bytes
@@ -54,13 +54,13 @@ final class MemoryRepository: Repository {
   }
 
   var fetches: [Range<Int64>] { state.withLock { $0.fetches } }
-  /// How often the block that was sent most often was sent.
+  /// The highest number of times that a block was sent.
   var mostSent: Int { state.withLock { $0.sent.values.max() ?? 0 } }
-  /// How many blocks were sent more than once.
+  /// Number of blocks that were sent more than once.
   var resent: Int { state.withLock { $0.sent.values.count { $0 > 1 } } }
   var sentBytes: Int { state.withLock { $0.sent.values.reduce(0, +) * 65_536 } }
 
-  /// Sends a byte wrong the next times that it is asked for.
+  /// Makes the next requests for a byte return a wrong value.
   func setWrong(_ offset: Int, times: Int) { state.withLock { $0.wrong[offset] = times } }
 
   func setFault(_ fault: Fault?) { state.withLock { $0.fault = fault } }

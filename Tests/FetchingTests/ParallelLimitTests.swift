@@ -2,7 +2,7 @@ import Fetching
 import TestSupport
 import Testing
 
-/// A link of which each connection gives so much and all together no more than the whole, in simulated time.
+/// A network path with limits on the rate of each connection and on the total rate, in simulated time.
 private struct Link {
   var eachPerSecond: Double
   var allPerSecond: Double
@@ -19,7 +19,7 @@ private struct Link {
 
   var time: ContinuousClock.Instant { now }
 
-  /// Lets time pass with as many transfers as may run.
+  /// Simulates a time with as many transfers as the limit allows.
   mutating func run(_ limit: inout ParallelLimit, seconds: Double) -> Double {
     var bytes = 0.0
     for _ in 0..<Int(seconds * 100) {
@@ -53,7 +53,7 @@ struct ParallelLimitTests {
       _ = link.run(&limit, seconds: 0.3)
       sum += limit.value
     }
-    #expect(sum <= 300, "seed \(seed): \(sum) of 200 at the least")
+    #expect(sum <= 300, "seed \(seed): \(sum) of 200 at least")
   }
 
   @Test func aHostThatSaysTooManyIsAskedForHalf() {
@@ -66,7 +66,7 @@ struct ParallelLimitTests {
     for _ in 0..<10 { limit.throttled(now: link.time) }
     #expect(limit.value == 1)
     _ = link.run(&limit, seconds: 9)
-    #expect(limit.value == 1, "it is left alone for a while")
+    #expect(limit.value == 1, "the limit is not changed for a while")
     _ = link.run(&limit, seconds: 10)
     #expect(limit.value > 1)
   }
@@ -128,7 +128,7 @@ struct FlightQueueTests {
     queue.enqueue(flight(1, .background))
     queue.enqueue(flight(2, .window))
     queue.enqueue(flight(3, .demand))
-    // The background waits while somebody does.
+    // The background waits while a reader waits.
     let first = queue.next()
     #expect(first == [3, 2])
     queue.finish(3)
@@ -155,7 +155,7 @@ struct FlightQueueTests {
     #expect(first == [1, 3])
     queue.received(1, from: "host", now: .now)
     let second = queue.next()
-    #expect(second.isEmpty, "bytes alone do not tell whether it gives ranges")
+    #expect(second.isEmpty, "bytes do not prove that the host serves ranges")
     queue.prove("host")
     let third = queue.next()
     #expect(third == [2])
@@ -167,7 +167,7 @@ struct FlightQueueTests {
 
   @Test func noReaderStarvesAnother() {
     var queue = proven()
-    // One blob wants very much, the others a little.
+    // One blob has many flights, the others a few.
     for number in 1...100 as ClosedRange<UInt64> { queue.enqueue(flight(number, blob: 1, .window)) }
     for blob in 2...5 as ClosedRange<UInt64> { queue.enqueue(flight(100 + blob, blob: blob, .window)) }
     var running = queue.next()

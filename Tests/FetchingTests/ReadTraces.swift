@@ -1,11 +1,13 @@
 import Foundation
 
-/// Reads of real loaders as they came to a mount, recorded with strace on this project's own machine: offset, size, and how
-/// many of that size follow each other.
+/// Reads of real loaders as they arrived at a mount, recorded with strace on a machine of this project:
+/// offset, size, and the number of consecutive reads of that size.
 ///
-/// `--fill demand`, so the kernel's readahead is 64 KiB; what the kernel had in its cache is not among them.
+/// Recorded with `--fill demand`, so that the kernel's readahead is 64 KiB; reads served from the kernel's
+/// cache are not included.
 enum ReadTraces {
-  /// llama.cpp (xllamacpp) on Gemma 3 270M Q4_K_M, 253,113,024 bytes: header, then the whole file through a mapping.
+  /// llama.cpp (xllamacpp) on Gemma 3 270M Q4_K_M, 253,113,024 bytes: the header, then the complete file
+  /// through a mapping.
   static let llama = parse(
     """
     253108224 8192 1

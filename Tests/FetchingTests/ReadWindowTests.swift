@@ -7,7 +7,7 @@ import Testing
 struct ReadWindowTests {
   private let size: Int64 = 1 << 30
 
-  /// Replays reads and counts the requests and bytes that a fetcher would send for them.
+  /// Replays reads, and counts the requests and bytes that a fetcher would send for them.
   private func replay(_ reads: [Range<Int64>]) -> (requests: Int, bytes: Int64) {
     var window = ReadWindow(blobSize: size)
     var map = BlockMap(size: size)
@@ -20,7 +20,7 @@ struct ReadWindowTests {
     return (requests, map.presentBytes)
   }
 
-  /// What a fetcher would do for a trace: bytes, requests, and reads that had to wait for the start of a request.
+  /// Simulates a fetcher for a trace: bytes, requests, and reads that had to wait for the start of a request.
   private func replay(
     _ reads: [Range<Int64>],
     size: Int64,
@@ -54,7 +54,7 @@ struct ReadWindowTests {
   @Test func eightThreadsOfSafetensorsKeepTheirWindows() {
     let size: Int64 = 104_861_032
     let result = replay(ReadTraces.safetensors, size: size)
-    // Forty tensors are forty jumps; each may wait once for its start, and few times more.
+    // Forty tensors are forty jumps; each may wait once for its start, and a few times more.
     #expect(result.waits <= 160, "\(result)")
     #expect(result.requests <= 400, "\(result)")
     #expect(result.bytes <= size)
@@ -80,7 +80,7 @@ struct ReadWindowTests {
       #expect(end <= 104 << 20)
     }
     #expect(end == 104 << 20)
-    // The kernel goes on a little by itself: that is no reason to fetch the next tensor.
+    // The kernel reads a little past the end, which must not fetch the next tensor.
     let next = region(104 << 20..<200 << 20)
     end = window.advance(104 << 20..<(104 << 20) + 65_536, in: next, endingIn: next).upperBound
     #expect(end <= (104 << 20) + (256 << 10))
@@ -106,7 +106,7 @@ struct ReadWindowTests {
     let read: Range<Int64> = (20 << 20) - 32_768..<(20 << 20) + 32_768
     let ahead = window.advance(read, in: left, endingIn: right)
     #expect(ahead == read)
-    // The next read shows that the right one was meant.
+    // The next read confirms the assumption.
     let next = window.advance((20 << 20) + 32_768..<(20 << 20) + 98_304, in: right, endingIn: right)
     #expect(next.upperBound > (20 << 20) + (1 << 20))
   }
@@ -114,7 +114,7 @@ struct ReadWindowTests {
   @Test func theFirstReadAbsorbsTheKernelsReadahead() {
     var window = ReadWindow(blobSize: size)
     #expect(window.advance(0..<4096) == 0..<ReadWindow.first)
-    // The kernel's own readahead lies within it.
+    // The window includes the kernel's own readahead.
     #expect(window.advance(0..<131_072).upperBound == ReadWindow.first)
   }
 
@@ -178,8 +178,8 @@ struct FetchTableTests {
     #expect(runs == [20..<22])
     #expect(table.blocks(of: 1) == [10..<20])
     let free = table.uncovered([10..<60])
-    #expect(free == [20..<50], "one request brings it all, in place of many small ones")
-    // Of what nobody reads only what is wanted.
+    #expect(free == [20..<50], "one request fetches everything, in place of many small ones")
+    // Of blocks without a reader only the requested ones are fetched.
     let others = table.take([60..<62], for: .demand)
     #expect(others == [60..<62])
     #expect(table.blocks(of: 2) == [50..<60])
@@ -199,7 +199,7 @@ struct FetchTableTests {
     let left = table.prepareToEnd(1)
     #expect(left == [0..<40])
     let late = table.truncate(1, at: 10)
-    #expect(late.isEmpty, "it gives its claims back already")
+    #expect(late.isEmpty, "it releases its claims already")
   }
 
   @Test(arguments: 1...50 as ClosedRange<UInt64>)
@@ -246,7 +246,7 @@ struct FetchTableTests {
         let runs = table.end(flight)
         #expect(runs == flights[flight], "seed \(seed)")
         flights[flight] = nil
-        // What a flight did not bring is started again for who waits.
+        // Blocks that a flight did not deliver are requested again for the waiters.
         for waiter in waiters.all {
           for run in table.uncovered(map.missing(in: map.blocks(touching: waiter.range))) {
             table.begin(next, .demand, run)
@@ -267,7 +267,7 @@ struct FetchTableTests {
       flights[flight] = nil
     }
     for waiter in takeReady() { waiting.remove(waiter) }
-    #expect(waiting.isEmpty, "seed \(seed): \(waiting) wait for ever")
+    #expect(waiting.isEmpty, "seed \(seed): \(waiting) wait forever")
     #expect(waiters.isEmpty && table.isIdle, "seed \(seed)")
   }
 }

@@ -92,7 +92,7 @@ struct FileFormatsTests {
     let size = Int64(bytes.count)
     var formats = FileFormats(blobSize: size)
     formats.add(0..<size, name: "model.safetensors")
-    // A short first request: it says how long the header is.
+    // A short first request, which determines the length of the header.
     #expect(formats.region(at: 0).first == 128 << 10)
     let taken = formats.takeUnread(after: 0..<65_536) { _, _ in 65_536 }
     let (index, range) = try #require(taken)

@@ -41,7 +41,7 @@ struct TrustedChunksTests {
     let first = chunks.takeUnchecked(in: range) { $0.lowerBound < 2 << 20 }
     #expect(first == [0, 1])
     let again = chunks.takeUnchecked(in: range) { _ in true }
-    #expect(again == [2], "each is looked at once")
+    #expect(again == [2], "each is verified once")
     chunks.pass(0)
     chunks.pass(1)
     #expect(!chunks.covers(range))
@@ -83,7 +83,7 @@ struct TrustedChunksTests {
       #expect(!matches(wrong[range], chunk), "chunk \(chunk), its last byte")
       #expect(!matches(bytes[range].dropLast(), chunk), "chunk \(chunk), a byte short")
     }
-    #expect(!matches(bytes[..<(1 << 20)], 1), "the right bytes in another place")
+    #expect(!matches(bytes[..<(1 << 20)], 1), "the right bytes at another position")
   }
 
   @Test func aListOfStatesOfAnotherBlobIsNone() throws {
@@ -118,7 +118,7 @@ struct TrustedChunksTests {
     var written = try folder.read(name)
     written[30] ^= 1
     try folder.write(written, to: name)
-    #expect(store.read(blob, list: digest) == nil, "it is not what the manifest named any more")
+    #expect(store.read(blob, list: digest) == nil, "it no longer matches the digest in the manifest")
   }
 }
 
@@ -135,7 +135,7 @@ enum ModelChunks {
     return list
   }
 
-  /// The states of the blob's own digest behind each chunk.
+  /// Returns the states of the blob's own digest after each chunk.
   static func states(of bytes: [UInt8], chunkSize: Int = 1 << 20) -> ChunkList {
     var entries: [UInt8] = []
     var stream = HashStream(.sha256)

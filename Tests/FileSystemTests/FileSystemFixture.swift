@@ -10,7 +10,7 @@ import SystemPackage
 import Telemetry
 import TestSupport
 
-/// File systems over registries in memory, in a folder of a test's own.
+/// Creates file systems over registries in memory, in a temporary directory of the test.
 struct FileSystemFixture {
   let folder: TemporaryFolder
   let remote = MemoryRegistries()
@@ -67,7 +67,7 @@ struct FileSystemFixture {
     )
   }
 
-  /// Walks a path as the kernel does.
+  /// Walks a path like the kernel.
   func walk(_ fileSystem: FileSystem, _ path: String) async -> Result<Entry, FileSystemError> {
     var node = FileSystem.rootIdentifier
     var last: Entry?

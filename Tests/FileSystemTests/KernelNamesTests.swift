@@ -3,7 +3,7 @@ import Synchronization
 import TestSupport
 import Testing
 
-/// The kernel remembers names as long as it has memory; the daemon's share of that is bounded.
+/// The kernel remembers names as long as it has memory; the daemon's part of that is limited.
 struct KernelNamesTests {
   @Test func theOldestNamesThatNobodyHasOpenAreTakenBack() async throws {
     let fixture = try FileSystemFixture()
@@ -19,7 +19,7 @@ struct KernelNamesTests {
       nodes[name] = try await fileSystem.lookUp(name, in: folder).value.get().node
     }
     for number in 0..<10 { try await look(number) }
-    // What is open stays.
+    // Open files are not forgotten.
     let open = try await fileSystem.open(try #require(nodes[Array("f7".utf8)])).value.get()
     for number in 10..<310 { try await look(number) }
     let names = taken.withLock { $0 }
@@ -30,7 +30,7 @@ struct KernelNamesTests {
     let before = fileSystem.nodeCount
     for name in names { fileSystem.forget(try #require(nodes[name.name]), 1) }
     #expect(fileSystem.nodeCount == before - names.count)
-    // A name that was taken back is found again, as another node.
+    // A forgotten name can be looked up again, and gets another node.
     let again = try await fileSystem.lookUp(Array("f0".utf8), in: folder).value.get()
     #expect(again.node != 0 && again.node != nodes[Array("f0".utf8)])
     fileSystem.close(open.handle)
@@ -42,7 +42,7 @@ struct KernelNamesTests {
       let files = (0..<20).map { ("sub/inner/file-\(tag)-\($0)", [UInt8(tag), UInt8($0)]) }
       try fixture.remote.add("ghcr.io/acme/m:t\(tag)", files: Dictionary(uniqueKeysWithValues: files))
     }
-    // Room for a few of the thirty.
+    // Enough memory for a few of the thirty artifacts.
     let fileSystem = try fixture.make(memoryLimit: 100_000)
     var folders: [UInt64] = []
     for tag in 0..<30 {
@@ -57,7 +57,7 @@ struct KernelNamesTests {
       #expect(try await fileSystem.lookUp(name, in: folder).value.get().node != 0)
     }
     #expect(try folders.map { try fileSystem.attributes(of: $0).get().modificationTime } == created)
-    // What was let go of is read again on this machine.
+    // Released artifacts are loaded again from the local registry.
     #expect(fixture.remote.requests.isEmpty, "\(fixture.remote.requests)")
   }
 }

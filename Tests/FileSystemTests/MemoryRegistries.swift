@@ -4,20 +4,20 @@ import FileSystem
 import OCI
 import Synchronization
 
-/// Registries in memory that count what they are asked.
+/// Registries in memory that count their requests.
 final class MemoryRegistries: RepositoryProvider {
   struct State {
     var documents: [Digest: (bytes: [UInt8], type: MediaType)] = [:]
     var blobs: [Digest: [UInt8]] = [:]
     var tags: [RepositoryName: [String: Descriptor]] = [:]
     var requests: [String] = []
-    /// What unknown names are answered with.
+    /// The error for unknown names.
     var unknown = ContentError.Code.notFound
-    /// Every request fails with this.
+    /// The error for every request.
     var failure: ContentError.Code?
-    /// Manifests by digest fail with this.
+    /// The error for manifests by digest.
     var manifestFailure: ContentError.Code?
-    /// Requests that start so wait until they are let go.
+    /// Requests with this prefix wait until they are released.
     var holding: String?
     var held: [CheckedContinuation<Void, Never>] = []
   }
@@ -57,10 +57,10 @@ final class MemoryRegistries: RepositoryProvider {
     return state.withLock { $0.tags.keys.filter { $0.registry == registry }.map(\.path).sorted() }
   }
 
-  /// From now on requests that start so wait.
+  /// Makes requests with a prefix wait from now on.
   func hold(_ prefix: String) { state.withLock { $0.holding = prefix } }
 
-  /// Lets the requests go that wait, and those to come.
+  /// Releases the waiting requests, and stops holding further ones.
   func release() {
     let held = state.withLock { state in
       defer { (state.holding, state.held) = (nil, []) }

@@ -86,7 +86,7 @@ struct NameRulesTests {
 }
 
 struct ErrnoTests {
-  /// The table of docs/errors.md is this one; a code that either lacks is a failure.
+  /// The first table of docs/errors.md equals the mapping, for all codes.
   @Test func theMappingIsThatOfTheDocument() throws {
     let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
       .deletingLastPathComponent()

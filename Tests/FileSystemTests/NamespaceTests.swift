@@ -56,8 +56,8 @@ struct NamespaceTests {
       nodes.insert(entry.node)
       folders.insert(try await walk(fileSystem, spelling).get().node)
     }
-    #expect(nodes.count == 1, "one file node serves all")
-    #expect(folders.count == 7, "no two names share a folder's node")
+    #expect(nodes.count == 1, "all names share one file node")
+    #expect(folders.count == 7, "no two names share a directory node")
   }
 
   @Test func impossibleNamesCostNoRequest() async throws {
@@ -72,13 +72,13 @@ struct NamespaceTests {
   }
 
   @Test func anUnknownModelIsNotFoundWithBoundedRequests() async throws {
-    // Longer than this test may take on a busy machine.
+    // Longer than this test takes on a busy machine.
     let fileSystem = try make { $0.resolution.negativeTimeToLive = .seconds(600) }
     #expect(await errno(fileSystem, "ghcr.io/typo/q4/model.gguf") == .noSuchFileOrDirectory)
     #expect(remote.requests.count <= 5)
     let before = remote.requests.count
     #expect(await errno(fileSystem, "ghcr.io/typo/q4/model.gguf") == .noSuchFileOrDirectory)
-    #expect(remote.requests.count == before, "negative answers are remembered")
+    #expect(remote.requests.count == before, "negative answers are cached")
   }
 
   @Test func aRegistryThatRefusesWhatDoesNotExistHidesNothingBelowIt() async throws {
@@ -87,7 +87,7 @@ struct NamespaceTests {
     let fileSystem = try make()
     #expect(await errno(fileSystem, "ghcr.io/acme/gemma3/q4/model.gguf") == nil)
     #expect(await errno(fileSystem, "ghcr.io/acme/gemma3/q5") == .noSuchFileOrDirectory)
-    // A reference that can be nothing else tells the refusal.
+    // For a name that can only be a reference, the refusal is returned.
     #expect(await errno(fileSystem, "ghcr.io/acme/gemma3:q5") == .permissionDenied)
   }
 
@@ -97,7 +97,7 @@ struct NamespaceTests {
     let fileSystem = try make()
     #expect(await errno(fileSystem, "ghcr.io/acme/a/b/tag") == nil)
     #expect(await errno(fileSystem, "ghcr.io/acme/a/b/c") == .noSuchFileOrDirectory)
-    // The spelling that is never ambiguous reaches the repository.
+    // The unambiguous spelling reaches the repository.
     #expect(await errno(fileSystem, "ghcr.io/acme/a/b:c/repository") == nil)
   }
 
@@ -121,7 +121,7 @@ struct NamespaceTests {
 
   @Test func listingATagResolvesNothing() async throws {
     for number in 0..<50 { try remote.add("ghcr.io/acme/m:v\(number)", files: ["x": [UInt8(number)]]) }
-    // Longer than this test may take on a busy machine.
+    // Longer than this test takes on a busy machine.
     let fileSystem = try make {
       $0.resolution.negativeTimeToLive = .seconds(600)
       $0.resolution.timeToLive = .seconds(600)
@@ -130,7 +130,7 @@ struct NamespaceTests {
     #expect(names.count == 50)
     remote.forget()
     for name in names { #expect(await errno(fileSystem, "ghcr.io/acme/m/\(name)") == nil) }
-    #expect(remote.requests.isEmpty, "a listed tag is resolved when somebody looks into it")
+    #expect(remote.requests.isEmpty, "a listed tag is resolved when its directory is used")
     #expect(try await list(fileSystem, "ghcr.io/acme/m/v7") == ["x"])
     #expect(remote.requests.count == 2)
   }

@@ -64,7 +64,7 @@ struct OpenModesTests {
     #expect(step14 == .stale)
   }
 
-  /// What the kernel allows (fs/fuse/iomode.c), as it would see the answers to opens.
+  /// The rules of the kernel (fs/fuse/iomode.c), applied to the answers to opens.
   private struct Kernel {
     var cached = 0
     var backing: Int32?
@@ -122,7 +122,7 @@ struct OpenModesTests {
         let candidate = [nil, one, one, other].randomElement(using: &generator) ?? nil
         let action = modes.open(candidate)
         if action == .register, let candidate {
-          // Some are refused by the kernel.
+          // The kernel refuses some registrations.
           let number: Int32? = Int.random(in: 0..<5, using: &generator) == 0 ? nil : next
           if let number { registered.insert(number) }
           next += 1
@@ -139,11 +139,11 @@ struct OpenModesTests {
       default:
         guard !handles.isEmpty else { continue }
         let handle = handles.remove(at: Int.random(in: handles.indices, using: &generator))
-        // The kernel lets go of the backing file before it tells of the release.
+        // The kernel releases the backing file before it sends the release request.
         kernel.release(handle)
         if let done = modes.close(isPassing: handle != nil) {
           let removed = registered.remove(done)
-          #expect(removed != nil, "seed \(seed): \(done) was taken back twice")
+          #expect(removed != nil, "seed \(seed): \(done) was removed twice")
         }
       }
     }

@@ -6,14 +6,15 @@ import SystemPackage
 import TestSupport
 import Testing
 
-/// Pages of files that the daemon served go out of the kernel once it reads the file itself.
+/// Pages of files that the daemon served are removed from the kernel's cache once the kernel reads the file
+/// by passthrough.
 struct ServedPagesTests {
   private let fixture: FileSystemFixture
   private let bytes = SeededGenerator.bytes(300_000, seed: 4)
 
   init() throws { fixture = try FileSystemFixture() }
 
-  /// Takes every file.
+  /// Accepts every file.
   private struct AnyRegistrar: BackingRegistrar {
     func register(_ descriptor: FileDescriptor) throws(Errno) -> Int32 { 1 }
     func remove(_ number: Int32) {}
@@ -39,12 +40,12 @@ struct ServedPagesTests {
     #expect(try await readAll(fileSystem, first.handle) == bytes)
     #expect(await eventually { fixture.metrics.committedBlobs.value == 1 })
     fileSystem.close(first.handle)
-    #expect(dropped.withLock { $0 } == [], "somebody may have mapped them")
+    #expect(dropped.withLock { $0 } == [], "a process may have mapped them")
     fileSystem.close(second.handle)
     #expect(await eventually { dropped.withLock { $0 } == [node] })
     let again = try await fileSystem.open(node).value.get()
     fileSystem.close(again.handle)
-    #expect(dropped.withLock { $0 } == [node], "what the kernel read itself stays")
+    #expect(dropped.withLock { $0 } == [node], "pages of files read by passthrough stay")
   }
 
   @Test func theyStayWhereTheKernelOffersNoPassthrough() async throws {

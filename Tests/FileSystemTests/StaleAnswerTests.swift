@@ -8,7 +8,7 @@ import Telemetry
 import TestSupport
 import Testing
 
-/// What is known is answered at once, or nearly; what cannot be read is no absence.
+/// Known names are answered with little or no delay; an unreadable manifest does not count as absent.
 struct StaleAnswerTests {
   private let fixture: FileSystemFixture
   private var remote: MemoryRegistries { fixture.remote }
@@ -34,7 +34,7 @@ struct StaleAnswerTests {
     let start = ContinuousClock.now
     let entry = try await fixture.walk(fileSystem, path).get()
     #expect(ContinuousClock.now - start >= staleWait)
-    // The kernel is not told to trust it, and while the question is open nobody else waits for it.
+    // The kernel must not cache it, and while the request is in flight no other look-up waits for it.
     #expect(entry.entryTimeout == .zero)
     #expect(try await fixture.list(fileSystem, path) == ["old"])
     #expect(heads() == 1)
@@ -42,7 +42,7 @@ struct StaleAnswerTests {
     remote.release()
     #expect(
       await eventually { await (try? fixture.list(fileSystem, path)) == ["new"] },
-      "the answer that came behind is used"
+      "the answer that arrived later is used"
     )
   }
 
@@ -91,7 +91,7 @@ struct StaleAnswerTests {
     }
     #expect(try await fixture.walk(fileSystem, path).get().node == node)
     #expect(remote.requests.isEmpty, "\(remote.requests)")
-    // Reading the manifest changes none of them.
+    // Reading the manifest does not change the values.
     let before = try await fileSystem.attribute("user.weightfs.origin", of: node).value.get()
     _ = try await fixture.list(fileSystem, path)
     #expect(try await fileSystem.attribute("user.weightfs.origin", of: node).value.get() == before)
@@ -118,10 +118,10 @@ struct StaleAnswerTests {
     // The registry lost the manifest that its answer named, and has another one for the tag.
     try remote.add("ghcr.io/acme/m:t", files: ["new": [2]])
     remote.state.withLock { $0.documents[found.digest] = nil }
-    // An answer is trusted for a second, so that a broken tag is not asked for at each look.
+    // An answer is trusted for a second, so that a broken tag does not cause a request for each look-up.
     #expect(
       await eventually { await (try? fileSystem.openDirectory(node).value.get()) != nil },
-      "the folder opens once the answer is distrusted"
+      "the directory opens once the answer is distrusted"
     )
     #expect(try await fixture.list(fileSystem, path) == ["new"])
   }

@@ -2,7 +2,7 @@ import TestSupport
 
 /// Random damage to bytes.
 enum Damage {
-  // Numbers at the edges of what fields hold.
+  // Numbers at the limits of integer fields.
   private static let edges: [UInt64] = [
     0, 1, 0x7f, 0x80, 0xff, 0x7fff, 0xffff, 0x7fff_ffff, 0xffff_ffff, 0x7fff_ffff_ffff_ffff, .max,
   ]
@@ -11,7 +11,7 @@ enum Damage {
     "\"", "}",
   ]
 
-  /// Damages an input in one to five places.
+  /// Damages an input in one to five positions.
   static func apply(to input: inout [UInt8], others: [[UInt8]], _ generator: inout SeededGenerator) {
     for _ in 0..<Int.random(in: 1...5, using: &generator) { once(&input, others, &generator) }
   }
@@ -38,7 +38,7 @@ enum Damage {
     case 7:
       input.insert(contentsOf: Array(words[Int.random(in: words.indices, using: &generator)].utf8), at: place)
     default:
-      // A digit becomes another one: sizes, modes and counts of texts.
+      // Replaces a digit: sizes, modes and lengths in text form.
       let digits = input.indices.filter { (0x30...0x39).contains(input[$0]) }
       if let digit = digits.randomElement(using: &generator) {
         input[digit] = .random(in: 0x30...0x39, using: &generator)

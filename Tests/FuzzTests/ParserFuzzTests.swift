@@ -8,13 +8,14 @@ import Registry
 import TestSupport
 import Testing
 
-/// Parsers of foreign bytes with inputs that are damaged at random: they answer or refuse, never crash, and keep what
-/// they promise of an answer.
+/// Runs parsers on randomly damaged inputs: they must return or throw, never crash, and satisfy the
+/// invariants of a result.
 ///
-/// `WEIGHTFS_EXECUTIONS` is the number of inputs of all parsers together, `WEIGHTFS_SEED` the first seed. The seed that
-/// was last begun is in the file that `WEIGHTFS_FUZZ_STATE` names, so that it is known after a crash.
+/// `WEIGHTFS_EXECUTIONS` is the total number of inputs of all parsers, `WEIGHTFS_SEED` the first seed. The
+/// seed that was started last is in the file that `WEIGHTFS_FUZZ_STATE` names, so that it is known after a
+/// crash.
 struct ParserFuzzTests {
-  /// A parser, inputs to begin with, and what must hold of an answer.
+  /// A parser, initial inputs, and the invariants of a result.
   struct Target: Sendable, CustomTestStringConvertible {
     let name: String
     let inputs: [[UInt8]]
@@ -28,9 +29,9 @@ struct ParserFuzzTests {
 
   private static let executions = Int(number("WEIGHTFS_EXECUTIONS") ?? 24_000)
   private static let firstSeed = number("WEIGHTFS_SEED") ?? 20_261_126
-  // Inputs that share one seed, so that noting it costs little.
+  // Number of inputs per seed, so that recording the seed costs little.
   private static let batch = 500
-  // The slowest debug build needs milliseconds for an input of some kilobytes.
+  // Even a slow debug build needs only milliseconds for an input of some kilobytes.
   private static let limit: Duration = .seconds(20)
 
   private static func text(_ words: String...) -> [[UInt8]] { words.map { Array($0.utf8) } }
@@ -53,7 +54,7 @@ struct ParserFuzzTests {
       guard let digest = Digest(Self.digest),
         let document = try? ManifestDocument(bytes: bytes, digest: digest, declared: nil)
       else { return true }
-      // What was read can be written, and reads as the same.
+      // A parsed document can be encoded, and parses to the same value.
       switch document.content {
       case .manifest(let manifest):
         guard let again = try? JSONDocument.encode(manifest) else { return false }
@@ -186,7 +187,7 @@ struct ParserFuzzTests {
   }
 }
 
-/// Bytes as the source of a tar.
+/// Bytes as a source of a tar.
 private final class BytesSource: ByteSource {
   private let bytes: [UInt8]
   var size: Int64 { Int64(bytes.count) }

@@ -74,15 +74,15 @@ struct AddressClassTests {
     let server = try HTTPServer { _ in .init(200, body: [1]) }
     defer { server.stop() }
     let thread = TransferThread(metrics: Metrics(), environment: [:])
-    // A spelling that no rule knows: libcurl reads it as 127.0.0.1.
+    // A spelling that no rule covers: libcurl interprets it as 127.0.0.1.
     var request = HTTPRequest(.get, try #require(RequestURL("http://127.1:\(server.port)/x")))
     let (response, _) = try await thread.send(request, limit: 10)
     #expect(response.peer == .loopback)
     request.addressRule = AddressRule(registry: .global, isForCredentials: false)
     do throws(HTTPError) {
-      // The connection is the one that was used before: it is looked at all the same.
+      // A reused connection is checked too.
       _ = try await thread.send(request, limit: 10)
-      Issue.record("a refused address was asked")
+      Issue.record("a request was sent to a refused address")
     } catch {
       #expect(error.code == .refusedAddress, "\(error)")
     }

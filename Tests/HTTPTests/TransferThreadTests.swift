@@ -6,7 +6,7 @@ import Telemetry
 import TestSupport
 import Testing
 
-/// Counts the bytes of a response that may wait.
+/// Counts the bytes of a response that can wait.
 private final class CountingReceiver: ResponseReceiver {
   private let bytes = Atomic(0)
 
@@ -15,7 +15,7 @@ private final class CountingReceiver: ResponseReceiver {
   func receive(_ response: HTTPResponse) -> Bool { true }
   func receive(_ bytes: UnsafeRawBufferPointer) -> Bool {
     self.bytes.add(bytes.count, ordering: .relaxed)
-    // Slow enough that it does not end before it can be halted.
+    // Slow enough that the transfer does not end before it can be paused.
     usleep(500)
     return true
   }
@@ -85,7 +85,7 @@ struct TransferThreadTests {
     let patient = CountingReceiver()
     thread.start(HTTPRequest(.get, try url(server, "/large")), receiver: patient)
     #expect(await eventually { patient.count > 0 })
-    // It comes to a stand, and stays there.
+    // The transfer pauses, and stays paused.
     #expect(
       await eventually {
         let before = patient.count

@@ -30,7 +30,7 @@ struct HashStreamTests {
     let behind = first.state
     let state = try #require(behind)
     #expect(state.position == Int64(middle))
-    // As it comes back from a file.
+    // As read back from a file.
     let read = try #require(HashState(state.bytes, position: Int64(middle)))
     #expect(read == state)
     var second = HashStream(resuming: read)
@@ -58,7 +58,7 @@ struct HashStreamTests {
   }
 
   @Test func aMessageOfManyGigabytesCanBeResumed() throws {
-    // The count of bits has 64 of them in two halves: 2^32 bits are 512 MiB.
+    // The bit count has two halves of 32 bits: 2^32 bits are 512 MiB.
     let state = try #require(HashState([UInt8](repeating: 7, count: 32), position: 5 << 30))
     var stream = HashStream(resuming: state)
     let before = stream.state

@@ -35,14 +35,14 @@ struct BlobIngestTests {
     BlobIngest(into: blob, space: local.space, buffers: buffers ?? self.buffers)
   }
 
-  /// The bytes of a range as a reader of the blob gets them.
+  /// Returns the bytes of a range as a reader of the blob gets them.
   private func read(_ blob: PartialBlob, _ range: Range<Int64>) throws -> [UInt8] {
     var found = [UInt8](repeating: 0, count: range.count)
     let count = try found.withUnsafeMutableBytes { try blob.read(into: $0, at: range.lowerBound) }
     return Array(found[..<count])
   }
 
-  /// The bytes of a range as a read of the mount is answered.
+  /// Returns the bytes of a range as the answer to a read of the mount.
   private func answer(_ blob: PartialBlob, _ range: Range<Int64>) async throws -> [UInt8] {
     let result: Result<[UInt8], ContentError> = await withCheckedContinuation { continuation in
       blob.answer(ReadReply(responder: AnswerResponder(continuation), token: 0), range)
@@ -86,7 +86,7 @@ struct BlobIngestTests {
     #expect(first.kept == [0..<32])
     #expect(blob.contains(0..<Int64(Self.piece)))
     #expect(!blob.contains(0..<3 << 20))
-    // A range that lies on both sides is answered whole.
+    // A range that is partly on the disk and partly in memory is answered completely.
     let border = Int64(Self.piece)
     #expect(
       try await answer(blob, border - 5000..<border + 5000)
@@ -104,9 +104,9 @@ struct BlobIngestTests {
     let ingest = ingest(blob)
     _ = try #require(try ingest.claim(0..<64))
     _ = try accept(ingest, bytes, 0..<200_000)
-    #expect(try ingest.flush() == [0..<3], "three blocks are whole, the fourth is not")
+    #expect(try ingest.flush() == [0..<3], "three blocks are complete, the fourth is not")
     #expect(blob.contains(0..<196_608))
-    #expect(!blob.holds(0..<196_609), "bytes that fill no block are not served once they are not in memory")
+    #expect(!blob.holds(0..<196_609), "bytes of an incomplete block are only in memory")
     ingest.release([0..<64])
     let again = self.ingest(blob)
     #expect(try again.claim(0..<64)?.missing == [3..<64])
@@ -138,7 +138,7 @@ struct BlobIngestTests {
     let bytes = SeededGenerator.bytes(Int.random(in: 6 << 20...9 << 20, using: &generator), seed: seed)
     let blob = try blob(bytes)
     let count = BlockMap.blockCount(size: Int64(bytes.count))
-    // Requests of random length over all of the blob, each with a place up to which it came.
+    // Requests of random length over the complete blob, each with the position reached.
     var requests: [(ingest: BlobIngest, range: Range<Int>, position: Int)] = []
     var block = 0
     while block < count {

@@ -45,7 +45,7 @@ struct BlobPoolTests {
     let runs = try #require(try blob.claim(blocks))
     for run in runs.missing {
       let range = blob.blocks.bytes(of: run)
-      // In pieces as they come from a connection: a block is whole only with its last.
+      // In pieces as received from a connection: a block is complete only with its last piece.
       for start in stride(from: Int(range.lowerBound), to: Int(range.upperBound), by: 10_007) {
         try write(blob, start..<min(start + 10_007, Int(range.upperBound)))
       }
@@ -75,11 +75,11 @@ struct BlobPoolTests {
     let first = try registry().pool.partial(descriptor)
     let second = try registry().pool.partial(descriptor)
     _ = try #require(try first.claim(0..<4))
-    #expect(try second.claim(2..<6) == nil, "blocks 2 and 3 are another's")
+    #expect(try second.claim(2..<6) == nil, "blocks 2 and 3 are claimed by another process")
     #expect(try second.claim(4..<6)?.missing == [4..<6])
     try write(first, 0..<65_536)
     try second.refresh(0..<4)
-    #expect(second.contains(0..<65_536), "what one brings the other sees")
+    #expect(second.contains(0..<65_536), "blocks written by one are visible to the other")
     first.release(1..<4)
     #expect(try second.claim(0..<4)?.missing == [1..<4])
   }
@@ -98,7 +98,7 @@ struct BlobPoolTests {
     try fill(first, 0..<4)
     do {
       let second = try registry().pool.partial(descriptor)
-      // The other one may have hashed them already.
+      // The other process may have hashed the blocks already.
       #expect(throws: Errno.resourceBusy) { try first.drop(0..<2) }
       #expect(second.contains(0..<65_536))
     }
@@ -106,7 +106,7 @@ struct BlobPoolTests {
     #expect(!first.contains(0..<65_536))
     #expect(first.contains(131_072..<262_144))
     #expect(try #require(try first.claim(0..<4)).missing == [0..<2])
-    // Whoever comes now does not find them either.
+    // A new partial blob does not have them either.
     #expect(try !registry().pool.partial(descriptor).contains(0..<65_536))
   }
 
@@ -118,14 +118,14 @@ struct BlobPoolTests {
       let digest = Verification.digest(of: Array(bytes[range]))
       try before.record(ChunkRecord(kind: .digests, bytes: digest.bytes), ofChunk: chunk)
     }
-    // Power was lost: chunk 1 never reached the disk.
+    // Simulates a power loss: chunk 1 never reached the disk.
     let path = folder.path("root/.weightfs/partial/sha256/\(descriptor.digest.hex)")
     let file = try FileHandle(forUpdating: URL(filePath: path))
     try file.seek(toOffset: (1 << 20) + 17)
     try file.write(contentsOf: Data([bytes[(1 << 20) + 17] ^ 1]))
     try file.close()
     let after = try registry(boot: 2).pool.partial(descriptor)
-    #expect(after.contains(0..<1 << 20), "chunk 0 was hashed and is right")
+    #expect(after.contains(0..<1 << 20), "chunk 0 was hashed and matches")
     #expect(!after.contains(1 << 20..<(1 << 20) + 1), "chunk 1 is wrong")
     #expect(!after.contains(2 << 20..<(2 << 20) + 1), "chunk 2 was never hashed")
     #expect(try registry(boot: 2).pool.partial(descriptor).presentBytes == 1 << 20)
@@ -148,7 +148,7 @@ struct BlobPoolTests {
     try file.close()
     let after = try registry(boot: 2).pool.partial(descriptor)
     #expect(!after.contains(0..<1), "chunk 0 is wrong")
-    #expect(after.contains(1 << 20..<descriptor.size), "the chunks behind it are right by their own states")
+    #expect(after.contains(1 << 20..<descriptor.size), "the chunks after it match their own states")
   }
 
   @Test func aMapUnderItsOldNameIsRenamedUnlessAnotherProcessHasIt() throws {
@@ -156,7 +156,7 @@ struct BlobPoolTests {
     try fill(try registry().pool.partial(descriptor), 0..<4)
     try FileManager.default.moveItem(atPath: "\(path).map", toPath: "\(path).chunks")
     do {
-      // As a process of the version before has it open: a shared lock on its first byte.
+      // A process of the previous version has it open, with a shared lock on its first byte.
       let other = try Disk.open(FilePath("\(path).chunks"), .readWrite, options: [.closeOnExec])
       defer { try? other.close() }
       try RangeLock.share(other, 0..<1)

@@ -58,7 +58,7 @@ struct ConfinedRootsTests {
     #expect("\(error.map { "\($0)" } ?? "")".contains(folder.path("root/.weightfs")))
     #expect(
       folder.files().filter { $0.hasPrefix("elsewhere") } == before,
-      "nothing was written behind the link"
+      "nothing was written to the target of the link"
     )
   }
 
@@ -90,7 +90,7 @@ struct ConfinedRootsTests {
     #expect(folder.has("root/.weightfs/blobs/sha256/\(digest.hex)"))
   }
 
-  /// The way for kernels without openat2(2) agrees with it.
+  /// The implementation for kernels without openat2(2) gives the same results.
   @Test func componentByComponentIsTheSame() throws {
     try folder.write([1], to: "root/a/b/file")
     try link("root/a/link", to: "root/a/b")

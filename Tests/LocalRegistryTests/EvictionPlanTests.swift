@@ -5,7 +5,7 @@ import OCI
 import TestSupport
 import Testing
 
-/// Which blobs go, by the plan alone.
+/// The selection of blobs to evict.
 struct EvictionPlanTests {
   private func candidate(
     _ number: UInt64,
@@ -38,7 +38,7 @@ struct EvictionPlanTests {
     let blobs = [candidate(1, size: 100, lastUse: 0, protection), candidate(2, size: 50, lastUse: 99)]
     let plan = EvictionPlan(blobs, needed: Shortfall(total: 120, set: 120))
     #expect(plan.evicted.map(\.size) == [50])
-    #expect(plan.freed == 50, "too little, and that is said")
+    #expect(plan.freed == 50, "not enough, as reported")
   }
 
   @Test(arguments: [1, 2, 3, 4] as [UInt64])

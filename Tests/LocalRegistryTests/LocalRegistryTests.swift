@@ -101,7 +101,7 @@ struct LocalRegistryTests {
       "skopeo copy -q oci:\(folder.path("root/localhost__1/a/b/__t")) dir:\(folder.path("copy"))"
     )
     #expect(skopeo.status == 0, "\(skopeo.error)")
-    // The same digest by itself: its manifest is in the pool.
+    // The same digest as a reference: its manifest is in the pool.
     #expect(try await registry.artifact(try reference("localhost:1/a/b@\(entry.digest)")) != nil)
   }
 

@@ -10,7 +10,7 @@ import Telemetry
 import TestSupport
 import Testing
 
-/// Room for blobs: promised, used, freed, over several processes' worth of registries on one root.
+/// Space for blobs: reserved, used, freed, with several registries on one root that represent processes.
 struct SpaceTests {
   private let folder: TemporaryFolder
 
@@ -79,7 +79,7 @@ struct SpaceTests {
     let first = try registry(SpaceLimits(cacheLimit: 10 << 20))
     let second = try registry()
     #expect(try first.space.reserveNow(8 << 20))
-    #expect(try !second.space.reserveNow(4 << 20), "the limit of one process binds all")
+    #expect(try !second.space.reserveNow(4 << 20), "the limit of one process applies to all")
     first.space.settle(promised: 8 << 20, kept: 0)
     #expect(try second.space.reserveNow(4 << 20))
   }
@@ -98,14 +98,14 @@ struct SpaceTests {
     let new = try await add(registry, "new", SeededGenerator.bytes(1 << 20, seed: 2))
     let layout = "root/example.com/a/b/__old/blobs/sha256/\(old.digest.hex)"
     #expect(folder.has(layout))
-    // Old by its last use, not by when it came.
+    // Old by its last use, not by its arrival.
     let use = folder.path("root/.weightfs/state/references/sha256-\(old.digest.hex)")
     try #require(try await Command.shell("touch -d '1 hour ago' '\(use)'").status == 0)
     registry.space.touch(new.digest)
     try registry.space.reserve(3 << 19)
     #expect(!has(old) && !folder.has(layout))
     #expect(has(new))
-    #expect(try await registry.artifact(reference("old")) != nil, "the artifact is known as before")
+    #expect(try await registry.artifact(reference("old")) != nil, "the artifact is still known")
   }
 
   @Test func whatIsPinnedOpenOrFinalStays() async throws {
@@ -117,7 +117,7 @@ struct SpaceTests {
     let found = try #require(try await registry.artifact(reference("final")))
     try registry.put(try registry.contents(of: found), as: reference("mine"), format: .directory)
     guard case .file(let held, _) = try registry.pool.complete(open) else {
-      Issue.record("the blob is not there")
+      Issue.record("the blob is absent")
       return
     }
     let error = #expect(throws: ContentError.self) { try registry.space.reserve(2 << 20) }
@@ -134,7 +134,7 @@ struct SpaceTests {
     let registry = try registry(SpaceLimits(cacheLimit: 3 << 20))
     let blob = try await add(registry, "a", SeededGenerator.bytes(1 << 20, seed: 1))
     #expect(throws: ContentError.self) { try registry.space.reserve(4 << 20) }
-    #expect(has(blob), "it would not have sufficed")
+    #expect(has(blob), "it would not have been enough")
     #expect(try !registry.space.couldHold(4 << 20))
     #expect(try registry.space.couldHold(2 << 20))
   }
@@ -148,7 +148,7 @@ struct SpaceTests {
     #expect(has(shared))
     #expect(try registry.remove(reference("two")) >= 1 << 20)
     #expect(!has(shared))
-    #expect(!folder.has("root/example.com"), "empty folders go too")
+    #expect(!folder.has("root/example.com"), "empty directories are removed too")
     #expect(throws: ContentError.self) { try registry.remove(reference("two")) }
   }
 

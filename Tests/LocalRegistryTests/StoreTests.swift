@@ -13,7 +13,7 @@ import Telemetry
 import TestSupport
 import Testing
 
-/// Read-only stores of other programs, each in its own shape.
+/// Read-only stores of other programs, each in its own format.
 struct StoreTests {
   private let folder: TemporaryFolder
   private let metrics = Metrics()
@@ -40,7 +40,7 @@ struct StoreTests {
     )
   }
 
-  /// Every file of a store and when it was written, and every folder.
+  /// Returns every file of a store with its modification time, and every directory.
   private func state(_ store: String) async throws -> String {
     try await Command.shell("cd '\(folder.path(store))' && find . -printf '%p %y %s %T@ %m\\n' | sort").output
   }
@@ -134,7 +134,7 @@ struct StoreTests {
     let shadowed = #expect(throws: ContentError.self) {
       try registry.put(contents, as: reference, format: .directory)
     }
-    #expect(shadowed?.description.contains("comes first") ?? false, "a tag in a store has one meaning")
+    #expect(shadowed?.description.contains("takes precedence") ?? false, "a tag of a store cannot be reused")
     try registry.put(contents, as: try Reference(parsing: "localhost/mine:1"), format: .directory)
     _ = try registry.collect(dryRun: false)
     #expect(try await state("store") == before)
@@ -148,7 +148,7 @@ struct StoreTests {
     #expect(await registry.references().map(\.description) == ["registry.ollama.ai/library/tiny:latest"])
     let file = try #require(
       registry.storedBlob(digest, size: Int64(model.count)),
-      "whoever asks for the blob has it"
+      "every artifact with the blob can use it"
     )
     #expect(file.path == FilePath(folder.path("ollama/blobs/sha256-\(digest.hex)")))
     #expect(try await state("ollama") == before)
@@ -164,7 +164,7 @@ struct StoreTests {
     let registry = try registry(["store"])
     #expect(try await reads(registry, "quay.io/a/b:1").contains { $0.digest == digest })
     #expect(try registry.collect(dryRun: false).leftovers.isEmpty)
-    // As somebody who owns nothing there, with a root of their own.
+    // As a user who owns nothing in the store and has a separate root.
     let asNobody = try await Command.shell(
       "mkdir -m 777 '\(folder.path("home"))' && chmod 755 '\(folder.path)' && setpriv --reuid 65534 --regid 65534 --clear-groups env HOME='\(folder.path("home"))' '\(MountProcess.program)' cat --registry-root '\(folder.path("home/root"))' --additional-store '\(folder.path("store"))' quay.io/a/b:1 model.gguf | sha256sum"
     )
@@ -187,7 +187,7 @@ struct StoreTests {
     try FileManager.default.createSymbolicLink(atPath: "\(snapshot)/round", withDestinationPath: ".")
     let registry = try registry(["hub"])
     let found = try await registry.artifact(try Reference(parsing: "huggingface.co/acme/tiny-2:main"))
-    #expect(found == nil, "a snapshot with files that cannot be had is told of, not shown in part")
+    #expect(found == nil, "a snapshot with missing files is logged, not shown partially")
     #expect(metrics.skippedStores.value == 1)
   }
 
@@ -206,7 +206,7 @@ struct StoreTests {
       )
     }
     try podmanStore("absent", ["quay.io/a/late:1"], model)
-    #expect(try await reads(registry, "quay.io/a/late:1").count == 2, "a store that comes is used")
+    #expect(try await reads(registry, "quay.io/a/late:1").count == 2, "a store that is created later is used")
   }
 
   @Test func aStoreWithoutPermissionIsTold() async throws {
@@ -225,7 +225,7 @@ struct StoreTests {
   }
 }
 
-/// Keeps what is logged.
+/// Collects log messages.
 private final class MessageLog: LogHandler, Sendable {
   private let state = Mutex<[String]>([])
 

@@ -4,7 +4,8 @@ import OCI
 import TestSupport
 import Testing
 
-/// Whole artifacts in and out of the local registry, with the programs that write and read them.
+/// Complete artifacts are imported to and exported from the local registry, with the programs that write and
+/// read them.
 @Suite(.serialized) struct ArtifactCommandTests {
   fileprivate let folder: TemporaryFolder
   fileprivate let registry: FaultyRegistry
@@ -105,7 +106,7 @@ import Testing
     )
     let layer = try folder.read("l.tar")
     try LayoutMaker.writeImage(folder, "image", layer: layer, reference: "v1")
-    // A docker-archive has no digests but those of its config.
+    // A docker-archive has only the digests in its config.
     try await shell(
       """
       skopeo copy -q oci:image:v1 docker-archive:d.tar:quay.io/acme/car:v2 && mkdir d && tar -C d -xf d.tar &&
@@ -113,7 +114,7 @@ import Testing
       tar -C d -cf e.tar $(ls d)
       """
     )
-    // An index that says another size of its manifest than it has.
+    // An index with a wrong size of its manifest.
     try await shell(
       #"cp -r image wrong && sed -i 's/"size":\([0-9]*\)/"size":1\1/' wrong/index.json && cmp image/index.json wrong/index.json; test $? = 1"#
     )
@@ -157,9 +158,9 @@ import Testing
         Verification.digest(of: next).hex
       )
     )
-    #expect(folder.files().filter { $0.hasSuffix(".ommx") }.count == 1, "the old version is gone")
+    #expect(folder.files().filter { $0.hasSuffix(".ommx") }.count == 1, "the old version is removed")
     let blobs = folder.files().filter { $0.hasPrefix("root/.weightfs/blobs/sha256/") }
-    #expect(blobs.isEmpty, "an archive holds its own: \(blobs)")
+    #expect(blobs.isEmpty, "an archive has its own blobs: \(blobs)")
   }
 
   @Test func aMovedTagOfAnArchiveIsSeenInAMountAndAfterIt() async throws {
@@ -244,13 +245,13 @@ extension ArtifactCommandTests {
     #expect(await eventually { folder.has("\(place).ommx") && !folder.has(place) }, "\(mount.messages)")
     #expect(await eventually { !folder.has("root/.weightfs/blobs/sha256/\(hex)") })
     registry.server.forgetRequests()
-    #expect(try await shell("sha256sum <'\(file)'").hasPrefix(hex), "the name leads to the archive now")
+    #expect(try await shell("sha256sum <'\(file)'").hasPrefix(hex), "the name refers to the archive now")
     #expect(registry.blobRequests.isEmpty)
     #expect(try await mount.attribute("verified", of: "\(name)/model.gguf") == "blob")
   }
 }
 
-/// What a day of use found.
+/// Cases found in daily use.
 extension ArtifactCommandTests {
   @Test func whatIsKnownHereIsFoundByItsPathWhenTheRegistryIsGone() async throws {
     try await run("pull \(name)")
@@ -268,7 +269,7 @@ extension ArtifactCommandTests {
     let hex = Verification.digest(of: model).hex
     let mount = try await MountProcess(folder)
     let file = mount.path("\(name)/model.gguf")
-    // Open, and read to its end only after its artifact was removed.
+    // Opened, and read to its end only after its artifact was removed.
     let reader = try await Command.shell(
       "exec 3<'\(file)' && head -c 1 <&3 >/dev/null && '\(MountProcess.program)' rm --registry-root '\(folder.path("root"))' \(name) && cat <&3 >/dev/null && exec 3<&-",
       environment: ["HOME": folder.path]
@@ -280,13 +281,13 @@ extension ArtifactCommandTests {
         return !folder.has("root/.weightfs/blobs/sha256/\(hex)")
           && !folder.has("root/.weightfs/partial/sha256/\(hex)")
       },
-      "nobody's blob goes once nobody has it open"
+      "an unreferenced blob is removed once it is not open"
     )
   }
 
   @Test func whatSomebodyLoadedIsNotReplacedByALookUpThatCameBefore() async throws {
     let mount = try await MountProcess(folder)
-    // Resolved, and not looked into.
+    // Resolved, but not loaded.
     _ = try await shell("stat '\(mount.path(name))' && ls '\(mount.path("\(registry.host)/acme/m"))'")
     let own = SeededGenerator.bytes(100_000, seed: 43)
     try LayoutMaker.write(folder, "own", layers: [LayoutMaker.file("mine.gguf", own)])
@@ -296,7 +297,7 @@ extension ArtifactCommandTests {
     #expect(
       try await run("cat --offline \(name) mine.gguf | sha256sum").hasPrefix(Verification.digest(of: own).hex)
     )
-    #expect(try await run("evict \(name)").contains("\t0 bytes freed"), "it is final as before")
+    #expect(try await run("evict \(name)").contains("\t0 bytes freed"), "it is still final")
   }
 
   @Test func aDamagedManifestOfALayoutIsBroughtAgain() async throws {
@@ -305,7 +306,7 @@ extension ArtifactCommandTests {
     let right = try folder.read(copy)
     try folder.write(Array("{}".utf8), to: copy)
     #expect(try await run("ls").contains("100%"))
-    #expect(try await run("verify --repair \(name)").contains("is right again"))
+    #expect(try await run("verify --repair \(name)").contains("intact, repaired"))
     #expect(try folder.read(copy) == right)
     try folder.write(Array("{}".utf8), to: copy)
     try await run("pull \(name)")

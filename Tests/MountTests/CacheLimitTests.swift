@@ -4,7 +4,7 @@ import OCI
 import TestSupport
 import Testing
 
-/// Caches that are smaller than what is read through them.
+/// Caches that are smaller than the data read through them.
 @Suite(.serialized) struct CacheLimitTests {
   private let folder: TemporaryFolder
 
@@ -33,10 +33,10 @@ import Testing
     var most = try await watch.value
     #expect(result.output.hasPrefix(Verification.digest(of: bytes).hex), "\(result.error)\(mount.messages)")
     most = max(most, try await blobBytes())
-    // The folders themselves and the map of the partial blob are some kilobytes.
-    #expect(most <= (13 << 20), "\(most) bytes at the most")
-    #expect(most >= 8 << 20, "what there is room for is kept: \(most)")
-    let told = mount.messages.components(separatedBy: "has no room").count - 1
+    // The directories and the map of the partial blob take some kilobytes.
+    #expect(most <= (13 << 20), "\(most) bytes at most")
+    #expect(most >= 8 << 20, "bytes within the limit are kept: \(most)")
+    let told = mount.messages.components(separatedBy: "has no space left").count - 1
     #expect(told == 1, "\(mount.messages)")
   }
 
@@ -55,9 +55,9 @@ import Testing
       #expect(await eventually { folder.has("root/.weightfs/blobs/sha256/\(hex)") })
       #expect(try await blobBytes() <= 13 << 20)
     }
-    #expect(!folder.has("root/.weightfs/blobs/sha256/\(names[0])"), "the oldest is gone")
+    #expect(!folder.has("root/.weightfs/blobs/sha256/\(names[0])"), "the oldest blob is evicted")
     #expect(folder.has("root/.weightfs/blobs/sha256/\(names[3])"))
-    #expect(!mount.messages.contains("has no room"), "\(mount.messages)")
+    #expect(!mount.messages.contains("has no space left"), "\(mount.messages)")
     let again = mount.path("\(registry.host)/acme/m:t0/model.gguf")
     #expect(
       try await Command.shell("sha256sum <'\(again)'").output.hasPrefix(names[0]),

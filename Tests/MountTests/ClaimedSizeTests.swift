@@ -4,7 +4,7 @@ import OCI
 import TestSupport
 import Testing
 
-/// Memory and disk follow what was fetched, not what a small artifact claims.
+/// Use of memory and disk depends on the fetched bytes, not on the sizes that a small artifact claims.
 @Suite(.serialized) struct ClaimedSizeTests {
   private let folder: TemporaryFolder
   private let registry: FaultyRegistry
@@ -14,7 +14,7 @@ import Testing
     registry = try FaultyRegistry()
   }
 
-  /// A manifest whose layers exist nowhere.
+  /// Adds a manifest whose layers do not exist.
   private func addManifest(layers count: Int, size: Int64, repository: String) throws {
     let layers = (0..<count).map { number in
       var layer = Descriptor(
@@ -33,7 +33,7 @@ import Testing
     registry.add(document: try JSONDocument.encode(manifest), repository: repository, tags: ["t"])
   }
 
-  /// An image of one plain tar layer.
+  /// Adds an image of one plain tar layer.
   private func addImage(_ tar: [UInt8], repository: String) throws {
     var layer = registry.add(blob: tar)
     layer.mediaType = MediaType(rawValue: "application/vnd.oci.image.layer.v1.tar")
@@ -43,7 +43,7 @@ import Testing
     registry.add(document: try JSONDocument.encode(manifest), repository: repository, tags: ["t"])
   }
 
-  /// Directories within each other and files in the deepest, together as many as asked for.
+  /// Returns nested directories with files in the deepest one, with a given total number of nodes.
   private func deepTar(nodes: Int, depth: Int) -> [UInt8] {
     var tar = TarMaker()
     let folders = (0..<depth - 1).map { "d\($0)" }

@@ -4,7 +4,7 @@ import OCI
 import TestSupport
 import Testing
 
-/// The commands as a script sees them: output, exit status, what is on the disk after.
+/// The commands as used by a script: output, exit status, resulting files.
 @Suite(.serialized) struct CommandTests {
   private let folder: TemporaryFolder
   private let registry: FaultyRegistry
@@ -137,10 +137,10 @@ import Testing
     try folder.write([1], to: "file")
     let file = try await weightfs("mount '\(folder.path("file"))'")
     #expect(file.status == 1)
-    #expect(file.error.contains("is not a folder"), "\(file.error)")
+    #expect(file.error.contains("is not a directory"), "\(file.error)")
     let mount = try await MountProcess(folder)
     let twice = try await weightfs("mount '\(mount.mountPoint)'")
-    #expect(twice.error.contains("mounted there already"), "\(twice.error)")
+    #expect(twice.error.contains("already mounted there"), "\(twice.error)")
     kill(mount.process, SIGKILL)
     #expect(await eventually { kill(mount.process, 0) != 0 })
     let again = try await weightfs("mount '\(mount.mountPoint)'")

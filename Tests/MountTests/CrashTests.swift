@@ -4,7 +4,7 @@ import OCI
 import TestSupport
 import Testing
 
-/// SIGKILL in mid-fetch: nothing wrong is left, and the next run goes on.
+/// SIGKILL during a fetch: no wrong data is left, and the next run continues.
 @Suite(.serialized) struct CrashTests {
   @Test func killedAtRandomMomentsItResumesAndKeepsNoWrongByte() async throws {
     let folder = try TemporaryFolder()
@@ -26,7 +26,7 @@ import Testing
       if FileManager.default.fileExists(atPath: blob) {
         let found = Verification.digest(of: Array(try Data(contentsOf: URL(filePath: blob))))
         #expect(found == digest, "seed \(seed), round \(round): a wrong blob has the digest's name")
-        // From the beginning, so that each round kills a fetch.
+        // Start with an empty root, so that each round kills a fetch.
         try FileManager.default.removeItem(atPath: folder.path("root"))
       }
     }

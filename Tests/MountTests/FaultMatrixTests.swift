@@ -5,12 +5,12 @@ import Synchronization
 import TestSupport
 import Testing
 
-/// The matrix of docs/errors.md, row by row: what a program that reads gets, how a command ends, what the log says, and
-/// whether the request was sent again.
+/// The matrix of docs/errors.md, row by row: the result for a reader, the exit status of a command, the log,
+/// and whether the request was sent again.
 @Suite(.serialized) struct FaultMatrixTests {
   private let folder: TemporaryFolder
   private let registry: FaultyRegistry
-  /// Each fault has a model of its own, as wrong bytes are remembered of a digest.
+  /// Returns a different model for each fault, as wrong bytes are remembered by digest.
   private static func model(_ number: Int) -> [UInt8] { ModelFile.gguf(300_000, seed: 500 + UInt64(number)) }
   private static let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
     .deletingLastPathComponent()
@@ -20,7 +20,7 @@ import Testing
     registry = try FaultyRegistry()
   }
 
-  /// A row: the fault as the document calls it, and what it says of it.
+  /// A row of the matrix.
   private struct Row {
     let fault: String
     let errno: String
@@ -46,7 +46,7 @@ import Testing
     }
   }
 
-  /// Faults by the document's names; each is answered to every request that it is for.
+  /// The faults with their names in the document; each applies to every matching request.
   private static let faults:
     [(name: String, answer: @Sendable (HTTPServer.Request, HTTPServer.Answer) -> HTTPServer.Answer?)] = {
       func manifest(
@@ -132,7 +132,7 @@ import Testing
 
   @Test func everyRowIsTrue() async throws {
     let rows = try rows()
-    #expect(Set(rows.map(\.fault)) == Set(Self.faults.map(\.name)), "each fault has its row")
+    #expect(Set(rows.map(\.fault)) == Set(Self.faults.map(\.name)), "each fault has a row")
     for number in Self.faults.indices {
       try registry.add(files: ["model.gguf": Self.model(number)], repository: "fault/f\(number)", tag: "t")
     }
@@ -145,7 +145,7 @@ import Testing
     let mount = try await MountProcess(folder, ["--fill", "demand", "--timeout", "15", "--retry-for", "8"])
     try await withThrowingTaskGroup(of: Void.self) { group in
       for (number, fault) in Self.faults.enumerated() {
-        // Side by side, most of the time being spent between attempts, but not all at once.
+        // A few in parallel, as most of the time is spent between attempts.
         if number >= 4 { try await group.next() }
         guard let row = rows.first(where: { $0.fault == fault.name }) else { continue }
         group.addTask { try await check(row, "\(registry.host)/fault/f\(number):t", mount) }
@@ -164,7 +164,7 @@ import Testing
     let path = name.dropLast(2)
     let lines = mount.messages.split(separator: "\n").filter { $0.contains(path) }
     if row.log == "-" {
-      #expect(lines.allSatisfy { !$0.contains("an operation failed") }, "\(row.fault): \(lines)")
+      #expect(lines.allSatisfy { !$0.contains("operation failed") }, "\(row.fault): \(lines)")
     } else {
       #expect(lines.contains { $0.contains(row.log) }, "\(row.fault): \(lines)")
     }
@@ -181,7 +181,7 @@ import Testing
     )
     #expect(cat.status == row.status, "\(row.fault): \(cat.status) \(cat.error)")
     let again = asked().map { $1 - (before[$0] ?? 0) }.max() ?? 0
-    // Once without credentials, or by another address, is no retry of a fault.
+    // A request without credentials, or to another URL, is not a retry.
     switch row.again {
     case "yes": #expect(again > 2, "\(row.fault): \(again) times")
     case "no": #expect(again <= 2, "\(row.fault): \(again) times")

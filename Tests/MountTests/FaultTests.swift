@@ -4,8 +4,8 @@ import OCI
 import TestSupport
 import Testing
 
-/// Registries that drip, stall, go away or answer nonsense, through the kernel: the others are not hurt, readers are
-/// answered, and the log says what happened in few lines.
+/// Registries that are slow, stall, disappear or send invalid answers, through the kernel: other registries
+/// are not affected, readers are answered, and the log describes each problem in few lines.
 @Suite(.serialized) struct FaultTests {
   private let folder: TemporaryFolder
   private let registry: FaultyRegistry
@@ -59,7 +59,7 @@ import Testing
     let digest = "\(layer.digest)"
     registry.setFault { request, _ in
       guard request.path.hasSuffix(digest), request.method == "GET" else { return nil }
-      // Every request is alive, but there are too many of them.
+      // Every request makes progress, but there are too many of them.
       var answer = registry.truth(request)
       answer.rate = 30_000
       return answer
@@ -69,7 +69,7 @@ import Testing
     let listed = try await Command.shell("ls '\(mount.path("\(registry.host)/acme/image:t"))'")
     #expect(listed.error.contains("timed out"), "\(listed.error)")
     #expect(ContinuousClock.now - start < .seconds(30))
-    let told = mount.messages.split(separator: "\n").filter { $0.contains("an operation failed") }
+    let told = mount.messages.split(separator: "\n").filter { $0.contains("operation failed") }
     #expect(
       told.contains { $0.contains("acme/image:t") && $0.contains("no answer within 8 s") },
       "\(mount.messages)"

@@ -2,7 +2,7 @@ import Foundation
 import TestSupport
 import Testing
 
-/// `--fetch-for owner`: other users read what is here, and cause no requests.
+/// `--fetch-for owner`: other users read local artifacts, and cause no requests.
 @Suite(.serialized) struct FetchForTests {
   private let folder: TemporaryFolder
   private let registry: FaultyRegistry
@@ -16,7 +16,7 @@ import Testing
     try registry.add(files: ["other.gguf": small], repository: "acme/m", tag: "u")
   }
 
-  /// A command of a user who is neither root nor the owner.
+  /// Runs a command as a user who is neither root nor the owner.
   private func asGuest(_ words: String) async throws -> Command.Result {
     try await Command.shell("setpriv --reuid 65534 --regid 65534 --clear-groups \(words)")
   }
@@ -34,7 +34,7 @@ import Testing
       let refused = try await asGuest("ls '\(path)'")
       #expect(refused.error.contains("Permission denied"), "\(path): \(refused.error)")
     }
-    // What cannot be a name is absent for everybody.
+    // A name that cannot exist is absent for all users.
     #expect(try await asGuest("ls '\(mount.path(".git"))'").error.contains("No such file"))
     #expect(registry.server.requests.isEmpty, "\(registry.server.requests.map(\.path))")
     #expect(mount.messages.contains("--fetch-for"))
@@ -68,7 +68,7 @@ import Testing
       registry.server.requests.count == before,
       "\(registry.server.requests.dropFirst(before).map(\.path))"
     )
-    // The owner goes on as before.
+    // The owner is not affected.
     #expect(try await Command.shell("cmp '\(artifact)/large.gguf' '\(artifact)/large.gguf'").status == 0)
   }
 

@@ -4,7 +4,7 @@ import OCI
 import TestSupport
 import Testing
 
-/// What is fetched for what is read, through the kernel.
+/// The requests that reads cause, through the kernel.
 @Suite(.serialized) struct FetchTests {
   private let folder: TemporaryFolder
 
@@ -21,7 +21,7 @@ import Testing
     return registry
   }
 
-  /// The ranges of a blob that were asked for, in order.
+  /// Returns the requested ranges of a blob, in order.
   private func ranges(_ registry: FaultyRegistry, _ bytes: [UInt8]) -> [Range<Int>] {
     let digest = Verification.digest(of: bytes).hex
     return registry.blobRequests.filter { $0.path.hasSuffix(digest) }.map {
@@ -74,7 +74,7 @@ import Testing
       "head -c \(header) '\(mount.path("\(registry.host)/acme/m/t/model.gguf"))' | cmp - <(head -c \(header) '\(folder.path("source"))')"
     )
     #expect(read.status == 0, "\(read.error)")
-    // A fill would have begun with the read, long before another model is here.
+    // A background fill would have begun with the read, long before the other model is fetched.
     let other = try await Command.shell(
       "cat '\(mount.path("\(registry.host)/acme/other/t/other.bin"))' | wc -c"
     )
@@ -119,7 +119,7 @@ import Testing
     let fetched = ranges(registry, bytes).reduce(0) { $0 + $1.count }
     #expect((6 << 20...(6 << 20) + (400 << 10)).contains(fetched), "\(ranges(registry, bytes))")
     registry.server.forgetRequests()
-    // The mount of the same root finds them.
+    // A mount of the same root uses them.
     let read = try await Command.shell(
       "dd if='\(mount.path("\(registry.host)/acme/m/t/model.safetensors"))' bs=1M skip=7 count=4 status=none | sha256sum"
     )
@@ -127,7 +127,7 @@ import Testing
     #expect(ranges(registry, bytes).isEmpty, "\(ranges(registry, bytes))")
     let nothing = try await Command.run(prefetch + ["--tensors", "nosuch*"])
     #expect(nothing.status == 3)
-    #expect(nothing.error.contains("no tensor fits nosuch*"))
+    #expect(nothing.error.contains("no tensor matches nosuch*"))
     let noFile = try await Command.run(prefetch + ["--include", "*.gguf"])
     #expect(noFile.status == 3)
     let all = try await Command.run(prefetch + ["--include", "*.safetensors"])
@@ -149,7 +149,7 @@ import Testing
     #expect(try await weightfs("show", reference).status == 3)
     #expect(try await weightfs("record", reference).status == 0)
     let first = try await MountProcess(folder, name: "first", ["--fill", "demand"])
-    // A start: the end, the middle, the beginning.
+    // A start that reads the end, the middle, the beginning.
     let start = try await Command.shell(
       """
       for at in 36 20 5; do dd if='\(first.path(path))' of=/dev/null bs=1M skip=$at count=2 status=none; done
@@ -172,11 +172,11 @@ import Testing
     }
     registry.server.forgetRequests()
     let second = try await MountProcess(folder, name: "second", ["--fill", "demand"])
-    // An open without a read is enough.
+    // An open without a read is sufficient.
     _ = try await Command.shell("exec 9<'\(second.path(path))'; sleep 2")
     #expect(await eventually { ranges(registry, bytes).count >= 3 })
     let asked = ranges(registry, bytes)
-    // Two are under way at once, so neighbours may change places on their way.
+    // Two requests are in flight at once, so neighbors may arrive in another order.
     #expect(Set(asked.map(\.lowerBound).prefix(3)) == Set(order), "\(asked)")
     #expect(asked.prefix(2).contains { $0.lowerBound == order[0] }, "\(asked)")
     #expect(asked.reduce(0) { $0 + $1.count } < 10 << 20)
@@ -198,7 +198,8 @@ import Testing
     registry.add(blob: digests)
     let digest = Verification.digest(of: bytes).hex
     registry.setFault { request, number in
-      // Sequential reading needs few requests: half of the large ones are wrong, and none that mends a chunk.
+      // Sequential reading needs few requests: half of the large ones are wrong, but none that fetches a
+      // chunk again.
       let isLarge = request.range(size: bytes.count)?.count ?? 0 > 1 << 20
       guard request.path.hasSuffix(digest),
         mode == "random" ? number.isMultiple(of: 50) : isLarge && number.isMultiple(of: 2)

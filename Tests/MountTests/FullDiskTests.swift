@@ -4,7 +4,7 @@ import OCI
 import TestSupport
 import Testing
 
-/// A local registry on a disk without room: bytes are served without being kept, and not fetched over and over.
+/// A local registry on a full disk: bytes are served without being cached, and not fetched repeatedly.
 @Suite(.serialized) struct FullDiskTests {
   private let folder: TemporaryFolder
   private let registry: FaultyRegistry
@@ -14,7 +14,7 @@ import Testing
     registry = try FaultyRegistry()
   }
 
-  /// A small disk for the root, unmounted with this object.
+  /// A small disk for the root, unmounted when this object is freed.
   private final class Disk {
     let path: String
 
@@ -48,7 +48,7 @@ import Testing
       let path = mount.path("\(registry.host)/acme/m:t/model.gguf")
       let read = try await Command.shell("sha256sum <'\(path)'", seconds: 120)
       #expect(read.output.hasPrefix(Verification.digest(of: bytes).hex), "\(read.error)\(mount.messages)")
-      #expect(sent() <= bytes.count * 13 / 10, "\(sent()) of \(bytes.count) bytes were asked for")
+      #expect(sent() <= bytes.count * 13 / 10, "\(sent()) of \(bytes.count) bytes were requested")
       let peak = try #require(mount.peakMemory)
       #expect(peak < 256 << 20, "\(peak >> 20) MiB")
     }
@@ -63,7 +63,7 @@ import Testing
     try registry.add(files: ["first.bin": [1]], repository: "acme/first", tag: "t")
     let mount = try await MountProcess(folder, [])
     _ = try await Command.shell("ls '\(mount.path("\(registry.host)/acme/first:t"))'")
-    // Not a byte is left, not even for empty files.
+    // No space is left, not even for empty files.
     let filled = try await Command.shell(
       "cd '\(folder.path("root"))'; head -c 40000000 /dev/zero >fill 2>/dev/null; i=0; while : >x$i 2>/dev/null && [ $i -lt 200000 ]; do i=$((i+1)); done; df --output=avail . | tail -1"
     )
@@ -80,7 +80,7 @@ import Testing
       )
       #expect(sent() <= bytes.count * 13 / 10, "\(name): \(sent()) of \(bytes.count) bytes")
     }
-    #expect(mount.messages.components(separatedBy: "has no room").count == 2, "\(mount.messages)")
+    #expect(mount.messages.components(separatedBy: "has no space left").count == 2, "\(mount.messages)")
     withExtendedLifetime(disk) {}
   }
 
@@ -98,7 +98,7 @@ import Testing
       second.error.contains("'weightfs evict' of artifacts that were pulled could free 20.0 MiB"),
       "\(second.error)"
     )
-    // With a limit that somebody sets what was pulled before goes.
+    // For a limit set by the user, pulled artifacts are evicted.
     let third = try await WeightfsCommand.run("pull --min-free 1M \(registry.host)/acme/m:two", in: folder)
     #expect(third.status == 0, "\(third.error)")
     withExtendedLifetime(disk) {}

@@ -5,14 +5,14 @@ import Synchronization
 import TestSupport
 import Testing
 
-/// Artifacts of a seeded generator against every command and a mount: nothing dies, hangs, takes memory, writes outside
-/// of its root or sends a control character.
+/// Artifacts of a seeded generator with every command and a mount: no process crashes, hangs, uses too much
+/// memory, writes outside of its root or prints a control character.
 ///
-/// `WEIGHTFS_ARTIFACTS` and `WEIGHTFS_SEED` choose how many and which; a failure names its seed.
+/// `WEIGHTFS_ARTIFACTS` and `WEIGHTFS_SEED` set the number and the first seed; a failure names its seed.
 @Suite(.serialized) struct HostileArtifactTests {
   private let folder: TemporaryFolder
   private let registry: FaultyRegistry
-  // A sanitizer keeps what was freed, and notes beside what is there.
+  // A sanitizer delays reuse of freed memory, and needs additional memory for its records.
   private static let memoryLimit: Int64 =
     ProcessInfo.processInfo.environment["ASAN_OPTIONS"] == nil ? 256 << 20 : 2 << 30
   private static let statuses: Set<Int32> = [0, 1, 3, 4, 5, 6]
@@ -28,7 +28,7 @@ import Testing
     registry = try FaultyRegistry()
   }
 
-  /// Publishes the artifacts, each as a tag named by its seed.
+  /// Publishes the artifacts, each under a tag with its seed.
   private func publish() -> [(seed: UInt64, kind: String)] {
     (0..<Self.count).map { number in
       let seed = Self.firstSeed &+ UInt64(number)
@@ -44,7 +44,7 @@ import Testing
     }
   }
 
-  /// Characters that would steer a terminal, or hide what a name is.
+  /// Whether a text has characters that control a terminal or hide a name.
   private func steers(_ text: String) -> Bool {
     text.unicodeScalars.contains { scalar in
       switch scalar.value {
@@ -91,7 +91,7 @@ import Testing
   @Test func theMountOutlivesThemAll() async throws {
     let artifacts = publish()
     let mount = try await MountProcess(folder, ["--fill", "demand", "--timeout", "5", "--retry-for", "0"])
-    // Every name, attribute and first block, as a curious user would look at them.
+    // Reads every name, attribute and first block.
     let look = """
       cd -- "$1" 2>/dev/null || exit 0
       ls -lR . >/dev/null 2>&1
@@ -149,13 +149,13 @@ import Testing
       environment: home
     )
     check(first, Self.statuses)
-    // A run that succeeds has the model's bytes, whatever the registry did on the way.
+    // A successful run has the model's bytes, regardless of the registry's faults.
     for outcome in first where outcome.status == 0 {
       #expect(outcome.output.contains(digest), "\(outcome.name)")
     }
-    #expect(first.filter { $0.status != 0 }.count > count / 5, "the faults are felt")
-    #expect(first.filter { $0.status == 0 }.count > count / 10, "some of them can be overcome")
-    // Nothing of it is left once the registry is well.
+    #expect(first.filter { $0.status != 0 }.count > count / 5, "the faults have an effect")
+    #expect(first.filter { $0.status == 0 }.count > count / 10, "some runs succeed despite the faults")
+    // No effect remains once the registry works again.
     registry.setFault(nil)
     let second = try await ProgramRuns.measure(
       (0..<count).map { cat($0, faults[$0].name) },

@@ -4,7 +4,8 @@ import OCI
 import TestSupport
 import Testing
 
-/// Layouts that lie, are cut, or are written to by others: each costs only itself, and says why.
+/// Layouts that are wrong, truncated or modified by other programs: each affects only itself, and the error
+/// names the reason.
 @Suite(.serialized) struct HostileLayoutTests {
   private let folder: TemporaryFolder
   private let model = SeededGenerator.bytes(2_000_000, seed: 101)
@@ -32,7 +33,7 @@ import Testing
     )
   }
 
-  /// Loads what must not be loaded.
+  /// Loads a layout that must be refused.
   private func refuses(_ path: String, _ words: [String], _ what: Comment) async throws {
     let result = try await weightfs("load \(path)")
     #expect(result.status != 0, what)
@@ -48,17 +49,17 @@ import Testing
     try await shell("cd good && tar cf ../good.tar oci-layout index.json blobs")
     try await shell("head -c 1500000 good.tar >cut.tar")
     try await refuses("cut.tar", ["cut.tar", "ends before"], "a truncated archive")
-    // The size in a member's header, in octal at byte 124: 2 MB become 8 GB less a byte.
+    // The size in a member's header, in octal at byte 124: 2 MB become 8 GB minus one byte.
     let lie =
       "d=bytearray(open('good.tar','rb').read());h=d.find(b'blobs/sha256/\(Verification.digest(of: model).hex)');d[h+124:h+135]=b'77777777777';d[h+148:h+156]=b' '*8;s=sum(d[h:h+512]);d[h+148:h+156]=b'%06o\\0 '%s;open('lie.tar','wb').write(d)"
     try await shell("python3 -c \"\(lie)\"")
-    try await refuses("lie.tar", ["lie.tar", "ends before"], "a member that lies about its size")
+    try await refuses("lie.tar", ["lie.tar", "ends before"], "a member with a wrong size")
     try await shell("cp -r good lacking && rm lacking/blobs/sha256/\(Verification.digest(of: model).hex)")
     try await refuses("lacking", ["lacking", "lacks the blob"], "a layout with a blob missing")
     try await shell(
       "cp -r good wrong && printf x | dd of=wrong/blobs/sha256/\(Verification.digest(of: model).hex) conv=notrunc status=none"
     )
-    try await refuses("wrong", ["wrong/blobs", "not what its digest says"], "a blob with other bytes")
+    try await refuses("wrong", ["wrong/blobs", "do not match its digest"], "a blob with wrong bytes")
     try await shell(
       "cp -r good short && truncate -s 5 short/blobs/sha256/\(Verification.digest(of: model).hex)"
     )
@@ -75,12 +76,12 @@ import Testing
     try folder.write([UInt8](repeating: 0, count: 5000), to: "zeros.tar")
     try await refuses("zeros.tar", ["zeros.tar"], "no archive at all")
     try folder.write(Array("{}".utf8), to: "empty/index.json")
-    try await refuses("empty", ["empty", "lists no artifact"], "an index of nothing")
-    try await refuses("nowhere", ["nowhere", "no such file"], "a path that is not there")
+    try await refuses("empty", ["empty", "no artifacts found"], "an empty index")
+    try await refuses("nowhere", ["nowhere", "does not exist"], "a path that does not exist")
   }
 
   @Test func aBombOfNamesEndsSoon() async throws {
-    // A million headers of nothing: 512 bytes each, which gzip would make of some kilobytes.
+    // A million empty headers of 512 bytes, which gzip would compress to some kilobytes.
     try await shell(
       "python3 -c \"import tarfile;h=tarfile.TarInfo('x').tobuf();f=open('bomb.tar','wb');[f.write(h*1000) for _ in range(1001)]\""
     )
@@ -167,13 +168,13 @@ import Testing
       let looked = try await Command.shell("ls '\(mount.path("\(registry.host)/acme/m/t"))'", seconds: 20)
       #expect(
         looked.error.contains("Input/output error"),
-        "known here and damaged is not absent: \(looked.error)"
+        "a damaged local artifact is not absent: \(looked.error)"
       )
       let pulled = try await weightfs("pull \(name)")
       #expect(pulled.status == 0 && pulled.error.contains("fetched again"), "\(script): \(pulled.error)")
       #expect(try await weightfs("cat \(name) model.gguf | sha256sum").output.hasPrefix(hex))
     }
-    // What somebody put there is theirs to remove.
+    // Files of another program are not removed.
     try layout("good")
     #expect(try await weightfs("load good").status == 0)
     try await shell("echo garbage >root/localhost/a/m/__1/index.json")

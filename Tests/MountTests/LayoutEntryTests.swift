@@ -4,7 +4,7 @@ import OCI
 import TestSupport
 import Testing
 
-/// Entries of layouts as users name them, and archives that lack what they list.
+/// Selection of layout entries by the user, and archives with missing blobs.
 @Suite(.serialized) struct LayoutEntryTests {
   private let folder: TemporaryFolder
 
@@ -14,7 +14,7 @@ import Testing
     try await WeightfsCommand.run(words, in: folder, root: root)
   }
 
-  /// A layout of two artifacts, `one` and `two`.
+  /// Writes a layout of two artifacts, `one` and `two`.
   private func writeTwo() throws -> [Descriptor] {
     let one = try LayoutMaker.write(folder, "l", layers: [LayoutMaker.file("a", [1])], reference: "one")
     let two = try LayoutMaker.write(folder, "l", layers: [LayoutMaker.file("b", [2])], reference: "two")
@@ -77,7 +77,7 @@ import Testing
     for path in [alone.path("note"), tree.path("localhost/a/b:t/note")] {
       let read = try await Command.shell("cat '\(path)'")
       #expect(read.output == "inline", "\(path): \(read.error)")
-      // What is not what the digest says is not taken from there.
+      // A blob that does not match its digest is not used.
       let lies = try await Command.shell("cat '\((path as NSString).deletingLastPathComponent)/lie'")
       #expect(lies.status != 0)
       #expect(lies.output.isEmpty)

@@ -4,7 +4,7 @@ import OCI
 import TestSupport
 import Testing
 
-/// Layouts and archives of other tools, mounted alone and in the tree.
+/// Layouts and archives of other tools, mounted separately and in the tree.
 @Suite(.serialized) struct LayoutTests {
   private let folder: TemporaryFolder
   private let model = SeededGenerator.bytes(20 << 20, seed: 21)
@@ -132,7 +132,7 @@ import Testing
     for name in ["one", "tree"] {
       try FileManager.default.createDirectory(atPath: folder.path(name), withIntermediateDirectories: true)
     }
-    // As `make install` lays them out.
+    // The same layout as after `make install`.
     _ = try await run(
       """
       mkdir -p '\(folder.path("prefix/bin"))' '\(folder.path("prefix/sbin"))'

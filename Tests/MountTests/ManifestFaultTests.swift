@@ -4,9 +4,10 @@ import OCI
 import TestSupport
 import Testing
 
-/// A tag that resolves while its manifest cannot be had or read: each command ends with an error and the mount goes on.
+/// A tag that resolves to a manifest that is missing or cannot be parsed: each command fails, and the mount
+/// keeps working.
 @Suite(.serialized) struct ManifestFaultTests {
-  /// What is answered in place of a manifest that is asked for by its digest.
+  /// The answer to a request for a manifest by digest.
   enum Fault: String, CaseIterable, CustomTestStringConvertible {
     case notFound, forbidden, tooManyRequests, serverError, hangUp, wrongBytes, noJSON, invalidDigest, moved
 
@@ -22,10 +23,10 @@ import Testing
     try registry.add(files: ["model.gguf": Array("GGUF\u{3}".utf8)], repository: "good/m", tag: "t")
   }
 
-  /// Makes `bad/m:t` a tag whose manifest, or whose child of an index, is answered by a fault.
+  /// Adds `bad/m:t`, a tag whose manifest, or the manifest in its index, is replaced with a fault.
   private func breakManifest(_ fault: Fault, isChild: Bool) throws -> String {
     let name = "bad/\(fault.rawValue.lowercased())\(isChild ? "child" : "")"
-    // Other content for each: what one fetched serves the others.
+    // Different content for each, as fetched blobs are shared.
     let content = Array("GGUF \(name)".utf8)
     var target = try registry.add(files: ["model.gguf": content], repository: name, tag: "inner")
     switch fault {
@@ -77,7 +78,7 @@ import Testing
   @Test(arguments: Fault.allCases, [false, true])
   func everyCommandEndsWithAnError(_ fault: Fault, isChild: Bool) async throws {
     let name = try breakManifest(fault, isChild: isChild)
-    // Side by side, each with a root of its own: most of the time is spent between attempts.
+    // In parallel with separate roots, as most of the time is spent between attempts.
     try await withThrowingTaskGroup(of: Void.self) { group in
       for (number, words) in [
         "pull \(name)", "cat \(name) model.gguf", "inspect \(name)", "ls \(name)", "save \(name) out.tar",
@@ -90,10 +91,10 @@ import Testing
             root: "root\(number)"
           )
           if fault == .notFound, !isChild, words.hasPrefix("path") {
-            // It resolved; only the mount is missing.
+            // The reference resolved; only the mount is missing.
             #expect(result.error.contains("the path does not exist"), "\(result.error)")
           } else if fault == .notFound, !isChild {
-            #expect(result.status == 0, "the tag still leads to it: \(words): \(result.error)")
+            #expect(result.status == 0, "the tag still resolves to it: \(words): \(result.error)")
           } else {
             #expect([1, 3, 4, 5, 6].contains(result.status), "\(words): \(result.status) \(result.error)")
             #expect(result.error.hasPrefix("weightfs: "), "\(words): \(result.error)")

@@ -13,7 +13,7 @@ struct MountHelperTests {
     let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
       .deletingLastPathComponent()
     helper = folder.path("prefix/sbin/mount.weightfs")
-    // As `make install` lays them out.
+    // The same layout as after `make install`.
     for name in ["prefix/bin", "prefix/sbin", "mnt"] {
       try FileManager.default.createDirectory(atPath: folder.path(name), withIntermediateDirectories: true)
     }
@@ -23,7 +23,7 @@ struct MountHelperTests {
     )
   }
 
-  /// Puts a program in weightfs's place that prints how it was called.
+  /// Replaces weightfs with a program that prints its arguments.
   private func useEcho() async throws {
     let made = try await Command.shell(
       #"cd '\#(folder.path("prefix/bin"))' && printf '#!/bin/sh\nfor word; do echo "[$word]"; done\n' >weightfs && chmod +x weightfs"#
@@ -122,6 +122,6 @@ struct MountHelperTests {
     let unmounted = try await Command.shell("'\(MountProcess.program)' unmount '\(mountPoint)'")
     #expect(unmounted.status == 0)
     let absent = try await mount("remount,\(options)")
-    #expect(absent.status == 32 && absent.error.contains("no weightfs is mounted"), "\(absent.error)")
+    #expect(absent.status == 32 && absent.error.contains("weightfs is not mounted"), "\(absent.error)")
   }
 }

@@ -4,7 +4,7 @@ import OCI
 import TestSupport
 import Testing
 
-/// A name tells the truth: of a file's content, and of a path that is printed.
+/// Names match the content of a file, and a printed path exists.
 @Suite(.serialized) struct NameTruthTests {
   private let folder: TemporaryFolder
   private let registry: FaultyRegistry
@@ -38,7 +38,7 @@ import Testing
     let path = mount.path("\(registry.host)/acme/m/t")
     let raw = "sha256-\(digest(Self.tar).hex)"
     #expect(try FileManager.default.contentsOfDirectory(atPath: path).sorted() == ["a.gguf", raw])
-    // Of each of the two layers no more than the first block was asked for.
+    // At most the first block of each of the two layers was requested.
     let asked = registry.blobRequests.compactMap { $0.range(size: 300_000)?.count }
     #expect(asked.count <= 2)
     #expect(FileManager.default.contents(atPath: "\(path)/\(raw)") == Data(Self.tar))
@@ -65,7 +65,7 @@ import Testing
       ]
     )
     #expect(registry.blobRequests.filter { !$0.path.hasSuffix(digest(Array("{}".utf8)).hex) }.isEmpty)
-    // Its first bytes are held against its name before anybody sees them.
+    // The first bytes are compared with the name before a reader gets them.
     let read = try await Command.shell("head -c 100 '\(path)/model.safetensors'")
     #expect(read.status != 0)
     #expect(read.error.contains("Input/output error"))

@@ -2,8 +2,8 @@ import Foundation
 import TestSupport
 import Testing
 
-/// `open` with every combination of flags on every kind of entry, and reads with the engines of fio: as a disk that is
-/// mounted read-only answers.
+/// `open` with every combination of flags on every kind of entry, and reads with the engines of fio, compared
+/// with a disk that is mounted read-only.
 @Suite(.serialized) struct OpenFlagTests {
   // 3 access modes, 7 flags, 7 kinds of entries: 2,688 calls.
   private static let script = """
@@ -52,7 +52,7 @@ import Testing
     let mount = try await MountProcess(folder, source: "oci:\(folder.path("layout"))")
     defer { withExtendedLifetime(mount) {} }
     try folder.write(Array(Self.script.utf8), to: "flags.py")
-    // A bind mount that is read-only in a mount namespace of its own: nothing of it is left.
+    // A read-only bind mount in a separate mount namespace, which disappears with the process.
     let native = try await Command.run([
       "unshare", "-m", "bash", "-c",
       "mount --bind \"$0\" \"$0\" && mount -o remount,bind,ro \"$0\" && exec python3 \"$1\" \"$0\"",
@@ -71,7 +71,7 @@ import Testing
   @Test(arguments: ["psync", "pvsync2", "mmap", "libaio", "io_uring", "posixaio"])
   func fioVerifiesWhatItWrote(_ engine: String) async throws {
     let folder = try TemporaryFolder()
-    // Blocks with checksums of their own, written to a file of the disk and read back through the mount.
+    // Blocks with checksums, written to a file of the disk and read back through the mount.
     let written = try await Command.shell(
       "cd '\(folder.path)' && fio --name=w --filename=data.bin --size=24M --bs=64k --rw=write --verify=crc32c --do_verify=0 --end_fsync=1 >/dev/null"
     )

@@ -2,7 +2,7 @@ import Foundation
 import TestSupport
 import Testing
 
-/// The Debian package that `make deb` makes of the program under test.
+/// The Debian package that `make deb` builds from the program under test.
 @Suite(.serialized) struct PackageTests {
   private let folder: TemporaryFolder
   private let script: String
@@ -23,7 +23,7 @@ import Testing
   @Test func itInstallsUpgradesAndRemovesCleanly() async throws {
     let package = try await shell("'\(script)' '\(MountProcess.program)' out")
       .trimmingCharacters(in: .whitespacesAndNewlines)
-    // dpkg's own database in a folder of the test's: the machine stays as it is.
+    // A separate dpkg database in the test's directory: the machine is not changed.
     let dpkg =
       "dpkg --root='\(folder.path("root"))' --force-not-root --force-depends --force-script-chrootless --log=/dev/null"
     _ = try await shell(

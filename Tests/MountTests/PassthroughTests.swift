@@ -4,7 +4,7 @@ import OCI
 import TestSupport
 import Testing
 
-/// Complete files are read by the kernel itself, where it can, and right where it cannot.
+/// The kernel reads complete files by passthrough if possible, and otherwise they are served correctly.
 @Suite(.serialized) struct PassthroughTests {
   private let folder: TemporaryFolder
   private static let bytes = SeededGenerator.bytes(40 << 20 | 777, seed: 55)
@@ -116,7 +116,7 @@ import Testing
   @Test func anOrdinaryUserIsServedByTheDaemonThroughFusermount() async throws {
     let registry = try registry()
     _ = try await Command.shell("chmod 755 '\(folder.path)' && chown 65534:65534 '\(folder.path)'")
-    // The program must be reachable for others than root.
+    // Users other than root must be able to run the program.
     let program = folder.path("weightfs")
     try FileManager.default.copyItem(atPath: MountProcess.program, toPath: program)
     let point = folder.path("theirs")
@@ -130,7 +130,8 @@ import Testing
       '\(program)' unmount '\(point)'
       """
     try folder.write(Array(script.utf8), to: "user.sh")
-    // Some machines keep /dev/fuse for root; a node of our own, seen by these processes alone, is for everybody.
+    // On some machines only root may use /dev/fuse; a separate node, visible only to these processes, is open
+    // to all users.
     let result = try await Command.run(
       [
         "timeout", "-k", "5", "60", "unshare", "--mount", "bash", "-c",
@@ -189,14 +190,14 @@ import Testing
         ["--materialize", "1G"]
       )
       #expect(try await isRight(mount, "model.gguf"))
-      // Opens notice what was verified and copied since.
+      // An open uses passthrough once the file is verified and copied.
       let isPassing = try await eventually {
         guard try await isRight(mount, "model.gguf") else { return false }
         return try await mount.attribute("served", of: "model.gguf") == "passthrough"
       }
       #expect(isPassing, "\(source): \(mount.messages)")
       #expect(try await isRight(mount, "model.gguf"))
-      // Another mount finds the copy.
+      // Another mount uses the copy.
       try await mount.crash()
       let again = try await MountProcess(
         folder,
@@ -218,7 +219,7 @@ import Testing
     #expect(try await isRight(small, "model.gguf"))
     let isTold = try await eventually {
       let isRight = try await isRight(small, "model.gguf")
-      return isRight && small.messages.contains("more than the 10485760 bytes of --materialize")
+      return isRight && small.messages.contains("exceed the 10485760 bytes of --materialize")
     }
     #expect(isTold)
     #expect(try await small.attribute("served", of: "model.gguf") == "daemon")

@@ -11,7 +11,7 @@ import Testing
 
   init() throws { folder = try TemporaryFolder() }
 
-  /// The Python of an environment that `make setup` made beside the build.
+  /// Returns the Python of a virtual environment that `make setup` created beside the build.
   private static func python(_ name: String) -> String {
     let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
       .deletingLastPathComponent()
@@ -55,7 +55,7 @@ import Testing
 
   @Test func whatOMMX2WroteIsMountedAndWhatWeWroteItLoads() async throws {
     try folder.write(bytes, to: "data")
-    // In our tree, as it shares its paths.
+    // In the tree of weightfs, as ommx uses the same paths.
     try await run("ommx2", Self.build, root: "root")
     let mount = try await MountProcess(folder, ["--offline"])
     let tree = mount.path("ghcr.io/acme/two/v1/model.bin")
@@ -71,7 +71,7 @@ import Testing
       source: "oci-archive:\(folder.path("two.ommx"))"
     )
     #expect(try await Command.shell("cmp '\(direct.path("model.bin"))' '\(folder.path("data"))'").status == 0)
-    // Back: an oci-dir in the tree and an archive by its path, both ours.
+    // The other direction: an oci-dir in the tree and an archive by its path, both written by weightfs.
     _ = try await weightfs("tag ghcr.io/acme/two:v1 ghcr.io/acme/back:v1")
     _ = try await weightfs("save ghcr.io/acme/back:v1 back.ommx")
     let names = try await run("ommx2", Self.check, root: "root")
@@ -105,7 +105,7 @@ import Testing
     let after = try await Command.shell(
       "cd '\(folder.path("store"))' && find . -printf '%p %s %T@\\n' | sort"
     ).output
-    #expect(after == before, "nothing is made or written in it, SQLite's own files neither")
+    #expect(after == before, "nothing is created or written in it, not even files of SQLite")
   }
 
   @Test func podmanLoadsWhatWeSavedAndWeLoadWhatItSaved() async throws {
@@ -118,7 +118,7 @@ import Testing
     _ = try await weightfs("load image")
     _ = try await weightfs("save localhost/acme/car:1 a.tar")
     _ = try await weightfs("save localhost/acme/car:1 --format oci-dir d")
-    // podman wants a short path for what it keeps while it runs.
+    // podman requires a short path for its runtime files.
     let podman =
       "podman --root '\(folder.path("storage"))' --runroot \"$short\" --storage-driver vfs --events-backend none"
     let loaded = try await Command.shell(
@@ -130,7 +130,7 @@ import Testing
       seconds: 100
     )
     try #require(loaded.status == 0, "\(loaded.output)\(loaded.error)")
-    #expect(loaded.output.contains("\(written.digest)"), "podman's digest is ours: \(loaded.output)")
+    #expect(loaded.output.contains("\(written.digest)"), "podman has the same digest: \(loaded.output)")
     _ = try await weightfs("load back.tar --as localhost/acme/back:1")
     let mount = try await MountProcess(folder, ["--offline"])
     let back = mount.path("localhost/acme/back/1")

@@ -2,7 +2,7 @@ import Foundation
 import TestSupport
 import Testing
 
-/// What the daemon may do, and what others may read of what it keeps.
+/// The privileges of the daemon, and the permissions of its files.
 struct PrivilegeTests {
   private let folder: TemporaryFolder
 
@@ -34,7 +34,7 @@ struct PrivilegeTests {
   @Test func everyThreadOfARootDaemonGivesUpWhatAMountDoesNotNeed() async throws {
     try write("model.gguf", ModelFile.gguf(200_000, seed: 1))
     let mount = try await MountProcess(folder, source: "oci:\(folder.path("layout")):t")
-    // Threads that are made later have the same.
+    // Threads that are created later have the same capabilities.
     let read = try await Command.shell("sha256sum '\(mount.path("model.gguf"))'")
     #expect(read.status == 0, "\(read.error)")
     let found = statuses(of: mount.process)
@@ -70,14 +70,14 @@ struct PrivilegeTests {
       ["--shared-root", share]
     )
     let found = try #require(mode(folder.path("root")))
-    // Who shares it must at least be able to search and read it; the owner always can.
+    // Users who share it must at least be able to search and read it; the owner always can.
     #expect(found & 0o700 == 0o700)
     #expect(found & 0o050 == 0o050, "\(String(found, radix: 8))")
     #expect((found & 0o005 == 0o005) == (share == "all"), "\(String(found, radix: 8))")
     withExtendedLifetime(mount) {}
   }
 
-  /// Mounts in the background with the log in the root, as users do.
+  /// Mounts in the background with the log in the root, the default for users.
   private func mount(_ options: String = "") async throws -> Command.Result {
     try FileManager.default.createDirectory(atPath: folder.path("point"), withIntermediateDirectories: true)
     return try await Command.shell(

@@ -13,7 +13,7 @@ import Testing
   init() throws {
     folder = try TemporaryFolder()
     registry = try FaultyRegistry()
-    // Every third one shares a blob with its neighbour.
+    // Every third artifact shares a blob with the next one.
     for index in 0..<20 as Range<UInt64> {
       let own = SeededGenerator.bytes(200_000 + Int(index) * 10_000, seed: 200 + index)
       let shared = SeededGenerator.bytes(300_000, seed: 300 + index / 3)
@@ -28,7 +28,7 @@ import Testing
     try await WeightfsCommand.run(command, in: folder, root: root, seconds: 120)
   }
 
-  /// Bytes that were sent of each blob.
+  /// Returns the bytes sent of each blob.
   private func sent() -> [String: Int] {
     var found: [String: Int] = [:]
     for request in registry.blobRequests {
@@ -48,12 +48,12 @@ import Testing
     registry.server.stop()
     let gone = try await weightfs("pull --retry-for 0 \(name)")
     #expect(gone.status == 5, "\(gone.output)\(gone.error)")
-    // By its digest it is here, whatever the tag stands for now.
+    // The artifact is present by its digest, whatever the tag resolves to now.
     let stale = try await weightfs("pull --retry-for 0 --allow-stale \(name)")
     #expect(stale.status == 0 && stale.output.contains(digest), "\(stale.error)")
     #expect(stale.error.contains("does not answer"), "\(stale.error)")
     let read = try await weightfs("cat --retry-for 0 \(name) b.gguf | wc -c")
-    #expect(read.output.contains("300000"), "a reader has what is here: \(read.error)")
+    #expect(read.output.contains("300000"), "a reader gets the cached bytes: \(read.error)")
   }
 
   @Test func twoProcessesFetchEachBlobOnce() async throws {
@@ -63,7 +63,7 @@ import Testing
     #expect(sent() == sizes)
     let verified = try await weightfs("verify --all")
     #expect(verified.status == 0, "\(verified.output)\(verified.error)")
-    #expect(verified.output.components(separatedBy: "is right").count == 21)
+    #expect(verified.output.components(separatedBy: "intact").count == 21)
   }
 
   @Test func whenOneIsKilledTheOtherSucceedsAndNothingWrongIsLeft() async throws {
@@ -73,7 +73,7 @@ import Testing
     for round in 0..<kills {
       let root = "root\(round)"
       let delay = Int.random(in: 0...700, using: &generator)
-      // The shell becomes the program, so that it is the program that is killed.
+      // `exec` replaces the shell, so that the signal kills the program.
       let victim = Task {
         try await Command.shell(
           "(exec \(WeightfsCommand.line("pull \(names)", in: folder, root: root))) & p=$!; sleep 0.\(String(format: "%03d", delay)); kill -9 $p 2>/dev/null; wait $p; true",
@@ -88,7 +88,7 @@ import Testing
       let verified = try await weightfs("verify --all --offline", root)
       #expect(verified.status == 0, "seed \(seed), round \(round): \(verified.output)\(verified.error)")
       #expect(
-        verified.output.components(separatedBy: "is right\t").count == 21,
+        verified.output.components(separatedBy: "intact\t").count == 21,
         "seed \(seed), round \(round): all is here: \(verified.output)"
       )
       let partial = folder.files().filter { $0.hasPrefix("\(root)/.weightfs/partial/sha256/") }

@@ -4,7 +4,7 @@ import OCI
 import TestSupport
 import Testing
 
-/// Bytes through the kernel: cold, in every order, and while things break.
+/// Bytes read through the kernel: cold, in any order, and during faults.
 @Suite(.serialized) struct ReadTests {
   private let folder: TemporaryFolder
   private static let size = 48 << 20 | 4321
@@ -23,7 +23,7 @@ import Testing
 
   private func file(_ registry: FaultyRegistry) -> String { "\(registry.host)/acme/m/t/model.gguf" }
 
-  /// A reader as a process of its own: `mode`, the file, the source.
+  /// Runs a reader as a separate process: `mode`, the file, the source.
   private func read(
     _ mode: String,
     _ mount: MountProcess,
@@ -67,7 +67,8 @@ import Testing
     ])
   }
 
-  /// Bytes of the model that the registry sent, and how often the block sent most was sent.
+  /// Returns the bytes of the model that the registry sent, and the highest number of times that a block was
+  /// sent.
   private func sent(_ registry: FaultyRegistry) -> (bytes: Int, most: Int) {
     var counts = [Int](repeating: 0, count: Self.size / 65_536 + 1)
     var bytes = 0
@@ -81,9 +82,11 @@ import Testing
     return (bytes, counts.max() ?? 0)
   }
 
-  /// Bytes of the model that came, by the log of a daemon, and how often the 64 KiB block that came most did.
+  /// Returns the bytes of the model that were received according to the log of a daemon, and the highest
+  /// number of times that a block of 64 KiB was received.
   ///
-  /// A request that is cut for a reader far ahead of it brings less than it asked for, so requests alone do not tell.
+  /// A request that is cut in favor of a distant reader delivers less than it requested, so requests alone
+  /// are not sufficient.
   private func received(_ log: String) throws -> (bytes: Int, most: Int, ranges: [Range<Int>]) {
     func field(_ name: String, _ line: Substring) -> Substring? {
       line.split(separator: " ").first { $0.hasPrefix("\(name)=") }?.dropFirst(name.count + 1)
@@ -95,7 +98,7 @@ import Testing
     }
     var counts = [Int](repeating: 0, count: Self.size / 65_536 + 1)
     for range in ranges {
-      // Some bytes behind a cut come before the connection is closed: what is no whole block was not kept.
+      // Some bytes after a cut arrive before the connection is closed: an incomplete block is not kept.
       let end = range.upperBound >= Self.size ? counts.count : range.upperBound / 65_536
       for block in (range.lowerBound / 65_536)..<max(range.lowerBound / 65_536, end) { counts[block] += 1 }
     }
@@ -128,7 +131,7 @@ import Testing
       }
       for try await result in group { #expect(result.status == 0, "\(result.error)") }
     }
-    // A request that is cut for a reader who is far ahead of it asked for more than it brought.
+    // A request that is cut in favor of a distant reader requested more than it delivered.
     #expect(sent(registry).bytes <= Self.size * 3 / 2, "\(sent(registry))")
     #expect(await (try? eventually { try await mount.attribute("state", of: path) == "complete" }) == true)
     #expect(try await mount.attribute("verified", of: path) == "blob")
@@ -173,8 +176,9 @@ import Testing
     let again = try await DockerRegistry(folder: docker.folder, port: docker.port)
     let third = try await read("sequential", mount, path)
     #expect(third.status == 0, "\(third.error)")
-    // Only what was missing was fetched; the config is two bytes more. What was under way when the registry died is
-    // not in its log.
+    // Only missing bytes were fetched, plus two bytes of the config. Requests in flight when the registry
+    // died are not in
+    // its log.
     let sent = sentBefore + (try again.bytesSent())
     #expect(sent <= Self.size + 65_536, "\(sent) of \(Self.size)")
     #expect(sentBefore > 0)
@@ -187,7 +191,7 @@ import Testing
     let path = file(registry)
     #expect(try await read("sequential", mount, path).status == 0)
     #expect(await (try? eventually { try await mount.attribute("state", of: path) == "complete" }) == true)
-    // An open descriptor goes on with the old file, a new open gets a new one: ESTALE is between the kernel and us.
+    // An open descriptor keeps the old file, a new open gets a new one; the program does not see ESTALE.
     let digest = Verification.digest(of: Self.bytes).hex
     let result = try await Command.shell(
       """
@@ -203,12 +207,13 @@ import Testing
   @Test func aProgramWithATimerIsNotDisturbed() async throws {
     let registry = try registry()
     registry.setFault { request, number in
-      // Slow enough for some dozen signals to arrive in the middle of a wait.
+      // Slow enough for some dozen signals to arrive during a wait.
       if request.path.contains("/blobs/") { usleep(300_000) }
       return nil
     }
     let mount = try await MountProcess(folder, ["--fill", "demand"])
-    // perl does not retry by itself: EINTR of open or read would be seen. Signals during one call count as one.
+    // perl does not retry: EINTR of open or read would be visible. Several signals during one call count as
+    // one.
     let result = try await Command.shell(
       #"""
       perl -MTime::HiRes=setitimer,ITIMER_REAL -MPOSIX -e '
@@ -333,7 +338,7 @@ import Testing
   }
 }
 
-/// A registry's bytes with one of them wrong.
+/// The bytes of a registry with one wrong byte.
 private struct Wrongness {
   private let bytes: [UInt8]
   let isOn = true

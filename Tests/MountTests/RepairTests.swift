@@ -4,7 +4,7 @@ import OCI
 import TestSupport
 import Testing
 
-/// `verify` and what it mends.
+/// `verify` and its repairs.
 @Suite(.serialized) struct RepairTests {
   private let folder: TemporaryFolder
   private let registry: FaultyRegistry
@@ -32,7 +32,7 @@ import Testing
     return result.output
   }
 
-  /// Turns a byte over as bits rot: neither size nor time of writing changes.
+  /// Inverts a byte like bit rot: neither size nor modification time changes.
   private func flip(_ path: String, at offset: Int) async throws {
     let file = folder.path(path)
     let script =
@@ -49,17 +49,17 @@ import Testing
 
   @Test func oneWrongByteIsNamedByItsChunkAndCostsLittle() async throws {
     try await run("pull \(name)")
-    #expect(try await run("verify \(name)").contains("is right"))
+    #expect(try await run("verify \(name)").contains("intact"))
     try await flip(blob, at: 7_000_000)
     let found = try await weightfs("verify --all")
     #expect(found.status == 6)
     #expect(found.output.contains("bytes 6291456-7340031 are wrong"), "\(found.output)")
     registry.server.forgetRequests()
-    #expect(try await run("verify --repair \(name)").contains("is right again"))
+    #expect(try await run("verify --repair \(name)").contains("intact, repaired"))
     #expect((1...2 << 20).contains(fetched()), "\(fetched()) bytes")
     #expect(try folder.read(blob) == model)
     #expect(try folder.read("\(place)/blobs/sha256/\(hex)") == model, "the layout has it again")
-    #expect(try await run("verify --all").contains("is right"))
+    #expect(try await run("verify --all").contains("intact"))
   }
 
   @Test func whatCannotBeMendedIsMovedAsideAndNotServed() async throws {
@@ -68,7 +68,7 @@ import Testing
     let offline = try await weightfs("verify --offline --repair \(name)")
     #expect(offline.status == 6 && offline.error.contains("moved aside"), "\(offline.error)")
     #expect(!folder.has(blob) && !folder.has("\(place)/blobs/sha256/\(hex)"))
-    #expect(folder.has("root/.weightfs/bad/sha256-\(hex)"), "what is right in it can be saved")
+    #expect(folder.has("root/.weightfs/bad/sha256-\(hex)"), "the intact bytes can be saved")
     #expect(try await weightfs("cat --offline \(name) model.gguf >/dev/null").status != 0)
     #expect(try await run("cat \(name) model.gguf | sha256sum").hasPrefix(hex), "it is fetched again")
   }
@@ -78,14 +78,14 @@ import Testing
     let cut = try await Command.shell("truncate -s 18M '\(folder.path(blob))'")
     try #require(cut.status == 0, "\(cut.error)")
     registry.server.forgetRequests()
-    #expect(try await run("verify --repair \(name)").contains("is right again"))
+    #expect(try await run("verify --repair \(name)").contains("intact, repaired"))
     #expect(fetched() <= 3 << 20, "\(fetched()) bytes")
     #expect(try folder.read(blob) == model)
   }
 
   @Test func aDamagedArchiveIsWrittenAnew() async throws {
     try await run("pull --format oci-archive \(name)")
-    #expect(try await run("verify \(name)").contains("is right"))
+    #expect(try await run("verify \(name)").contains("intact"))
     let clean = Verification.digest(of: try folder.read("\(place).ommx"))
     try await flip("\(place).ommx", at: 9_000_000)
     registry.server.forgetRequests()
@@ -93,7 +93,7 @@ import Testing
     #expect(found.status == 6 && found.output.contains("are wrong"), "\(found.output)")
     let refused = try await weightfs("cat --offline \(name) model.gguf >/dev/null")
     #expect(refused.status == 6, "known to be wrong: \(refused.error)")
-    #expect(try await run("verify --repair \(name)").contains("is right again"))
+    #expect(try await run("verify --repair \(name)").contains("intact, repaired"))
     #expect(fetched() <= 2 << 20, "\(fetched()) bytes")
     #expect(Verification.digest(of: try folder.read("\(place).ommx")) == clean)
     #expect(!folder.has(blob))
@@ -132,9 +132,9 @@ import Testing
     try await flip(blob, at: 7_000_000)
     let found = try await weightfs("verify --all")
     #expect(found.output.components(separatedBy: "\tdamaged\t").count == 4, "\(found.output)")
-    // Its own registry has nothing; that of the artifact it was tagged from does.
-    #expect(try await run("verify --retry-for 2 --repair localhost:1/a/one:1").contains("is right again"))
-    #expect(try await run("verify --all").components(separatedBy: "is right").count == 4)
+    // Its own registry has no blobs; the registry of the artifact it was tagged from has them.
+    #expect(try await run("verify --retry-for 2 --repair localhost:1/a/one:1").contains("intact, repaired"))
+    #expect(try await run("verify --all").components(separatedBy: "intact").count == 4)
   }
 
   @Test func anArtifactThatLacksBlobsForGoodIsNotRight() async throws {

@@ -4,7 +4,7 @@ import OCI
 import TestSupport
 import Testing
 
-/// Programs at work in the tree, against a real registry.
+/// Programs that use the tree, with a real registry.
 @Suite(.serialized) struct TreeTests {
   private let folder: TemporaryFolder
 
@@ -18,7 +18,7 @@ import Testing
     try await Command.shell("cd '\(mount.mountPoint)'; \(script)", seconds: seconds)
   }
 
-  /// A model of some files in a real registry.
+  /// Publishes a model of some files in a real registry.
   private func publish(_ registry: DockerRegistry, _ name: String, _ files: [String: [UInt8]]) async throws {
     let layers = files.sorted { $0.key < $1.key }.map { LayoutMaker.file($0.key, $0.value) }
     let layout = "layout-\(UUID().uuidString)"
@@ -83,7 +83,8 @@ import Testing
     #expect(result.output.contains("\(host)/acme/gemma3/q4/model.gguf"))
     #expect(!result.error.contains("Input/output error"), "\(result.error)")
     let count = try registry.requests().count { !$0.contains("/blobs/uploads") && $0.contains("/v2/") }
-    // Two for each plausible name that is no file, one list, one resolution, manifest, blob; pushes have their own.
+    // Two for each plausible name that is not a file, one list, one resolution, manifest, blob; pushes have
+    // their own.
     #expect(count <= 40, "\(count) requests")
   }
 
@@ -137,7 +138,7 @@ import Testing
     let registry = try await DockerRegistry()
     try await publish(registry, "acme/m:t", ["a": [1], "b": [2]])
     let mount = try await MountProcess(folder)
-    // Colons would split the option: the on-disk spelling has none.
+    // Colons would split the option; the on-disk spelling has none.
     let lower = mount.path("\(registry.host)/acme/m:t".replacingOccurrences(of: ":", with: "__"))
     let upper = try TemporaryFolder()
     let tmpfs = upper.path("t")
@@ -174,7 +175,7 @@ import Testing
       """
     )
     #expect(result.output == "1\n 01\n1\n400 65534 65534 1\n", "\(result.error)")
-    // The table can be read while others mount, and lines are missed then.
+    // Lines may be missed if the table is read while other processes mount.
     #expect(
       try await eventually {
         try String(contentsOfFile: "/proc/mounts", encoding: .utf8).split(separator: "\n").contains {
@@ -217,7 +218,7 @@ import Testing
         #expect(open(path, O_RDONLY) == -1 && errno == ENAMETOOLONG, "\(place) \(length)")
       }
     }
-    #expect(registry.server.requests.isEmpty, "a name that is too long is not asked for")
+    #expect(registry.server.requests.isEmpty, "no request is sent for a name that is too long")
     #expect(mount.messages.contains("nested more than 64 deep"), "\(mount.messages)")
     #expect(!folder.files().contains { $0.hasSuffix("escape") })
   }

@@ -26,7 +26,7 @@ struct DigestTests {
     #expect(Digest("sha256:\(hex)") != Digest("sha512:\(hex)" + String(repeating: "00", count: 32)))
   }
 
-  /// Release builds align the frames of async functions to 16 bytes, whatever they hold.
+  /// Release builds always align the frames of async functions to 16 bytes.
   @Test func nothingThatHoldsADigestNeedsMoreAlignmentThanAnAsyncFrameHas() {
     func check<Value>(_ type: Value.Type) {
       #expect(MemoryLayout<Value>.alignment <= 16, "\(type)")

@@ -4,7 +4,7 @@ import TestSupport
 import Testing
 
 struct JSONScannerTests {
-  /// What Foundation's parser says of a text, as a tree of the same shape.
+  /// Returns a value in the same form as the result of Foundation's parser.
   private func value(_ scanner: inout JSONScanner) throws(DocumentError) -> String {
     if scanner.isNext(UInt8(ascii: "{")) {
       try scanner.enterObject()
@@ -66,7 +66,7 @@ struct JSONScannerTests {
       text[Int.random(in: text.indices, using: &generator)] = UInt8.random(in: 0...255, using: &generator)
     }
     var scanner = JSONScanner(text.prefix(Int.random(in: 0...text.count, using: &generator)))
-    // It returns or throws; it neither traps nor goes on for ever.
+    // It must return or throw; it must neither trap nor loop forever.
     _ = try? scanner.skip()
   }
 }

@@ -175,7 +175,7 @@ struct IndexTests {
     let index = try JSONDocument.decode(Index.self, from: Array(text.utf8))
     #expect(index.manifests.map(\.size) == [5])
     #expect(index.problems.count == 1 && index.problems[0].hasPrefix("entry 1 "), "\(index.problems)")
-    // It is another program's, and stays when the index is written.
+    // The entry belongs to another program, and is kept when the index is written.
     let written = String(decoding: try JSONDocument.encode(index), as: UTF8.self)
     #expect(try JSONDocument.decode(Index.self, from: Array(written.utf8)).problems.count == 1, "\(written)")
   }

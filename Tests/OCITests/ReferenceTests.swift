@@ -28,7 +28,7 @@ struct ReferenceTests {
     for text in [Self.digest, "docker://" + Self.digest, String(Self.digest.dropFirst(7))] {
       #expect(throws: DocumentError.self, "\(text)") { try Reference(parsing: text) }
     }
-    // Shorter ones may be names.
+    // Shorter texts may be names.
     #expect(throws: Never.self) { try Reference(parsing: String(repeating: "a", count: 63)) }
   }
 

@@ -86,7 +86,7 @@ struct AuthorizationTests {
     let file = try fixture.authFile()
     let repository = try fixture.repository(auth: file)
     _ = try await repository.resolve(.tag("t"))
-    #expect(registry.server.requests.count == 1, "nothing is sent before it is asked for")
+    #expect(registry.server.requests.count == 1, "nothing is sent before it is requested")
   }
 
   @Test(arguments: ["\"nan\"", "\"inf\"", "-1", "1e400", "\"-nan\"", "1e308", "null", "[]"])
@@ -96,7 +96,7 @@ struct AuthorizationTests {
     }
     defer { server.stop() }
     challenge(server.port)
-    // The process is still there, which is the point, and the token serves.
+    // The test passes if the process has not crashed; the token is used.
     _ = try? await fixture.repository().resolve(.tag("t"))
     #expect(server.requests.count >= 1)
   }
@@ -123,7 +123,7 @@ struct AuthorizationTests {
       }
       let repository = try fixture.repository(auth: file)
       _ = try await repository.resolve(.tag("t"))
-      // Twelve hours later the password is another.
+      // Twelve hours later the password has changed.
       good.insert("Basic dTpuZXc=")
       let fresh = try fixture.authFile("dTpuZXc=")
       #expect(fresh == file)
@@ -210,6 +210,6 @@ struct AuthorizationTests {
 }
 
 extension RegistryRepository {
-  /// Asks for tags and takes any answer.
+  /// Requests tags and accepts any answer.
   func tagsOrNone() async -> [String] { (try? await tags(limit: 1)) ?? [] }
 }

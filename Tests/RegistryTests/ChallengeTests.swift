@@ -69,7 +69,7 @@ struct RetryPolicyTests {
   @Test func retryAfterIsObeyedWithinReason() {
     #expect(delay(1, retryAfter: .seconds(3)) == .seconds(3))
     #expect(delay(1, retryAfter: .seconds(600)) == nil)
-    #expect(delay(1, .background, retryAfter: .seconds(100)) == .seconds(200), "longer than readers wait")
-    #expect(delay(1, retryAfter: .zero) == .milliseconds(100), "not at once, and not without end")
+    #expect(delay(1, .background, retryAfter: .seconds(100)) == .seconds(200), "longer than a reader waits")
+    #expect(delay(1, retryAfter: .zero) == .milliseconds(100), "neither immediately nor indefinitely")
   }
 }

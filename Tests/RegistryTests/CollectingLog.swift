@@ -9,7 +9,7 @@ final class CollectedMessages: Sendable {
   func add(_ line: String) { lines.withLock { $0.append(line) } }
 }
 
-/// A log that a test reads.
+/// A log that tests can read.
 struct CollectingLog: LogHandler {
   let messages: CollectedMessages
   var logLevel = Logger.Level.debug

@@ -27,7 +27,7 @@ struct CredentialFilesTests {
     _ reference: String = "ghcr.io/acme/x"
   ) async throws -> String? {
     let repository = try Reference(parsing: reference).repository
-    // Nobody's account: the files of the user who runs the tests do not count.
+    // An account without files, so that those of the user who runs the tests are not used.
     let files = CredentialFiles(
       environment: environment,
       user: UserAccount(identifier: 4_000_000, home: nil),
@@ -50,7 +50,7 @@ struct CredentialFilesTests {
     #expect(try await password(environment.merging(["REGISTRY_AUTH_FILE": explicit]) { $1 }) == "first")
     #expect(try await password(environment) == "second")
     #expect(try await password(environment, "quay.io/a/b") == "second")
-    // An explicit file is the only one.
+    // An explicit file is the only one used.
     #expect(
       try await password(["REGISTRY_AUTH_FILE": explicit, "HOME": folder.path("home")], "quay.io/a/b") == nil
     )
@@ -109,7 +109,8 @@ struct CredentialFilesTests {
       CredentialFiles(explicit: "/a", environment: ["REGISTRY_AUTH_FILE": "/b"], user: user, log: log).paths
         == ["/a"]
     )
-    // podman's directory below TMPDIR counts only where it is the user's own and nobody else's to write.
+    // podman's directory below TMPDIR is used only if it belongs to the user and no other user can write to
+    // it.
     let own = UserAccount(identifier: getuid(), home: nil)
     let temporary = folder.path("podman-run-\(getuid())")
     try FileManager.default.createDirectory(
@@ -160,13 +161,13 @@ struct CredentialFilesTests {
     #expect(messages.all.contains { $0.contains("no regular file") }, "\(messages.all)")
   }
 
-  /// A helper on a PATH of the test's own.
+  /// A helper in a PATH of the test.
   private static let path = Mutex(())
 
   private func helper(_ name: String, _ script: String) throws {
     let file = try folder.write(Array("#!/bin/sh\n\(script)\n".utf8), to: "bin/docker-credential-\(name)")
     chmod(file, 0o755)
-    // Tests run side by side: none may lose the directory of another.
+    // Tests run in parallel and must not remove each other's directory.
     Self.path.withLock { _ in
       let path = String(cString: getenv("PATH"))
       if !path.contains(folder.path("bin")) { setenv("PATH", "\(folder.path("bin")):\(path)", 1) }

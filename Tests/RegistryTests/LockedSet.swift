@@ -1,6 +1,6 @@
 import Synchronization
 
-/// A set that the threads of a server and a test share.
+/// A set shared by the threads of a server and a test.
 final class LockedSet: Sendable {
   private let values = Mutex<Set<String>>([])
 

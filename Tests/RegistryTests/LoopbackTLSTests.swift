@@ -7,14 +7,14 @@ import Telemetry
 import TestSupport
 import Testing
 
-/// Registries on this machine that speak TLS, and what is said of certificates.
+/// Registries on this machine with TLS, and the messages about certificates.
 struct LoopbackTLSTests {
   private let folder: TemporaryFolder
   private let messages = CollectedMessages()
 
   init() throws { folder = try TemporaryFolder() }
 
-  /// A registry with a certificate of its own.
+  /// Starts a registry with its own certificate.
   private func registry(days: Int = 2, name: String = "localhost") async throws -> DockerRegistry {
     let made = try await Command.shell(
       """
@@ -75,7 +75,7 @@ struct LoopbackTLSTests {
   @Test func messagesTellWhatIsWrongWithACertificate() async throws {
     for (days, name, isTrusted, reason) in [
       (-1, "localhost", true, "has expired"), (2, "elsewhere.example", true, "for another host"),
-      (2, "localhost", false, "signed by itself"),
+      (2, "localhost", false, "self-signed"),
     ] {
       let registry = try await registry(days: days, name: name)
       let error = await failure(try repository(registry, isTrusted: isTrusted))

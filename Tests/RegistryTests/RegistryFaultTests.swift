@@ -89,7 +89,7 @@ struct RegistryFaultTests {
       return answer
     }
     #expect(await code { _ = try await repository().resolve(.digest(expected.digest)) } == .corrupt)
-    // By tag the lie is found when the manifest is read.
+    // By tag, the mismatch is found when the manifest is read.
     let resolved = try await repository().resolve(.tag("t"))
     #expect(await code { _ = try await repository().document(resolved) } != nil)
   }
@@ -339,7 +339,8 @@ struct RegistryFaultTests {
       try await group.waitForAll()
     }
     #expect(tokens.requests.count == 1)
-    // Without a scope in the challenge the repository's own is asked for, without a credential no header is sent.
+    // If the challenge has no scope, that of the repository is requested; without a credential no header is
+    // sent.
     let query = try #require(tokens.requests.first?.query)
     #expect(query.contains("scope=repository%3Aacme%2Fx%3Apull"))
     #expect(query.contains("service=reg%2C%20istry"))
@@ -409,7 +410,7 @@ struct RegistryFaultTests {
   }
 }
 
-/// Which signed addresses have ended.
+/// The signed URLs that have expired.
 private final class ExpiryBox: Sendable {
   private let expired = Mutex<Set<String>>([])
 
@@ -417,7 +418,7 @@ private final class ExpiryBox: Sendable {
   func isExpired(_ query: String) -> Bool { expired.withLock { $0.contains(query) } }
 }
 
-/// Tokens that were issued and are good.
+/// The valid tokens that were issued.
 private final class TokenLog: Sendable {
   private struct State {
     var issued = 0

@@ -8,7 +8,7 @@ import Telemetry
 import TestSupport
 import Testing
 
-/// Takes bytes wherever they belong, and counts what arrives.
+/// Accepts bytes at any offset, and counts them.
 final class CollectingSink: BlobSink {
   private struct State {
     var bytes: [UInt8]
@@ -35,7 +35,7 @@ final class CollectingSink: BlobSink {
   var signals: [TransferSignal] { state.withLock { $0.signals } }
 }
 
-/// A registry of a test's own, a client of it, and what the client logs.
+/// A registry for one test, a client of it, and the client's log.
 struct RegistryFixture {
   let registry: FaultyRegistry
   let messages = CollectedMessages()
@@ -71,7 +71,7 @@ struct RegistryFixture {
     return client.repository(try #require(RepositoryName(registry: registry.host, path: path)))
   }
 
-  /// A file with a password for the registry.
+  /// Returns a file with a password for the registry.
   func authFile(_ pair: String = "dTpw") throws -> String {
     try folder.write(Array(#"{"auths":{"\#(registry.host)":{"auth":"\#(pair)"}}}"#.utf8), to: "auth.json")
   }
@@ -93,7 +93,7 @@ struct RegistryFixture {
     }
   }
 
-  /// A server of storage that has the blob, and answers by a rule first.
+  /// Starts a storage server that has the blob; a rule may replace the answer.
   func storage(
     _ rule: @escaping @Sendable (HTTPServer.Request) -> HTTPServer.Answer? = { _ in nil }
   ) throws

@@ -5,7 +5,7 @@ import OCI
 import TestSupport
 import Testing
 
-/// Storage endpoints, caches and registries with habits of their own: each remedy is tried, and tried once.
+/// Storage endpoints, caches and registries with unusual behavior: each remedy is tried, and only once.
 struct RemedyTests {
   private let fixture: RegistryFixture
 
@@ -98,7 +98,7 @@ struct RemedyTests {
     fixture.redirectBlobs(to: storage.port)
     let repository = try fixture.repository()
     for start in [0, 10, 20, 30, 40] as [Int64] { try await fixture.fetch(start..<start + 10, repository) }
-    // One refusal teaches; after it no address is used twice.
+    // One refusal is sufficient; after it no URL is used twice.
     #expect(storage.requests.count == 6, "\(storage.requests.map(\.query))")
   }
 
@@ -198,7 +198,7 @@ struct RemedyTests {
     #expect(error.host == "127.0.0.1:\(storage.port)")
     #expect(error.reason.contains("Request has expired"), "\(error.reason)")
     #expect(!"\(error)".contains("podman login"))
-    #expect(!"\(error)".contains("sig="), "signed addresses are secret")
+    #expect(!"\(error)".contains("sig="), "signed URLs are secret")
     #expect(storage.requests.count <= 4)
   }
 
@@ -241,7 +241,7 @@ struct RemedyTests {
     let repository = try fixture.repository()
     let entry = try await repository.resolve(.tag("t"))
     #expect(try await repository.document(entry).descriptor.digest == entry.digest)
-    // The tag has moved: what it leads to now is another manifest.
+    // The tag has moved to another manifest.
     try registry.add(files: ["a": [2]], repository: "acme/x", tag: "t")
     #expect(await fixture.failure { _ = try await repository.document(entry) }?.code == .corrupt)
   }

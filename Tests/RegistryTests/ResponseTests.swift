@@ -4,7 +4,7 @@ import Registry
 import TestSupport
 import Testing
 
-/// A response is what it says, or it is refused before its first byte counts.
+/// A response is valid, or it is refused before its first byte is accepted.
 struct ResponseTests {
   private let fixture: RegistryFixture
 
@@ -112,7 +112,7 @@ struct ResponseTests {
         body: Array(blob[short])
       )
     }
-    // With delays it would take ten minutes.
+    // With delays the test would take ten minutes.
     let repository = try fixture.repository { $0.retry.firstDelay = .seconds(10) }
     let start = ContinuousClock.now
     let sink = try await fixture.fetch(1..<300_000, repository)

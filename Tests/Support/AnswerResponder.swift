@@ -2,11 +2,11 @@ package import Content
 import Foundation
 import Synchronization
 
-/// Turns an answer into bytes.
+/// Converts an answer to bytes.
 package final class AnswerResponder: ReadResponder {
   private let continuation: Mutex<CheckedContinuation<Result<[UInt8], ContentError>, Never>?>
 
-  /// Answers by resuming a task.
+  /// Creates a responder that resumes a task with the answer.
   package init(_ continuation: CheckedContinuation<Result<[UInt8], ContentError>, Never>) {
     self.continuation = Mutex(continuation)
   }

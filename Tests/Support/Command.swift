@@ -1,16 +1,16 @@
 import Foundation
 import Synchronization
 
-/// Other programs, with a hard time limit.
+/// Runs other programs, with a time limit.
 package enum Command {
-  /// How a program ended.
+  /// The result of a program.
   package struct Result: Sendable {
     package let status: Int32
     package let output: String
     package let error: String
   }
 
-  /// Runs a shell's script; a script that hangs is killed and its status is 124 or 137.
+  /// Runs a shell script; a script that exceeds the limit is killed, with status 124 or 137.
   package static func shell(
     _ script: String,
     seconds: Int = 60,
@@ -19,7 +19,7 @@ package enum Command {
     try await run(["timeout", "-k", "5", "\(seconds)", "bash", "-c", script], environment: environment)
   }
 
-  /// Runs a program of the path.
+  /// Runs a program from PATH.
   package static func run(_ words: [String], environment: [String: String] = [:]) async throws -> Result {
     let folder = try TemporaryFolder()
     let output = try folder.write([], to: "output")

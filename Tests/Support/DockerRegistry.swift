@@ -6,7 +6,7 @@ package final class DockerRegistry: Sendable {
   package let port: Int
   private let process: Int32
 
-  /// Starts a registry on a free port, or again on a given one.
+  /// Starts a registry on a free port, or on a given port.
   package init(
     folder: TemporaryFolder? = nil,
     port: Int = 0,
@@ -50,19 +50,19 @@ package final class DockerRegistry: Sendable {
   /// `localhost:PORT`.
   package var host: String { "localhost:\(port)" }
 
-  /// Stops it, as a machine that goes away does.
+  /// Kills the registry, like a machine that fails.
   package func stop() { kill(process, SIGKILL) }
 
-  /// Bytes of blobs that it sent since it was started.
+  /// Returns the bytes of blobs sent since the start.
   package func bytesSent() throws -> Int {
     let log = String(decoding: try folder.read("log"), as: UTF8.self)
     return log.matches(of: /"GET [^"]*\/blobs\/[^"]*" 20[06] (\d+)/).reduce(0) { $0 + (Int($1.1) ?? 0) }
   }
 
-  /// What it logged so far.
+  /// Returns the log so far.
   package func log() throws -> String { String(decoding: try folder.read("log"), as: UTF8.self) }
 
-  /// The request lines of its log so far: `GET /v2/… HTTP/1.1`.
+  /// Returns the request lines of the log so far: `GET /v2/… HTTP/1.1`.
   package func requests() throws -> [String] {
     let log = String(decoding: try folder.read("log"), as: UTF8.self)
     return log.matches(of: /"((?:GET|HEAD) [^"]*)" \d+/).map { String($0.1) }

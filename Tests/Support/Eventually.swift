@@ -1,4 +1,4 @@
-/// Waits for something that another thread or process brings about, with an end.
+/// Waits for a condition that another thread or process makes true, with a time limit.
 package func eventually(
   seconds: Double = 120,
   _ condition: () async throws -> Bool

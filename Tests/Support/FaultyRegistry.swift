@@ -3,7 +3,7 @@ import Foundation
 package import OCI
 import Synchronization
 
-/// A registry of the test's own, whose answers can be replaced by faults.
+/// A registry for one test, whose answers can be replaced with faults.
 package final class FaultyRegistry: Sendable {
   private struct State {
     var manifests: [String: (bytes: [UInt8], type: String)] = [:]
@@ -65,7 +65,7 @@ package final class FaultyRegistry: Sendable {
   private let box: Box
   package let server: HTTPServer
 
-  /// Starts a registry that has nothing.
+  /// Starts an empty registry.
   package init() throws {
     let box = Box()
     self.box = box
@@ -77,12 +77,12 @@ package final class FaultyRegistry: Sendable {
   /// `127.0.0.1:PORT`.
   package var host: String { "127.0.0.1:\(server.port)" }
 
-  /// What is answered in place of the truth: takes the request and its number, nil for the truth.
+  /// Sets the faults: the closure gets the request and its number, and returns nil for the regular answer.
   package func setFault(_ fault: (@Sendable (HTTPServer.Request, Int) -> HTTPServer.Answer?)?) {
     box.state.withLock { $0.fault = fault }
   }
 
-  /// The truthful answer to a request.
+  /// Returns the regular answer to a request.
   package func truth(_ request: HTTPServer.Request) -> HTTPServer.Answer { box.usual(request) }
 
   /// Adds a blob.
@@ -97,7 +97,7 @@ package final class FaultyRegistry: Sendable {
     )
   }
 
-  /// Adds bytes as the blob of a digest, whether they are or not.
+  /// Adds bytes as the blob of a digest, even if they do not match.
   package func add(blob bytes: [UInt8], as digest: Digest) {
     box.state.withLock { $0.blobs["\(digest)"] = bytes }
   }
@@ -119,7 +119,7 @@ package final class FaultyRegistry: Sendable {
     return Descriptor(mediaType: type, digest: digest, size: Int64(bytes.count))
   }
 
-  /// The bytes of a document that was added.
+  /// Returns the bytes of a document that was added.
   package func document(_ target: String, of repository: String) -> [UInt8]? {
     box.state.withLock { $0.manifests["\(repository)/\(target)"]?.bytes }
   }

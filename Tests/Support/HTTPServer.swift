@@ -1,21 +1,21 @@
 import Foundation
 import Synchronization
 
-/// A small HTTP/1.1 server on loopback whose answers can be wrong in every way that a test needs.
+/// A small HTTP/1.1 server on loopback whose answers can have any fault that a test needs.
 ///
-/// It is for faults alone: what a real registry shows is tested against a real one.
+/// Used only for faults: regular behavior is tested with a real registry.
 package final class HTTPServer: Sendable {
-  /// What was asked.
+  /// A received request.
   package struct Request: Sendable {
     package let method: String
     package let path: String
     package let query: String
     package let headers: [String: String]
     package let body: [UInt8]
-    /// Which connection it came on, from 1.
+    /// The number of the connection, starting from 1.
     package let connection: Int
 
-    /// A single range, clamped to a size.
+    /// Returns the single range, clamped to a size.
     package func range(size: Int) -> Range<Int>? {
       guard let text = headers["range"], text.hasPrefix("bytes=") else { return nil }
       let ends = text.dropFirst(6).split(separator: "-", omittingEmptySubsequences: false)
@@ -25,23 +25,23 @@ package final class HTTPServer: Sendable {
     }
   }
 
-  /// What is answered.
+  /// An answer.
   package struct Answer: Sendable {
     package var status: Int
     package var headers: [(String, String)]
     package var body: [UInt8]
-    /// What Content-Length says; nil for the truth.
+    /// The value of Content-Length; nil for the actual length.
     package var declaredLength: Int?
-    /// No Content-Length is sent.
+    /// Whether Content-Length is omitted.
     package var omitsLength = false
-    /// Bytes of the body that are sent each second; nil for all at once.
+    /// Bytes of the body sent per second; nil for no limit.
     package var rate: Int?
-    /// The connection is closed after so many bytes of the body.
+    /// Closes the connection after this many bytes of the body.
     package var cutAfter: Int?
-    /// Nothing more is sent after so many bytes, until the server stops.
+    /// Stops sending after this many bytes, until the server stops.
     package var stallAfter: Int?
 
-    /// Makes an answer.
+    /// Creates an answer.
     package init(_ status: Int, headers: [(String, String)] = [], body: [UInt8] = []) {
       self.status = status
       self.headers = headers
@@ -87,21 +87,21 @@ package final class HTTPServer: Sendable {
   /// Forgets the requests so far.
   package func forgetRequests() { state.withLock { $0.requests = [] } }
 
-  /// How many connections were made.
+  /// Number of connections made.
   package var connectionCount: Int { state.withLock { $0.connections } }
 
-  /// Closes everything; requests under way break off.
+  /// Closes all sockets; requests in flight are aborted.
   ///
-  /// A second call does nothing.
+  /// A second call has no effect.
   package func stop() {
-    // Under the lock: a number that was closed may stand for the socket of somebody else.
+    // Under the lock: the number of a closed descriptor may be reused for another socket.
     let isFirst = state.withLock { state in
       defer { state.isStopped = true }
       guard !state.isStopped else { return false }
       for socket in state.sockets { shutdown(socket, Int32(SHUT_RDWR)) }
       return true
     }
-    // The thread that accepts closes the listener once it is awake.
+    // The accepting thread closes the listener once it wakes up.
     if isFirst { shutdown(listener, Int32(SHUT_RDWR)) }
   }
 
@@ -186,7 +186,7 @@ package final class HTTPServer: Sendable {
     guard request.method != "HEAD" else { return true }
     let limit = min(answer.cutAfter ?? .max, answer.stallAfter ?? .max, answer.body.count)
     if let rate = answer.rate {
-      // Ten pieces a second, until the peer gives up or the server stops.
+      // Ten pieces per second, until the peer closes the connection or the server stops.
       for first in stride(from: 0, to: limit, by: max(1, rate / 10)) {
         let piece = answer.body[first..<min(limit, first + max(1, rate / 10))]
         guard sendAll(socket, piece), !state.withLock({ $0.isStopped }) else { return false }
@@ -196,7 +196,7 @@ package final class HTTPServer: Sendable {
     }
     guard sendAll(socket, answer.body[..<limit]) else { return false }
     if answer.stallAfter != nil, limit < answer.body.count {
-      // Until the peer gives up or the server stops.
+      // Until the peer closes the connection or the server stops.
       var byte: UInt8 = 0
       _ = recv(socket, &byte, 1, 0)
       return false

@@ -1,19 +1,19 @@
 import Content
 package import OCI
 
-/// An artifact that a malicious or broken tool could have made, the same for one seed.
+/// An artifact that a malicious or broken tool could have created; the same for the same seed.
 package struct HostileArtifact {
-  /// What is published under the tag: a manifest or an index, or bytes that are none.
+  /// The document published under the tag: a manifest, an index, or invalid bytes.
   package private(set) var document: (bytes: [UInt8], type: MediaType)
-  /// Everything that it points at, by digest; some of it is left out.
+  /// The referenced content by digest; some of it is missing.
   package private(set) var blobs: [Digest: [UInt8]] = [:]
-  /// What was made, for messages.
+  /// The kind of the artifact, for messages.
   package let kind: String
 
   private static let title = "org.opencontainers.image.title"
   private static let filepath = "org.cncf.model.filepath"
 
-  /// Makes the artifact of a seed.
+  /// Creates the artifact of a seed.
   package init(seed: UInt64) {
     var chance = SeededGenerator(seed: seed)
     document = ([], .imageManifest)
@@ -44,7 +44,7 @@ package struct HostileArtifact {
       kind = "hostile JSON"
       document.bytes = Self.json(&chance)
     }
-    // Some blobs are not there, or are others than their digest says.
+    // Some blobs are missing, or do not match their digest.
     for digest in blobs.keys.sorted(by: { $0.hex < $1.hex }) where Int.random(in: 0..<12, using: &chance) == 0
     {
       blobs[digest] = Bool.random(using: &chance) ? nil : Self.mutated(blobs[digest] ?? [], &chance)
@@ -129,7 +129,7 @@ package struct HostileArtifact {
       }
       entries.append(entry)
     }
-    // Indexes in indexes, deeper than anybody packs them.
+    // Indexes nested deeper than any tool creates them.
     for _ in 0..<Int.random(in: 0...8, using: &chance) {
       let bytes = Self.encoded(Index(manifests: entries))
       entries = [add(bytes, MediaType.imageIndex.rawValue)]
@@ -273,12 +273,12 @@ package struct HostileArtifact {
   }
 
   private static func encoded(_ value: some Encodable) -> [UInt8] {
-    // Every value here can be encoded; if one cannot, the artifact is an empty document, which is hostile too.
+    // Every value here can be encoded; if not, the artifact is an empty document, which is hostile too.
     (try? JSONDocument.encode(value)) ?? []
   }
 }
 
 extension SeededGenerator {
-  /// So many bytes.
+  /// Returns random bytes.
   mutating func bytes(_ count: Int) -> [UInt8] { (0..<count).map { _ in UInt8(truncatingIfNeeded: next()) } }
 }

@@ -2,11 +2,11 @@ import Content
 import Foundation
 package import OCI
 
-/// Makes OCI layouts by hand, as tools of others would.
+/// Creates OCI layouts like tools of other projects.
 package enum LayoutMaker {
   /// Writes blobs, a manifest and an index.
   ///
-  /// - Returns: the manifest's descriptor.
+  /// - Returns: The descriptor of the manifest.
   @discardableResult
   package static func write(
     _ folder: TemporaryFolder,
@@ -34,7 +34,7 @@ package enum LayoutMaker {
     return entry
   }
 
-  /// A layer that is a file with a title.
+  /// Returns a layer that is a file with a title.
   package static func file(
     _ title: String,
     _ bytes: [UInt8]
@@ -42,14 +42,14 @@ package enum LayoutMaker {
     (bytes, "application/octet-stream", ["org.opencontainers.image.title": title])
   }
 
-  /// A layer of an image.
+  /// Returns a layer of an image.
   package static func tar(_ bytes: [UInt8]) -> (bytes: [UInt8], type: String, annotations: [String: String]) {
     (bytes, "application/vnd.oci.image.layer.v1.tar", [:])
   }
 
   /// Writes an image of one layer, whose config lists the layer.
   ///
-  /// - Returns: the manifest's descriptor.
+  /// - Returns: The descriptor of the manifest.
   @discardableResult
   package static func writeImage(
     _ folder: TemporaryFolder,
@@ -75,7 +75,7 @@ package enum LayoutMaker {
     .imageConfig
   )
 
-  /// Pushes a layout with skopeo, digests kept.
+  /// Pushes a layout with skopeo, preserving digests.
   package static func push(_ layout: String, to reference: String) async throws {
     let result = try await Command.shell(
       "skopeo copy -q --preserve-digests --dest-tls-verify=false oci:\(layout) docker://\(reference)"

@@ -1,4 +1,4 @@
-/// Makes model files of little content.
+/// Creates small model files.
 package enum ModelFile {
   static func littleEndian(_ value: some FixedWidthInteger) -> [UInt8] {
     withUnsafeBytes(of: value.littleEndian) { Array($0) }
@@ -8,7 +8,7 @@ package enum ModelFile {
     littleEndian(UInt64(text.utf8.count)) + Array(text.utf8)
   }
 
-  /// A GGUF file of version 3 with a vocabulary.
+  /// Returns a GGUF file of version 3 with a vocabulary.
   package static func gguf(
     vocabulary: Int = 10,
     tensors: [(name: String, size: Int)],
@@ -34,12 +34,11 @@ package enum ModelFile {
     return bytes + SeededGenerator.bytes(offset, seed: 7)
   }
 
-  /// A GGUF file of one tensor.
+  /// Returns a GGUF file of one tensor.
   ///
   /// - Parameters:
-  ///   - size: of the file, about.
-  ///   - seed: of its content.
-  /// - Returns: its bytes.
+  ///   - size: The approximate size of the file.
+  ///   - seed: The seed of its content.
   package static func gguf(_ size: Int, seed: UInt64) -> [UInt8] {
     var bytes = gguf(tensors: [("blk.0.weight", size / 32 * 32)])
     let noise = SeededGenerator.bytes(size / 2, seed: seed)
@@ -47,7 +46,7 @@ package enum ModelFile {
     return bytes
   }
 
-  /// A safetensors file.
+  /// Returns a safetensors file.
   package static func safetensors(_ tensors: [(name: String, size: Int)]) -> [UInt8] {
     var offset = 0
     var entries = [#""__metadata__":{"format":"pt"}"#]

@@ -1,20 +1,20 @@
 import Foundation
 
-/// Many runs of a program side by side, measured: what each ended with, and the most memory it had.
+/// Measures many parallel runs of a program: the exit status and peak memory of each.
 package enum ProgramRuns {
   /// One run.
   package struct Outcome: Decodable, Sendable {
     package let name: String
-    /// Its exit status; negative where a signal ended it; -9 also where it took too long.
+    /// The exit status; negative if a signal ended the run; -9 also after the time limit.
     package let status: Int32
     package let isLate: Bool
-    /// Resident, bytes.
+    /// Peak resident memory in bytes.
     package let peakMemory: Int64
     package let seconds: Double
     package let output: String
   }
 
-  // wait4 tells the memory of each child, which no test can ask of Foundation's Process.
+  // wait4 returns the memory of each child, which Foundation's Process does not.
   private static let script = """
     import json, os, signal, sys, threading, time, queue
     folder, limit, parallel = sys.argv[1], float(sys.argv[2]), int(sys.argv[3])
@@ -54,10 +54,10 @@ package enum ProgramRuns {
   /// Runs programs.
   ///
   /// - Parameters:
-  ///   - runs: a name and the words of each.
-  ///   - folder: for what is noted of them.
-  ///   - seconds: that one run may take before it is killed.
-  ///   - environment: beside that of the test.
+  ///   - runs: The name and the arguments of each run.
+  ///   - folder: The directory for the results.
+  ///   - seconds: The time limit of a run.
+  ///   - environment: Variables in addition to those of the test.
   package static func measure(
     _ runs: [(name: String, words: [String])],
     in folder: TemporaryFolder,

@@ -1,15 +1,15 @@
-/// A fault of a registry or of something before it, the same for one seed.
+/// A fault of a registry or of a proxy in front of it; the same for the same seed.
 package struct RandomFault: Sendable {
-  /// Which requests it hits.
+  /// The requests that have the fault.
   private enum Stage: CaseIterable {
     case resolution, manifest, blob, tags, everything
   }
 
   private let stage: Stage
-  /// How many requests it hits; later ones are answered truly.
+  /// Number of requests with the fault; later requests get the regular answer.
   private let limit: Int
   private let seed: UInt64
-  /// For messages.
+  /// The name of the fault, for messages.
   package let name: String
 
   private static let kinds = [
@@ -18,7 +18,7 @@ package struct RandomFault: Sendable {
   ]
   private let kind: String
 
-  /// Makes the fault of a seed.
+  /// Creates the fault of a seed.
   package init(seed: UInt64) {
     var chance = SeededGenerator(seed: seed)
     self.seed = seed
@@ -28,13 +28,12 @@ package struct RandomFault: Sendable {
     name = "seed \(seed): \(kind) at \(stage), \(limit == .max ? "always" : "\(limit) times")"
   }
 
-  /// What is answered in place of the truth.
+  /// Returns the faulty answer, or nil if the fault does not apply to this request.
   ///
   /// - Parameters:
-  ///   - request: what was asked.
-  ///   - truth: the true answer.
-  ///   - count: how many requests this fault has hit already.
-  /// - Returns: nil where it does not hit this request.
+  ///   - request: The request.
+  ///   - truth: The regular answer.
+  ///   - count: The number of requests that had this fault already.
   package func answer(
     _ request: HTTPServer.Request,
     truth: HTTPServer.Answer,

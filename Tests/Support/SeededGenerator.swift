@@ -1,11 +1,11 @@
 import Foundation
 
-/// A random generator whose runs can be repeated (SplitMix64).
+/// A random number generator with reproducible results (SplitMix64).
 package struct SeededGenerator: RandomNumberGenerator {
   private var state: UInt64
   package let seed: UInt64
 
-  /// Starts a run.
+  /// Creates a generator.
   package init(seed: UInt64) {
     self.seed = seed
     state = seed
@@ -29,9 +29,9 @@ package struct SeededGenerator: RandomNumberGenerator {
     return value ^ (value >> 31)
   }
 
-  /// Bytes that do not repeat, the same for one seed.
+  /// Returns bytes without repetition; the same for the same seed.
   ///
-  /// They start as a GGUF file does, so that a file of them may have the name of one.
+  /// They start like a GGUF file, so that a file of them may have the name of one.
   package static func bytes(_ count: Int, seed: UInt64) -> [UInt8] {
     var generator = SeededGenerator(seed: seed)
     return [UInt8](unsafeUninitializedCapacity: count) { buffer, filled in

@@ -1,21 +1,21 @@
-/// Tars with any header that a test wants, which archivers would refuse to write.
+/// Creates tars with arbitrary headers, which archivers would refuse to write.
 package struct TarMaker: Sendable {
   package private(set) var bytes: [UInt8] = []
 
-  /// Starts an empty tar.
+  /// Creates an empty tar.
   package init() {}
 
   /// Adds a member.
   ///
   /// - Parameters:
-  ///   - name: as it stands in the header; a GNU long name precedes one over 100 bytes.
+  ///   - name: The name in the header; a name over 100 bytes is preceded by a GNU long name.
   ///   - type: `0` file, `1` hard link, `2` symbolic link, `5` directory.
-  ///   - target: of a link.
-  ///   - content: of a file.
-  ///   - mode: permission bits.
-  ///   - time: seconds since 1970.
-  ///   - size: that the header claims; nil for the truth.
-  ///   - expandedSize: as GNU writes it for sparse members, into any member.
+  ///   - target: The target of a link.
+  ///   - content: The content of a file.
+  ///   - mode: The permission bits.
+  ///   - time: Seconds since 1970.
+  ///   - size: The size in the header; nil for the actual size.
+  ///   - expandedSize: The value of GNU's field for the expanded size of sparse members.
   package mutating func add(
     _ name: String,
     type: Character = "0",
@@ -46,7 +46,7 @@ package struct TarMaker: Sendable {
     for (key, value) in records {
       let rest = " \(key)=\(value)\n"
       var length = rest.utf8.count
-      // The length counts its own digits.
+      // The length includes its own digits.
       while "\(length)".utf8.count + rest.utf8.count != length {
         length = "\(length)".utf8.count + rest.utf8.count
       }
@@ -56,7 +56,7 @@ package struct TarMaker: Sendable {
     append(Array(text.utf8))
   }
 
-  /// The tar with its end.
+  /// The complete tar with its end.
   package var finished: [UInt8] { bytes + [UInt8](repeating: 0, count: 1024) }
 
   private mutating func addLong(_ text: String, type: Character) {

@@ -1,10 +1,10 @@
 import Foundation
 
-/// A folder that goes when the object does.
+/// A temporary directory that is removed when this object is freed.
 package final class TemporaryFolder: Sendable {
   package let path: String
 
-  /// Makes a folder.
+  /// Creates a directory.
   package init() throws {
     path = NSTemporaryDirectory() + "weightfs-test-\(UUID().uuidString)"
     try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
@@ -12,10 +12,10 @@ package final class TemporaryFolder: Sendable {
 
   deinit { try? FileManager.default.removeItem(atPath: path) }
 
-  /// A path in the folder.
+  /// Returns a path in the directory.
   package func path(_ name: String) -> String { "\(path)/\(name)" }
 
-  /// Writes a file, making the folders above it.
+  /// Writes a file, creating missing directories.
   @discardableResult
   package func write(_ bytes: [UInt8], to name: String) throws -> String {
     let file = path(name)
@@ -30,10 +30,10 @@ package final class TemporaryFolder: Sendable {
     Array(try Data(contentsOf: URL(filePath: path(name))))
   }
 
-  /// Whether a file is there.
+  /// Whether a file exists.
   package func has(_ name: String) -> Bool { FileManager.default.fileExists(atPath: path(name)) }
 
-  /// Every file below the folder, relative to it.
+  /// Returns every file below the directory, relative to it.
   package func files() -> [String] {
     (FileManager.default.enumerator(atPath: path)?.allObjects as? [String] ?? []).sorted()
   }

@@ -1,13 +1,13 @@
-/// weightfs as a line of a shell's script, in a folder of a test's own.
+/// Runs weightfs from a shell script, in the directory of a test.
 package enum WeightfsCommand {
-  /// Runs a command; what follows its name may hold pipes and redirections.
+  /// Runs a command; the arguments may contain pipes and redirections.
   package static func run(
     _ words: String,
     in folder: TemporaryFolder,
     root: String = "root",
     seconds: Int = 60
   ) async throws -> Command.Result {
-    // Credentials of whoever runs the tests are none of their business.
+    // The credentials of the user who runs the tests must not be used.
     try await Command.shell(
       "cd '\(folder.path)' && \(line(words, in: folder, root: root))",
       seconds: seconds,
@@ -15,7 +15,7 @@ package enum WeightfsCommand {
     )
   }
 
-  /// The line that runs it.
+  /// Returns the command line.
   package static func line(_ words: String, in folder: TemporaryFolder, root: String = "root") -> String {
     let parts = words.split(separator: " ", maxSplits: 1)
     let rest = parts.count > 1 ? String(parts[1]) : ""

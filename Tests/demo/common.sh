@@ -1,4 +1,4 @@
-# Shared by the demos: a place to work in, a registry on loopback, and an end that leaves nothing behind.
+# Shared by the demos: a temporary directory, a registry on loopback, and cleanup at the end.
 set -eu
 weightfs=$1
 here=$(cd "$(dirname "$0")" && pwd)
@@ -20,7 +20,7 @@ trap 'exit 130' INT TERM
 
 say() { printf '\n== %s\n' "$*"; }
 
-# A virtual environment with the packages named, made once.
+# Creates a virtual environment with the given packages, unless it exists.
 python_with() {
   if [ ! -x "$cache/venv/bin/python" ]; then python3 -m venv "$cache/venv"; fi
   for package in "$@"; do
@@ -30,7 +30,7 @@ python_with() {
   python=$cache/venv/bin/python
 }
 
-# docker-registry takes a free port and says in its log which one.
+# docker-registry listens on a free port and logs its number.
 start_registry() {
   mkdir -p "$work/registry"
   cat >"$work/registry.yml" <<CONFIGURATION
@@ -51,7 +51,7 @@ CONFIGURATION
   registry=localhost:$port
 }
 
-# Bytes of blobs that the registry sent since it was started.
+# Prints the bytes of blobs that the registry has sent since its start.
 bytes_served() {
   awk '/"GET \/v2\/[^"]*\/blobs\// { for (i = 1; i <= NF; i++) if ($i ~ /^HTTP\//) sum += $(i + 2) } END { print sum + 0 }' "$work/registry.log"
 }

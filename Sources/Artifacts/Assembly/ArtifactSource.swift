@@ -3,15 +3,16 @@ import LocalRegistry
 package import OCI
 package import SystemPackage
 
-/// What a user names on the command line: a reference, `oci:DIR[:TAG|:@N|@DIGEST]`, or `oci-archive:FILE` with the same.
+/// An artifact as named on the command line: a reference, `oci:DIR[:TAG|:@N|@DIGEST]`, or `oci-archive:FILE`
+/// likewise.
 package enum ArtifactSource: Sendable, Hashable {
   case reference(Reference)
   case directory(FilePath, LayoutEntry)
   case archive(FilePath, LayoutEntry)
 
-  /// Reads what a user wrote.
+  /// Parses an argument.
   ///
-  /// - Parameter text: as written; paths end at the first colon, as those of skopeo do.
+  /// - Parameter text: The argument; a path ends at the first colon, as in skopeo.
   /// - Throws: `DocumentError`.
   package init(parsing text: String) throws(DocumentError) {
     if text.hasPrefix("oci-archive:") {
@@ -29,9 +30,9 @@ package enum ArtifactSource: Sendable, Hashable {
     _ rest: Substring,
     _ text: String
   ) throws(DocumentError) -> (FilePath, LayoutEntry) {
-    // oras and skopeo write a digest after an at sign; a path may have one, too.
+    // oras and skopeo separate a digest by an at sign; a path may contain one, too.
     if let at = rest.lastIndex(of: "@"), let digest = Digest(String(rest[rest.index(after: at)...])) {
-      // A tag before it, empty as skopeo writes it or not, says nothing that the digest does not.
+      // A tag before the digest, which skopeo writes as an empty one, is redundant.
       let path = rest[..<at].prefix { $0 != ":" }
       guard !path.isEmpty else { throw DocumentError(reason: "'\(text.prefix(200))' names no path") }
       return (FilePath(String(path)), .named(.digest(digest)))
@@ -42,7 +43,7 @@ package enum ArtifactSource: Sendable, Hashable {
     guard let colon else { return (FilePath(String(path)), .only) }
     let name = String(rest[rest.index(after: colon)...])
     if let digest = Digest(name) { return (FilePath(String(path)), .named(.digest(digest))) }
-    // A name in an index may be a full reference; the entry is found by its tag or by the whole name.
+    // The name of an entry may be a full reference; the entry is found by its tag or by the full name.
     guard !name.isEmpty else { throw DocumentError(reason: "'\(text.prefix(200))' ends with a colon") }
     if name.first == "@", let number = Int(name.dropFirst()), number >= 0 {
       return (FilePath(String(path)), .number(number))

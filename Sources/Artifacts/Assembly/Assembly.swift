@@ -9,7 +9,7 @@ import Registry
 import SystemPackage
 package import Telemetry
 
-/// The parts of a mount or a command, put together.
+/// The components of a mount or a command, connected.
 package struct Assembly: Sendable {
   package let settings: Settings
   package let metrics: Metrics
@@ -20,13 +20,13 @@ package struct Assembly: Sendable {
   package let loader: ArtifactLoader
   package let log: Logger
 
-  /// Puts the parts together.
+  /// Creates and connects the components.
   ///
   /// - Parameters:
-  ///   - settings: what was asked for.
-  ///   - environment: of the process.
-  ///   - log: where messages go.
-  /// - Throws: `ContentError` where the local registry cannot be used.
+  ///   - settings: The settings of the user.
+  ///   - environment: The environment of the process.
+  ///   - log: Receives messages for the operator.
+  /// - Throws: `ContentError` if the local registry cannot be used.
   package init(settings: Settings, environment: [String: String], log: Logger) throws(ContentError) {
     self.settings = settings
     self.log = log
@@ -73,12 +73,12 @@ package struct Assembly: Sendable {
     loader = ArtifactLoader(local: local, remote: remote, store: store, isOffline: isOffline, log: log)
   }
 
-  /// Resolves and loads what a user names.
+  /// Resolves and loads an artifact.
   ///
   /// - Parameters:
-  ///   - source: a reference, or a layout on this machine.
-  ///   - isFresh: asks the registry whatever is known.
-  ///   - isRecorded: whether the local registry is to have it from now on.
+  ///   - source: A reference, or a layout on this machine.
+  ///   - isFresh: Asks the registry even if an answer is cached.
+  ///   - isRecorded: Whether to record the artifact in the local registry.
   /// - Throws: `ContentError`.
   package func load(
     _ source: ArtifactSource,

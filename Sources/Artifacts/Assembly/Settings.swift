@@ -4,26 +4,26 @@ package import Fetching
 import LocalRegistry
 package import SystemPackage
 
-/// Everything that a mount or a command can be told.
+/// The settings of a mount or a command.
 package struct Settings: Sendable {
   package var root: RegistryRoot
   package var additionalStores: [FilePath] = []
   package var fetching = FetchPolicy()
-  /// How long answers of registries are remembered, and whether any are asked.
+  /// How long answers of registries are cached, and whether registries are asked at all.
   package var resolution = ResolutionOptions()
-  /// Registries that are spoken to in plain HTTP beside those on this machine.
+  /// Registries accessed by plain HTTP, in addition to those on this machine.
   package var insecureRegistries: Set<String> = []
-  /// The only file in which credentials are looked for; nil for those of podman and docker.
+  /// The only credential file to read; nil for those of podman and docker.
   package var authFile: FilePath?
-  /// How much of the disk blobs may take.
+  /// The limits on the disk space of blobs.
   package var limits = SpaceLimits()
-  /// What new artifacts become once they are whole.
+  /// The format of new artifacts.
   package var localFormat = LayoutFormat.directory
-  /// Artifacts that are filled by reads become archives in the background.
+  /// Whether artifacts that reads made complete are converted into archives in the background.
   package var sealsWhole = false
 
-  /// Makes the usual settings for a root.
+  /// Creates the default settings for a root.
   ///
-  /// - Parameter root: of the local registry.
+  /// - Parameter root: The local registry.
   package init(root: RegistryRoot) { self.root = root }
 }

@@ -8,7 +8,7 @@ package import LocalRegistry
 package import Logging
 package import OCI
 
-/// Reads manifests and makes trees, each artifact once for all who ask.
+/// Loads manifests and builds trees; concurrent loads of the same artifact share the work.
 package actor ArtifactLoader {
   private struct Key: Hashable {
     let reference: Reference
@@ -25,29 +25,30 @@ package actor ArtifactLoader {
   private let log: Logger
   private var known: [Key: LoadedArtifact] = [:]
   private var order: [Key] = []
-  /// Grows with each blob that turned out wrong.
+  /// Incremented with each blob that turned out wrong.
   private var generation = 0
   private var pending: [Key: Task<Result<LoadedArtifact, ContentError>, Never>] = [:]
 
-  /// What the known artifacts take, bytes.
+  /// Memory of the cached artifacts in bytes.
   private var memory = 0
 
-  // Open directories hold their artifacts themselves; this many more are kept for look-ups that come later, and no more
-  // than so many bytes of them.
+  // Open directories hold their artifacts themselves; up to this many more are cached for later look-ups,
+  // within the
+  // memory limit.
   private static let limit = 4096
   private let memoryLimit: Int
-  // Configs of images have some kilobytes; what is larger comes when it is read.
+  // Configs of images have some kilobytes; larger configs are fetched when they are read.
   private static let configLimit: Int64 = 1 << 20
 
-  /// Makes a loader.
+  /// Creates a loader.
   ///
   /// - Parameters:
-  ///   - local: where manifests are kept.
-  ///   - remote: where they are fetched from.
-  ///   - store: gives the bytes of layers.
-  ///   - isOffline: whether no network is to be used.
-  ///   - log: for what a user should know.
-  ///   - memoryLimit: of what is kept for later look-ups, bytes.
+  ///   - local: The local registry, which stores manifests.
+  ///   - remote: The registries.
+  ///   - store: Reads the bytes of layers.
+  ///   - isOffline: Whether no request may be sent.
+  ///   - log: Receives messages for the operator.
+  ///   - memoryLimit: The maximum memory of cached artifacts in bytes.
   package init(
     local: LocalRegistry,
     remote: any RepositoryProvider,
@@ -62,7 +63,7 @@ package actor ArtifactLoader {
     self.store = store
     self.isOffline = isOffline
     self.log = log
-    // A parser waits for bytes, and those for the disk's threads: it has threads of its own.
+    // A parser waits for bytes that the disk threads deliver, so it needs separate threads.
     indexes = TarIndexCache(executor: BlockingExecutor(label: "weightfs.parse", threads: 4))
     trees = TreeLoader(indexes: indexes, firstBytes: firstBytes)
   }
@@ -70,10 +71,10 @@ package actor ArtifactLoader {
   /// Loads an artifact.
   ///
   /// - Parameters:
-  ///   - reference: what it is called.
-  ///   - resolution: what the reference stands for.
-  ///   - isRecorded: whether the local registry is to have it from now on.
-  ///   - replacesFinal: what was loaded or put there gives way: a `pull`.
+  ///   - reference: The reference.
+  ///   - resolution: The resolution of the reference.
+  ///   - isRecorded: Whether to record the artifact in the local registry.
+  ///   - replacesFinal: Whether a final artifact is replaced, as by `pull`.
   /// - Throws: `ContentError`.
   package func load(
     _ reference: Reference,
@@ -100,7 +101,7 @@ package actor ArtifactLoader {
     let result = await task.value
     if pending[key] == task { pending[key] = nil }
     let artifact = try result.get()
-    // What was read before a blob of it turned out wrong is read anew.
+    // Data read before a blob turned out wrong is discarded and read again.
     guard generation == before else {
       return try await load(reference, resolution, isRecorded: isRecorded, replacesFinal: replacesFinal)
     }
@@ -114,11 +115,11 @@ package actor ArtifactLoader {
     return artifact
   }
 
-  /// Whether an artifact can be read without a request: its manifest is on this machine, and the layers that its tree
-  /// is read from are.
+  /// Whether an artifact can be loaded without a request: its manifest is on this machine, and the layers
+  /// that its tree is built from are complete.
   ///
-  /// - Parameter resolution: what its reference stands for.
-  /// - Returns: false also where what is here cannot be read.
+  /// - Parameter resolution: The resolution of its reference.
+  /// - Returns: False if the local copy cannot be read.
   package func isHere(_ resolution: ReferenceResolver.Resolution) async -> Bool {
     let layout = resolution.local?.repository
     do throws(ContentError) {
@@ -132,9 +133,7 @@ package actor ArtifactLoader {
     }
   }
 
-  /// Forgets what was read of a blob that turned out wrong.
-  ///
-  /// - Parameter digest: of the blob.
+  /// Forgets data that was read from a blob that turned out wrong.
   package func forget(_ digest: Digest) async {
     generation += 1
     pending = [:]
@@ -160,11 +159,11 @@ package actor ArtifactLoader {
     let (documents, manifest) = try await documents(resolution.descriptor, layout, source)
     let blobs = LoadedArtifact.blobs(of: manifest)
     var home = layout
-    // What only the pool has gets a layout of its own.
+    // An artifact that only the pool has gets a layout of its own.
     if let local = resolution.local, local.isAdditional || local.hasLayout {
       await self.local.adopt(reference, local, documents: documents, blobs: blobs)
     } else if isRecorded {
-      // A root that cannot take the layout is told of; the files are served all the same.
+      // If the root cannot store the layout, this is logged, and the files are served nevertheless.
       do throws(ContentError) {
         home = try await self.local.record(
           reference,
@@ -175,7 +174,7 @@ package actor ArtifactLoader {
         ).repository
       } catch {
         log.warning(
-          "an artifact cannot be recorded in the local registry",
+          "cannot record an artifact in the local registry",
           metadata: ["reference": "\(reference)", "reason": "\(error)"]
         )
       }
@@ -193,23 +192,21 @@ package actor ArtifactLoader {
     )
   }
 
-  /// Brings the config beside the manifest, so that the layout is whole once its layers are.
-  ///
-  /// Nobody waits for it.
+  /// Fetches the config in the background, so that the layout is complete once its layers are.
   private func bringConfig(_ config: Descriptor, _ source: any Repository, _ reference: Reference) {
     guard config.size <= Self.configLimit, !local.pool.hasComplete(config) else { return }
     let local = local
     let log = log
     Task {
       do throws(ContentError) {
-        // "{}" is what most artifacts have (image-spec manifest.md, "empty descriptor").
+        // Most artifacts have the config "{}" (image-spec manifest.md, "empty descriptor").
         let empty = Array("{}".utf8)
         let isEmpty = Verification.digest(of: empty, config.digest.algorithm) == config.digest
         let bytes = isEmpty ? empty : try await source.verifiedBytes(of: config, limit: Self.configLimit)
         try await local.keep(bytes, digest: config.digest, for: reference)
         await local.executor.ask { local.sealWhole(with: config.digest) }
       } catch {
-        log.info("a config was not fetched", metadata: ["digest": "\(config.digest)", "reason": "\(error)"])
+        log.info("cannot fetch a config", metadata: ["digest": "\(config.digest)", "reason": "\(error)"])
       }
     }
   }
@@ -217,9 +214,9 @@ package actor ArtifactLoader {
   /// Loads the artifact of a layout that is mounted by its path.
   ///
   /// - Parameters:
-  ///   - layout: an oci-dir or an oci-archive.
-  ///   - entry: of its index.
-  ///   - label: what the user calls it.
+  ///   - layout: An oci-dir or an oci-archive.
+  ///   - entry: The entry of its index.
+  ///   - label: The name that the user gave.
   /// - Throws: `ContentError`.
   package func load(
     _ layout: any LocalRepository,
@@ -229,7 +226,7 @@ package actor ArtifactLoader {
     let problems = try await layout.executor.run { () throws(ContentError) in try layout.index().problems }
     for problem in problems {
       log.warning(
-        "part of a layout cannot be read",
+        "cannot read a part of a layout",
         metadata: ["layout": "\(layout.origin)", "reason": "\(problem)"]
       )
     }
@@ -261,11 +258,11 @@ package actor ArtifactLoader {
     let tree = try await trees.load(manifest, bytes: bytes)
     for problem in tree.problems {
       log.warning(
-        "part of an artifact is shown differently",
+        "a file of an artifact is omitted or has another name",
         metadata: ["artifact": "\(label)", "reason": "\(problem)"]
       )
     }
-    guard let document = documents.last else { throw ContentError(.invalid, label, "there is no manifest") }
+    guard let document = documents.last else { throw ContentError(.invalid, label, "no manifest found") }
     return LoadedArtifact(
       label: label,
       reference: reference,
@@ -279,7 +276,7 @@ package actor ArtifactLoader {
     )
   }
 
-  /// The indexes that lead to a manifest, and the manifest last.
+  /// Returns the indexes that lead to a manifest, followed by the manifest.
   private func documents(
     _ root: Descriptor,
     _ layout: (any LocalRepository)?,
@@ -302,7 +299,7 @@ package actor ArtifactLoader {
       do throws(ContentError) {
         return try await repository.document(descriptor)
       } catch {
-        // A layout that lacks a manifest, or has a damaged one, is mended from the next place.
+        // If a layout lacks a manifest or has a damaged one, the next place is tried.
         if failure == nil || repository.origin == source?.origin { failure = error }
       }
     }

@@ -8,7 +8,7 @@ import LocalRegistry
 import OCI
 import Locking
 
-/// Reads layers through their blobs, waiting on the disk's threads until the bytes are there.
+/// Reads layers through their blobs, blocking a thread of an executor until the bytes are present.
 final class BlockingLayerBytes: LayerBytes {
   private let store: BlobStore
   private let layout: (any LocalRepository)?
@@ -45,7 +45,7 @@ final class BlockingLayerBytes: LayerBytes {
     )
     let bytes = try waiter.wait()
     guard bytes.count == count else {
-      throw ContentError(.disk, "\(layer.digest)", "the layer's file is shorter than it should be")
+      throw ContentError(.disk, "\(layer.digest)", "the layer's file is shorter than expected")
     }
     buffer.copyBytes(from: bytes)
     return count
@@ -68,7 +68,7 @@ final class BlockingLayerBytes: LayerBytes {
     }
     semaphore.wait()
     guard let outcome = box.get() else {
-      throw ContentError(.disk, "\(layer.digest)", "the layer could not be opened")
+      throw ContentError(.disk, "\(layer.digest)", "cannot open the layer")
     }
     let blob = try outcome.get()
     open.withLock { $0[layer.digest] = blob }
@@ -83,9 +83,9 @@ private final class ResultBox: Sendable {
   func get() -> Result<LazyBlob, ContentError>? { value.withLock { $0 } }
 }
 
-/// Hands the answer of one read to a thread that waits for it.
+/// Passes the answer of one read to a waiting thread.
 ///
-/// The blob's deadline ends the wait.
+/// The blob's deadline bounds the wait.
 private final class SemaphoreResponder: ReadResponder {
   private let semaphore = DispatchSemaphore(value: 0)
   private let result = Mutex<Result<[UInt8], ContentError>?>(nil)
@@ -93,7 +93,7 @@ private final class SemaphoreResponder: ReadResponder {
   func wait() throws(ContentError) -> [UInt8] {
     semaphore.wait()
     guard let result = result.withLock({ $0 }) else {
-      throw ContentError(.disk, "", "a read without an answer")
+      throw ContentError(.disk, "", "the read was not answered")
     }
     return try result.get()
   }

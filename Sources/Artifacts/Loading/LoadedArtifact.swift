@@ -4,23 +4,23 @@ package import Content
 import LocalRegistry
 package import OCI
 
-/// An artifact whose manifest was read: what its files are and where their bytes come from.
+/// A loaded artifact: its manifest, the tree of its files, and the places that have its bytes.
 package final class LoadedArtifact: Sendable {
-  /// What a user calls it: a reference, or the layout it was mounted from.
+  /// The name that the user gave: a reference, or the layout that was mounted.
   package let label: String
   package let reference: Reference?
-  /// What the reference stands for: the manifest, or the index it was chosen from.
+  /// The descriptor that the reference resolves to: of the manifest, or of the index it was selected from.
   package let root: Descriptor
-  /// Of the manifest; its bytes are not kept.
+  /// Digest of the manifest, whose bytes are not kept.
   package let manifestDigest: Digest
   private let manifestSize: Int
   package let manifest: Manifest
   package let tree: FileTree
-  /// Where blobs may lie on this machine, apart from the pool.
+  /// The layout on this machine that may have blobs, besides the pool.
   package let layout: (any LocalRepository)?
-  /// It came from its registry, and the layout is weightfs' own.
+  /// Whether the artifact was fetched from its registry, so that the layout is weightfs' own.
   package let isFetched: Bool
-  /// Where blobs can be fetched from.
+  /// The repository that blobs can be fetched from.
   package let source: (any Repository)?
 
   init(
@@ -46,10 +46,10 @@ package final class LoadedArtifact: Sendable {
     self.source = source
   }
 
-  /// What the artifact takes in memory, bytes: its tree, and what a manifest becomes.
+  /// Memory of the artifact in bytes: the tree, and an estimate for the parsed manifest.
   var memory: Int { tree.memory + 4 * manifestSize + 4096 }
 
-  /// Config and layers: what a complete layout has beside the manifest.
+  /// Config and layers, which a complete layout has in addition to the manifest.
   package var blobs: [Descriptor] { Self.blobs(of: manifest) }
 
   static func blobs(of manifest: Manifest) -> [Descriptor] {
@@ -57,9 +57,9 @@ package final class LoadedArtifact: Sendable {
     return ([manifest.config].compactMap { $0 } + manifest.layers).filter { seen.insert($0.digest).inserted }
   }
 
-  /// Seconds since 1970 of the artifact's creation, else 0.
+  /// Creation time of the artifact in seconds since 1970, or 0.
   package var created: Int64 { tree.modificationTime(of: 0) }
 
-  /// Where it came from: a layout's path, or the registry.
+  /// The origin of the artifact: the path of a layout, or the registry.
   package var origin: String { isFetched ? source?.origin ?? "" : layout?.origin ?? source?.origin ?? "" }
 }

@@ -5,14 +5,14 @@ package import Logging
 package import OCI
 package import Telemetry
 
-/// What a reference stands for: locally where that is final, else by its registry, remembered for a while.
+/// Resolves references: from the local registry if that is final, else by asking the registry, with a cache.
 package actor ReferenceResolver {
-  /// An answer.
+  /// The result of resolving a reference.
   package struct Resolution: Sendable {
     package let descriptor: Descriptor
-    /// Where it lies on this machine, if it does.
+    /// The artifact on this machine, if present.
     package let local: LocalArtifact?
-    /// Until when it is good.
+    /// When the result expires.
     package let expires: ContinuousClock.Instant
   }
 
@@ -22,7 +22,7 @@ package actor ReferenceResolver {
     let expires: ContinuousClock.Instant
   }
 
-  /// A registry is being asked, once for all who want to know.
+  /// A request to a registry in flight, shared by concurrent callers.
   private struct Question {
     let task: Task<Result<Resolution, ContentError>, Never>
     let begun = ContinuousClock.now
@@ -36,17 +36,17 @@ package actor ReferenceResolver {
   private var memory: [Reference: Memory] = [:]
   private var questions: [Reference: Question] = [:]
 
-  // Beyond this many references the memory starts anew; each costs some hundred bytes.
+  // When the cache exceeds this number of references it is cleared; each entry takes some hundred bytes.
   private static let limit = 50_000
 
-  /// Makes a resolver.
+  /// Creates a resolver.
   ///
   /// - Parameters:
-  ///   - local: asked first.
-  ///   - remote: asked for what is not final locally.
-  ///   - options: times to live, and whether there is a network.
-  ///   - metrics: where stale answers are counted.
-  ///   - log: for what a user should know.
+  ///   - local: The local registry, asked first.
+  ///   - remote: The registries, asked if the local artifact is not final.
+  ///   - options: Times to live, and whether requests may be sent.
+  ///   - metrics: Counts stale answers.
+  ///   - log: Receives messages for the operator.
   package init(
     local: LocalRegistry,
     remote: any RepositoryProvider,
@@ -63,13 +63,14 @@ package actor ReferenceResolver {
 
   /// Resolves a reference.
   ///
-  /// The last known answer of a tag whose registry takes longer than `staleWait` is given, and refreshed behind.
+  /// If the registry of a known tag takes longer than `staleWait`, returns the last known answer; the new
+  /// answer updates the cache when it arrives.
   ///
   /// - Parameters:
-  ///   - reference: with a tag or a digest.
-  ///   - isFresh: asks the registry although an answer is remembered, or the local one is final (`pull`).
-  ///   - found: what the local registry has, where that was just looked up.
-  /// - Returns: the descriptor of the manifest, or of the index it is chosen from.
+  ///   - reference: A reference with a tag or a digest.
+  ///   - isFresh: Asks the registry even if an answer is cached or the local artifact is final (`pull`).
+  ///   - found: The artifact in the local registry, if it was just looked up.
+  /// - Returns: The descriptor of the manifest, or of the index it is selected from.
   /// - Throws: `ContentError`.
   package func resolve(
     _ reference: Reference,
@@ -80,7 +81,7 @@ package actor ReferenceResolver {
     var local = found
     if local == nil {
       local = try await self.local.artifact(reference)
-      // The answer to another who asked may have come meanwhile.
+      // A concurrent call may have cached an answer meanwhile.
       if !isFresh, let known = goodAnswer(reference) { return try known.get() }
     }
     if let local, isFinal(local, reference, isFresh: isFresh) {
@@ -96,8 +97,8 @@ package actor ReferenceResolver {
       throw ContentError(
         .offline,
         "\(reference)",
-        "is not in the local registry, and weightfs is offline",
-        advice: "Pull it while there is a network"
+        "is not in the local registry, and --offline forbids requests",
+        advice: "Pull it without --offline"
       )
     }
     let question = ask(reference, isFresh: isFresh, local)
@@ -110,14 +111,15 @@ package actor ReferenceResolver {
     return known
   }
 
-  /// Whether the local registry's answer needs no other.
+  /// Whether the artifact in the local registry is used without asking the registry.
   private func isFinal(_ found: LocalArtifact, _ reference: Reference, isFresh: Bool) -> Bool {
     found.isAdditional || (!isFresh && (!found.wasFetched || reference.digest != nil)) || options.isOffline
   }
 
-  /// What a tag stood for when it was last known; its time to live is over.
+  /// Returns the last known resolution of a tag whose time to live has passed, or nil.
   private func lastKnown(_ reference: Reference, _ local: LocalArtifact?) -> Resolution? {
-    // What the registry said last is newer than what was recorded when a folder was last looked into.
+    // The last answer of the registry is newer than the local record, which is written when a directory is
+    // first used.
     if case .success(let known)? = memory[reference]?.result {
       let same = local?.descriptor.digest == known.descriptor.digest ? local : nil
       return Resolution(descriptor: known.descriptor, local: same, expires: .now)
@@ -125,7 +127,7 @@ package actor ReferenceResolver {
     return local.map { Resolution(descriptor: $0.descriptor, local: $0, expires: .now) }
   }
 
-  /// Asks the registry, together with all who ask at the same time.
+  /// Asks the registry; concurrent callers share one request.
   private func ask(_ reference: Reference, isFresh: Bool, _ local: LocalArtifact?) -> Question {
     if !isFresh, let running = questions[reference] { return running }
     let question = Question(
@@ -149,11 +151,12 @@ package actor ReferenceResolver {
     remember(reference, result)
   }
 
-  /// Forgets an answer that led to no readable manifest, unless it is as good as new: the registry is asked again.
+  /// Forgets a resolution to a manifest that cannot be read, unless it is less than a second old, so that the
+  /// registry is asked again.
   ///
   /// - Parameters:
-  ///   - reference: what was resolved.
-  ///   - digest: what it was said to stand for.
+  ///   - reference: The reference.
+  ///   - digest: The digest that it resolved to.
   package func distrust(_ reference: Reference, _ digest: Digest) {
     guard let known = memory[reference], case .success(let resolution) = known.result,
       resolution.descriptor.digest == digest, ContinuousClock.now - known.since > .seconds(1)
@@ -161,16 +164,13 @@ package actor ReferenceResolver {
     memory[reference] = nil
   }
 
-  /// The answer that is remembered, if it is good.
-  ///
-  /// - Parameter reference: what may have been resolved.
-  /// - Returns: nil where there is none.
+  /// Returns the cached resolution, or nil if there is none or it has expired.
   package func remembered(_ reference: Reference) -> Resolution? {
     guard case .success(let resolution)? = goodAnswer(reference) else { return nil }
     return resolution
   }
 
-  /// What is remembered of a reference and not too old, failures among it.
+  /// Returns the cached answer, possibly a failure, unless it has expired.
   private func goodAnswer(_ reference: Reference) -> Result<Resolution, ContentError>? {
     guard let known = memory[reference], known.expires > ContinuousClock.now else { return nil }
     return known.result
@@ -185,7 +185,7 @@ package actor ReferenceResolver {
     case .failure(let error) where error.code == .notFound || error.code == .unauthorized:
       memory[reference] = Memory(result: result, expires: .now + options.negativeTimeToLive)
     case .failure:
-      // A host that does not answer is asked again soon, but not by every look-up of one `ls`.
+      // A host that does not answer is asked again soon, but not for every look-up of one `ls`.
       memory[reference] = Memory(result: result, expires: .now + .seconds(1))
     }
   }
@@ -199,13 +199,13 @@ package actor ReferenceResolver {
       let same = found?.descriptor.digest == descriptor.digest ? found : nil
       return Resolution(descriptor: descriptor, local: same, expires: .now + options.timeToLive)
     } catch {
-      // What a digest stands for does not change.
+      // The content of a digest cannot change.
       guard let found, options.acceptsStale || reference.digest != nil,
         [.unreachable, .timedOut, .invalid, .corrupt].contains(error.code)
       else { throw error }
       metrics.staleResolutions.add()
       log.warning(
-        "a registry does not answer: the last known resolution stays in force",
+        "the registry does not answer: using the last known resolution",
         metadata: ["reference": "\(reference)", "digest": "\(found.descriptor.digest)", "reason": "\(error)"]
       )
       return Resolution(descriptor: found.descriptor, local: found, expires: .now + .seconds(5))

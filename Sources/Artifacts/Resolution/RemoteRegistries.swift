@@ -2,13 +2,11 @@ package import Content
 package import OCI
 package import Registry
 
-/// The registries of the network, as the file system knows them.
+/// The remote registries, as a provider for the file system.
 package struct RemoteRegistries: RepositoryProvider {
   private let client: RegistryClient
 
-  /// Gives the repositories of a client.
-  ///
-  /// - Parameter client: speaks to registries.
+  /// Creates a provider from a client.
   package init(client: RegistryClient) { self.client = client }
 
   package func repository(_ name: RepositoryName) -> any Repository { client.repository(name) }

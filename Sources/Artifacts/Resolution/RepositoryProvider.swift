@@ -1,20 +1,18 @@
 package import Content
 package import OCI
 
-/// Gives remote repositories.
-///
-/// The network is behind it.
+/// Provides remote repositories; hides the network from its users.
 package protocol RepositoryProvider: Sendable {
-  /// A repository, without asking anybody.
+  /// Returns a repository, without sending a request.
   ///
-  /// - Parameter name: its registry and path.
+  /// - Parameter name: The registry and path.
   func repository(_ name: RepositoryName) -> any Repository
 
-  /// The repositories of a registry by its catalog, which is an extension that few public ones allow.
+  /// Lists the repositories of a registry with its catalog, an extension that few public registries allow.
   ///
   /// - Parameters:
-  ///   - registry: its host.
-  ///   - limit: of repositories.
+  ///   - registry: The host.
+  ///   - limit: The maximum number of repositories.
   /// - Throws: `ContentError`.
   func catalog(of registry: String, limit: Int) async throws(ContentError) -> [String]
 }

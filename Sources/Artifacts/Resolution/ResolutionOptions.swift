@@ -1,16 +1,17 @@
-/// How long answers of registries are remembered, and what is done without one.
+/// How long answers of registries are cached, and what happens without an answer.
 package struct ResolutionOptions: Sendable {
-  /// How long the resolution of a tag is good.
+  /// Time to live of the resolution of a tag.
   package var timeToLive: Duration = .seconds(60)
-  /// How long a name that does not exist is remembered.
+  /// How long the absence of a name is cached.
   package var negativeTimeToLive: Duration = .seconds(5)
-  /// No request is sent.
+  /// Whether no request may be sent.
   package var isOffline = false
-  /// The last known resolution of a tag is used where its registry does not answer, or answers wrongly.
+  /// Whether the last known resolution of a tag is used if its registry does not answer, or gives an invalid
+  /// answer.
   package var acceptsStale = true
-  /// How long the registry of a known tag may take to answer before the last known answer is given.
+  /// How long a look-up of a known tag waits for the registry before it uses the last known resolution.
   package var staleWait: Duration = .seconds(1)
 
-  /// Makes the usual options.
+  /// Creates the default options.
   package init() {}
 }

@@ -8,14 +8,14 @@ package import LocalRegistry
 package import OCI
 import Locking
 
-/// Verifies artifacts one after another, and mends them where that was asked for.
+/// Verifies artifacts one after another, and optionally repairs them.
 package final class ArtifactCheck: Sendable {
   private let assembly: Assembly
   private let repairs: Bool
   private let limit: RateLimit?
   private let show: ShowWork
   private let report: @Sendable (Reference, Event) -> Void
-  /// Files that were read already, for another artifact, and whether they were right.
+  /// The results for files that were already read for another artifact.
   private let known = Mutex<[Place: Bool]>([:])
 
   private struct Place: Hashable {
@@ -23,34 +23,34 @@ package final class ArtifactCheck: Sendable {
     let offset: Int64
   }
 
-  /// What was found and done.
+  /// A result or an action.
   package enum Event: Sendable {
-    /// A blob is wrong; an earlier artifact's event told of it.
+    /// A blob is damaged, as already reported for an earlier artifact.
     case damagedAsBefore(Digest)
-    /// A blob is wrong, and where.
+    /// A blob is damaged, in the given ranges.
     case damaged(Descriptor, BlobFile, BlobExamination)
-    /// Its copy was replaced by the blob that the local registry has.
+    /// A layout's copy was replaced with the blob of the local registry.
     case mendedFromPool
-    /// Its wrong bytes were fetched from a registry.
+    /// The wrong bytes were fetched again from a registry.
     case mended(bytes: Int64, origin: String)
-    /// It lies in a store that weightfs does not write to.
+    /// The damaged blob is in a store that weightfs does not write to.
     case isInReadOnlyStore(BlobFile)
-    /// It could not be mended; the file is at another place now, where it could be moved.
+    /// The blob could not be repaired; if possible, the file was moved to the given path.
     case notMended(Digest, reason: String, movedTo: String?)
-    /// The artifact was made here, and lacks blobs.
+    /// The artifact is final, and lacks blobs.
     case lacks([Descriptor])
-    /// All of the artifact that is here is right; after repair where something was mended.
+    /// All present bytes of the artifact are intact, possibly after a repair.
     case right(bytes: Int64, missing: Int, isMended: Bool)
   }
 
-  /// Prepares verification.
+  /// Prepares a verification.
   ///
   /// - Parameters:
-  ///   - assembly: the parts that read and fetch.
-  ///   - repairs: whether wrong bytes are fetched again.
-  ///   - rate: the most that is read, bytes a second; nil for no limit.
-  ///   - show: begins the display of the progress.
-  ///   - report: called for each thing that was found or done, in order.
+  ///   - assembly: The components that read and fetch.
+  ///   - repairs: Whether wrong bytes are fetched again.
+  ///   - rate: The maximum read rate in bytes per second; nil for no limit.
+  ///   - show: Starts the progress display.
+  ///   - report: Called for each event, in order.
   package init(
     assembly: Assembly,
     repairs: Bool,
@@ -69,8 +69,8 @@ package final class ArtifactCheck: Sendable {
 
   /// Verifies an artifact.
   ///
-  /// - Returns: whether all of it is right now, as far as it is here.
-  /// - Throws: `ContentError` where it cannot be looked at.
+  /// - Returns: Whether all of its present bytes are intact now.
+  /// - Throws: `ContentError` if the artifact cannot be read.
   package func run(_ reference: Reference) async throws(ContentError) -> Bool {
     let artifact = try await local.here(reference)
     let local = local
@@ -117,7 +117,7 @@ package final class ArtifactCheck: Sendable {
     }
     if let failure { throw failure }
     if isClean, !missing.isEmpty, !artifact.wasFetched {
-      // What was loaded or built here is not fetched by itself.
+      // A loaded or built artifact is not fetched automatically.
       report(reference, .lacks(missing))
       return false
     }
@@ -140,7 +140,7 @@ package final class ArtifactCheck: Sendable {
     }
     let local = local
     let isReplaced = try? await local.executor.run { () throws(ContentError) in
-      // An archive is written anew with what the pool has right.
+      // The archive is written again later, with the intact blob of the pool.
       if artifact.repository.format == .archive { return local.hasVerified(descriptor) }
       return try local.replaceCopy(file, descriptor, of: artifact)
     }
@@ -179,9 +179,10 @@ package final class ArtifactCheck: Sendable {
     return false
   }
 
-  /// A repository that has the blob: the artifact's own, or that of another which has it too.
+  /// Returns a repository that has the blob: the artifact's own, or that of another artifact with the blob.
   ///
-  /// Each is asked for a byte before anything is touched: what cannot be had is better whole and aside than in parts.
+  /// Fetches one byte from each before a file is changed: if no repository has the blob, the damaged file is
+  /// kept as it is.
   private func source(
     of descriptor: Descriptor,
     _ found: BlobExamination,
@@ -201,10 +202,10 @@ package final class ArtifactCheck: Sendable {
         failure = failure ?? error
       }
     }
-    throw failure ?? ContentError(.notFound, "\(descriptor.digest)", "no registry is known to have it")
+    throw failure ?? ContentError(.notFound, "\(descriptor.digest)", "no known registry has the blob")
   }
 
-  /// Writes an archive anew from what was mended in the pool and what was right in it.
+  /// Writes an archive again from its intact blobs and the repaired blobs of the pool.
   private func rewrite(_ reference: Reference, _ artifact: LocalArtifact) async throws(ContentError) {
     let local = local
     try await local.executor.run { () throws(ContentError) in
@@ -213,7 +214,7 @@ package final class ArtifactCheck: Sendable {
         throw ContentError(
           .unsupported,
           "\(artifact.repository.origin)",
-          "holds \(count) artifacts: what was mended is in the local registry's blobs, and the archive stays as it is"
+          "has \(count) artifacts: repaired blobs are in the local registry, the archive is unchanged"
         )
       }
       let contents = try local.contents(of: artifact)

@@ -1,17 +1,15 @@
 import Locking
 
-/// Bytes that are done, told by one thread and shown by another.
+/// A count of processed bytes, updated by one thread and read by another.
 package final class ByteTally: Sendable {
   private let count = Atomic<Int64>(0)
 
-  /// Starts at 0.
+  /// Creates a count of 0.
   package init() {}
 
-  /// The bytes that are done.
+  /// The number of processed bytes.
   package var value: Int64 { count.load(ordering: .relaxed) }
 
-  /// Counts bytes.
-  ///
-  /// - Parameter more: from 0.
+  /// Adds bytes.
   package func add(_ more: Int64) { count.add(more, ordering: .relaxed) }
 }

@@ -4,17 +4,16 @@ import LocalRegistry
 package import OCI
 
 extension LocalRegistry {
-  /// An artifact that has to be on this machine.
+  /// Returns an artifact that must be on this machine.
   ///
-  /// - Parameter reference: of the artifact.
-  /// - Throws: `ContentError` with `notFound` where it is not.
+  /// - Throws: `ContentError`; of code `notFound` if the artifact is absent.
   package func here(_ reference: Reference) async throws(ContentError) -> LocalArtifact {
     guard let found = try await artifact(reference) else {
       throw ContentError(
         .notFound,
         "\(reference)",
         "is not in the local registry",
-        advice: "'weightfs ls' lists what is; 'weightfs pull \(reference)' fetches it"
+        advice: "'weightfs ls' lists its artifacts; 'weightfs pull \(reference)' fetches this one"
       )
     }
     return found

@@ -1,14 +1,14 @@
 package import Content
 
-/// Work on several things, some at once.
+/// Runs work on several items, a limited number in parallel.
 package enum ParallelWork {
-  /// Works on items in their order; after a failure nothing more is begun.
+  /// Processes items in their order; after a failure no further item is started.
   ///
   /// - Parameters:
-  ///   - items: what to work on.
-  ///   - limit: how many at once.
-  ///   - body: the work on one.
-  /// - Throws: the first failure.
+  ///   - items: The items.
+  ///   - limit: The maximum number of items in parallel.
+  ///   - body: Processes one item.
+  /// - Throws: The first failure.
   package static func run<Item: Sendable>(
     _ items: [Item],
     limit: Int,

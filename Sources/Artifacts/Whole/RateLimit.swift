@@ -1,7 +1,7 @@
 import Glibc
 import Locking
 
-/// Keeps a reader below a rate, by letting it sleep.
+/// Limits the rate of a reader by blocking it.
 final class RateLimit: Sendable {
   private let bytesPerSecond: Double
   private let start = ContinuousClock.now
@@ -9,7 +9,7 @@ final class RateLimit: Sendable {
 
   init(bytesPerSecond: Int64) { self.bytesPerSecond = Double(bytesPerSecond) }
 
-  /// Blocks as long as so many bytes more take at the rate.
+  /// Blocks for the time that `count` bytes take at the rate.
   func wait(for count: Int64) {
     let total = done.add(count, ordering: .relaxed).newValue
     let due = start + .seconds(Double(total) / bytesPerSecond)

@@ -4,27 +4,25 @@ package import Fetching
 import LocalRegistry
 import OCI
 
-/// Fetches what is missing of an artifact.
+/// Fetches the missing blobs of an artifact.
 package struct WholeArtifact: Sendable {
   private let artifact: LoadedArtifact
   private let assembly: Assembly
 
-  // Blobs of one artifact under way at once.
+  // Number of blobs of one artifact fetched in parallel.
   private static let parallelBlobs = 4
 
-  /// Looks at an artifact.
+  /// Prepares to fetch an artifact.
   ///
   /// - Parameters:
-  ///   - artifact: whose config and layers are meant.
-  ///   - assembly: the parts that fetch them.
+  ///   - artifact: The artifact.
+  ///   - assembly: The components that fetch.
   package init(artifact: LoadedArtifact, assembly: Assembly) {
     self.artifact = artifact
     self.assembly = assembly
   }
 
-  /// Measures config and layers.
-  ///
-  /// - Returns: their bytes in all, and those that are not on this machine.
+  /// Returns the total size of config and layers, and the bytes that are absent on this machine.
   package func measure() async -> (total: Int64, missing: Int64) {
     var total: Int64 = 0
     var missing: Int64 = 0
@@ -39,10 +37,10 @@ package struct WholeArtifact: Sendable {
   /// Fetches and verifies every blob.
   ///
   /// - Parameters:
-  ///   - label: the artifact's name for its user.
-  ///   - show: begins the display of the progress.
-  /// - Returns: the blobs, which are not evicted while they are held, and their bytes.
-  /// - Throws: `ContentError`; where there cannot be room for all of it, before anything is fetched.
+  ///   - label: The name of the artifact for the user.
+  ///   - show: Starts the progress display.
+  /// - Returns: The blobs, which are not evicted while they are held, and their total size in bytes.
+  /// - Throws: `ContentError`; before any request if the artifact cannot fit into the limits.
   package func complete(
     _ label: String,
     show: ShowWork
@@ -59,7 +57,7 @@ package struct WholeArtifact: Sendable {
         )
       )
     }
-    // Asked once they are open: what is here of it does not go to make room for the rest.
+    // Checked while the blobs are open, so that they are not counted as evictable.
     try await checkRoom(missing, label)
     let wanted = blobs
     let work = Work(label: label, total: total, missing: missing) {
@@ -81,7 +79,7 @@ package struct WholeArtifact: Sendable {
     return (blobs, total)
   }
 
-  /// Refuses what there cannot be room for, and names what could be freed.
+  /// Throws if the artifact cannot fit into the limits, naming how much could be evicted.
   private func checkRoom(_ missing: Int64, _ label: String) async throws(ContentError) {
     let space = assembly.local.space
     let fits = try await space.executor.run { () throws(ContentError) in try space.couldHold(missing) }
@@ -95,11 +93,11 @@ package struct WholeArtifact: Sendable {
       throw ContentError(
         .disk,
         label,
-        "\(ByteSize.text(missing)) are to be fetched, and the local registry has no room for them: \(ByteSize.text(used)) are used"
+        "not enough space for \(ByteSize.text(missing)) in the local registry: \(ByteSize.text(used)) used"
           + (limits.cacheLimit.map { " of the limit of \(ByteSize.text($0))" } ?? "")
-          + (free > 0 ? ", \(ByteSize.text(free)) of the disk are to stay free" : ""),
+          + (free > 0 ? ", \(ByteSize.text(free)) of the disk must stay free" : ""),
         advice:
-          "\(evictable)Raise --cache-limit, lower --min-free, or unpin and remove artifacts; 'weightfs gc --dry-run' lists what may go",
+          "\(evictable)Raise --cache-limit, lower --min-free, or unpin and remove artifacts; 'weightfs gc --dry-run' lists candidates",
         isDiskFull: true
       )
     }

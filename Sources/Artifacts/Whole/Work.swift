@@ -1,21 +1,21 @@
-/// Long work whose progress can be shown.
+/// Long-running work with a progress.
 package struct Work: Sendable {
-  /// The name of the work for its user.
+  /// The name of the work for the user.
   package let label: String
-  /// Bytes in all.
+  /// Total number of bytes.
   package let total: Int64
-  /// Bytes that were still to come when the work began.
+  /// Bytes that were missing when the work began.
   package let missing: Int64
-  /// Gives the bytes that are done; called from any thread.
+  /// Returns the processed bytes; called from any thread.
   package let done: @Sendable () -> Int64
 
-  /// Describes work.
+  /// Creates a description of work.
   ///
   /// - Parameters:
-  ///   - label: the name of the work for its user.
-  ///   - total: bytes in all.
-  ///   - missing: bytes of them that are still to come.
-  ///   - done: gives the bytes that are done; called from any thread.
+  ///   - label: The name of the work for the user.
+  ///   - total: The total number of bytes.
+  ///   - missing: The number of missing bytes.
+  ///   - done: Returns the processed bytes; called from any thread.
   package init(label: String, total: Int64, missing: Int64, done: @escaping @Sendable () -> Int64) {
     self.label = label
     self.total = total
@@ -24,11 +24,11 @@ package struct Work: Sendable {
   }
 }
 
-/// The display of one piece of work.
+/// The progress display of one piece of work.
 package protocol WorkDisplay: Sendable {
-  /// Shows the last state; called once, when the work has ended.
+  /// Shows the final state; called once, when the work has ended.
   func end() async
 }
 
-/// Begins the display of a piece of work.
+/// Starts the progress display of a piece of work.
 package typealias ShowWork = @Sendable (Work) -> any WorkDisplay

@@ -1,52 +1,51 @@
-/// The blocks of a blob that are present.
+/// The set of blocks of one blob that are present.
 ///
-/// Pure. Its memory follows the blocks that are present, not the size that a manifest claims: a page of bits exists
-/// from the first block in it on.
+/// A pure value. Its memory grows with the number of blocks present, not with the size that a manifest
+/// claims: a page of bits is allocated when its first block becomes present.
 package struct BlockMap: Sendable, Equatable {
-  /// Bytes of a block, the unit of presence.
+  /// Size of a block, the unit of presence, in bytes.
   package static let blockSize: Int64 = 64 << 10
-  /// Bytes of a chunk, the unit of verification.
+  /// Size of a chunk, the unit of verification, in bytes.
   package static let chunkSize: Int64 = 1 << 20
 
-  // A page covers 256 MiB of the blob with 512 bytes.
+  // One page of 512 bytes covers 256 MiB of the blob.
   private static let pageBlocks = 4096
   private static let wordBits = 64
 
-  /// Of the blob, bytes.
+  /// Size of the blob in bytes.
   package let size: Int64
-  /// How many blocks the blob has.
+  /// Number of blocks in the blob.
   package let blockCount: Int
-  /// Bits of blocks by the number of their page; a page without a bit does not exist.
+  /// The bits of each page, by page number; a page without a set bit has no entry.
   private var pages: [Int: [UInt64]] = [:]
-  /// How many blocks are present.
+  /// Number of blocks that are present.
   package private(set) var presentCount = 0
-  /// Every block before it is present.
+  /// All blocks below this number are present.
   private var front = 0
 
-  /// Makes a map of a blob of which no block is present.
+  /// Creates a map with no block present.
   ///
-  /// - Parameter size: of the blob, bytes.
+  /// - Parameter size: The size of the blob in bytes.
   package init(size: Int64) {
     self.size = size
     blockCount = Self.blockCount(size: size)
   }
 
-  /// How many chunks the blob has.
+  /// Number of chunks in the blob.
   package var chunkCount: Int { Self.chunkCount(size: size) }
   /// Whether every block is present.
   package var isComplete: Bool { presentCount == blockCount }
 
-  /// Bytes that are present.
+  /// Number of bytes that are present.
   package var presentBytes: Int64 {
     guard presentCount > 0 else { return 0 }
     let lost = contains(block: blockCount - 1) ? Int64(blockCount) * Self.blockSize - size : 0
     return Int64(presentCount) * Self.blockSize - lost
   }
 
-  /// Bytes of a range that are present.
+  /// Returns how many bytes of a range are present.
   ///
-  /// - Parameter range: bytes within the blob.
-  /// - Returns: how many.
+  /// - Parameter range: A byte range within the blob.
   package func presentBytes(in range: Range<Int64>) -> Int64 {
     guard !range.isEmpty else { return 0 }
     let missing = missing(in: blocks(touching: range)).reduce(Int64(0)) {
@@ -55,20 +54,14 @@ package struct BlockMap: Sendable, Equatable {
     return Int64(range.count) - missing
   }
 
-  /// Whether a block is present.
-  ///
-  /// - Parameter block: its number.
-  /// - Returns: false also behind the last block.
+  /// Whether a block is present; false for a number past the last block.
   package func contains(block: Int) -> Bool {
     guard let page = pages[block / Self.pageBlocks] else { return false }
     let bit = block % Self.pageBlocks
     return page[bit / Self.wordBits] >> UInt64(bit % Self.wordBits) & 1 == 1
   }
 
-  /// Whether every byte of a range is present.
-  ///
-  /// - Parameter range: bytes.
-  /// - Returns: true also for an empty range.
+  /// Whether every byte of a range is present; true for an empty range.
   package func contains(_ range: Range<Int64>) -> Bool {
     let blocks = blocks(touching: range)
     if blocks.upperBound <= front { return true }
@@ -76,22 +69,20 @@ package struct BlockMap: Sendable, Equatable {
   }
 
   /// Whether every block of a chunk is present.
-  ///
-  /// - Parameter chunk: its number.
   package func contains(chunk: Int) -> Bool {
     chunk < chunkCount && contains(Self.bytes(ofChunk: chunk, size: size))
   }
 
-  /// The blocks that a range of bytes lies in.
+  /// Returns the blocks that overlap a byte range.
   ///
-  /// - Parameter range: bytes within the blob.
+  /// - Parameter range: A byte range within the blob.
   package func blocks(touching range: Range<Int64>) -> Range<Int> { Self.blocks(touching: range, size: size) }
 
-  /// The blocks that a range of bytes of a blob lies in.
+  /// Returns the blocks of a blob of `size` bytes that overlap a byte range.
   ///
   /// - Parameters:
-  ///   - range: bytes within the blob.
-  ///   - size: of the blob.
+  ///   - range: A byte range within the blob.
+  ///   - size: The size of the blob in bytes.
   package static func blocks(touching range: Range<Int64>, size: Int64) -> Range<Int> {
     guard !range.isEmpty else { return 0..<0 }
     let first = Int(range.lowerBound / blockSize)
@@ -99,53 +90,41 @@ package struct BlockMap: Sendable, Equatable {
     return first..<max(first, end)
   }
 
-  /// The bytes of some blocks.
-  ///
-  /// - Parameter blocks: their numbers.
+  /// Returns the byte range that some blocks cover.
   package func bytes(of blocks: Range<Int>) -> Range<Int64> { Self.bytes(of: blocks, size: size) }
 
-  /// The bytes of some blocks of a blob.
-  ///
-  /// - Parameters:
-  ///   - blocks: their numbers.
-  ///   - size: of the blob.
-  /// - Returns: within the blob.
+  /// Returns the byte range that some blocks of a blob of `size` bytes cover, clamped to the size.
   package static func bytes(of blocks: Range<Int>, size: Int64) -> Range<Int64> {
     Int64(blocks.lowerBound) * blockSize..<min(Int64(blocks.upperBound) * blockSize, size)
   }
 
-  /// How many blocks a blob has.
+  /// Returns the number of blocks in a blob; the last block may be shorter.
   ///
-  /// - Parameter size: of the blob.
-  /// - Returns: the last one may be shorter.
+  /// - Parameter size: The size of the blob in bytes.
   package static func blockCount(size: Int64) -> Int { Int((size + blockSize - 1) / blockSize) }
 
-  /// How many chunks a blob has.
+  /// Returns the number of chunks in a blob; the last chunk may be shorter.
   ///
-  /// - Parameter size: of the blob.
-  /// - Returns: the last one may be shorter.
+  /// - Parameter size: The size of the blob in bytes.
   package static func chunkCount(size: Int64) -> Int { Int((size + chunkSize - 1) / chunkSize) }
 
-  /// The chunks that a range of bytes lies in.
+  /// Returns the chunks that overlap a byte range.
   ///
-  /// - Parameter range: not empty.
+  /// - Parameter range: A byte range that is not empty.
   package static func chunks(touching range: Range<Int64>) -> Range<Int> {
     Int(range.lowerBound / chunkSize)..<Int((range.upperBound - 1) / chunkSize) + 1
   }
 
-  /// The bytes of a chunk.
+  /// Returns the byte range of a chunk.
   ///
   /// - Parameters:
-  ///   - chunk: its number.
-  ///   - size: of the blob.
+  ///   - chunk: The number of the chunk.
+  ///   - size: The size of the blob in bytes.
   package static func bytes(ofChunk chunk: Int, size: Int64) -> Range<Int64> {
     Int64(chunk) * chunkSize..<min(Int64(chunk + 1) * chunkSize, size)
   }
 
-  /// Runs of blocks that are missing, in order.
-  ///
-  /// - Parameter blocks: where to look.
-  /// - Returns: runs within `blocks`, none touching another.
+  /// Returns the runs of missing blocks within `blocks`, in ascending order; no two runs are adjacent.
   package func missing(in blocks: Range<Int>) -> [Range<Int>] {
     var runs: [Range<Int>] = []
     var position = blocks.lowerBound
@@ -158,26 +137,18 @@ package struct BlockMap: Sendable, Equatable {
     return runs
   }
 
-  /// The first block at or behind another that is missing.
-  ///
-  /// - Parameter block: where to begin.
-  /// - Returns: nil where there is none.
+  /// Returns the first missing block at or after `block`, or nil if all of them are present.
   package func firstMissing(from block: Int) -> Int? {
     let found = next(isPresent: false, from: max(block, front), before: blockCount)
     return found < blockCount ? found : nil
   }
 
-  /// The first block at or behind another that is present.
-  ///
-  /// - Parameters:
-  ///   - block: where to begin.
-  ///   - end: where to stop looking.
-  /// - Returns: `end` where there is none before it.
+  /// Returns the first present block in `block..<end`, or `end` if none is present.
   package func firstPresent(from block: Int, before end: Int) -> Int {
     next(isPresent: true, from: block, before: min(end, blockCount))
   }
 
-  /// The first block in a range whose bit is as asked for; the end of the range where there is none.
+  /// Returns the first block in a range whose bit equals `isPresent`, or the end of the range.
   private func next(isPresent: Bool, from start: Int, before end: Int) -> Int {
     var position = start
     while position < end {
@@ -202,9 +173,7 @@ package struct BlockMap: Sendable, Equatable {
     return end
   }
 
-  /// Notes that blocks are present.
-  ///
-  /// - Parameter blocks: their numbers.
+  /// Marks blocks as present.
   package mutating func insert(_ blocks: Range<Int>) {
     change(blocks) { word, mask in
       defer { word |= mask }
@@ -213,9 +182,7 @@ package struct BlockMap: Sendable, Equatable {
     if blocks.contains(front) { front = next(isPresent: false, from: blocks.upperBound, before: blockCount) }
   }
 
-  /// Notes that blocks are missing.
-  ///
-  /// - Parameter blocks: their numbers.
+  /// Marks blocks as missing.
   package mutating func remove(_ blocks: Range<Int>) {
     change(blocks) { word, mask in
       defer { word &= ~mask }
@@ -228,7 +195,7 @@ package struct BlockMap: Sendable, Equatable {
     front = min(front, blocks.lowerBound)
   }
 
-  /// Changes bits word by word; the closure returns by how many blocks the count changes.
+  /// Changes bits word by word; the closure returns the change of the number of present blocks.
   private mutating func change(_ blocks: Range<Int>, _ body: (inout UInt64, _ mask: UInt64) -> Int) {
     var position = blocks.lowerBound
     while position < blocks.upperBound {

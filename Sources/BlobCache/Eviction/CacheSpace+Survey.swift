@@ -7,14 +7,15 @@ package import SystemPackage
 import Telemetry
 import Disk
 
-/// What may go to make room, and what goes.
+/// Selection and eviction of blobs.
 extension CacheSpace {
-  /// Every blob that is worth being evicted, and why others must stay.
+  /// Returns every blob of at least 64 KiB in the pool, with the reason that protects it from eviction, if
+  /// any.
   ///
-  /// Reads the pool's folders and the files of what lies in them; not the tree.
+  /// Scans only the pool's directories and the reference records of the blobs found there, not the tree of
+  /// layouts. The order is undefined.
   ///
-  /// - Returns: in no order.
-  /// - Throws: `Errno`.
+  /// - Throws: `Errno` if a directory of the pool cannot be read.
   package func survey() throws(Errno) -> [EvictionPlan.Candidate] {
     var found: [EvictionPlan.Candidate] = []
     var standings: [Reference: Standing] = [:]
@@ -23,7 +24,7 @@ extension CacheSpace {
         for name in try Disk.names(in: folder) {
           guard let digest = Digest(algorithm: algorithm, hex: name[...]) else { continue }
           let size = Disk.allocatedBytes(folder.appending(name))
-          // Manifests and configs are small, and an artifact is nothing without them.
+          // Manifests and configs are small, and an artifact is unusable without them.
           guard size >= BlobPool.smallestLink else { continue }
           found.append(candidate(digest, isPartial, size, &standings))
         }
@@ -32,10 +33,7 @@ extension CacheSpace {
     return found
   }
 
-  /// The same for some blobs, of whatever size.
-  ///
-  /// - Parameter digests: of blobs; one that is not here is left out.
-  /// - Returns: in no order.
+  /// Returns the same as `survey()` for some blobs, regardless of their size; absent blobs are skipped.
   package func examine(_ digests: Set<Digest>) -> [EvictionPlan.Candidate] {
     var standings: [Reference: Standing] = [:]
     return digests.flatMap { digest in
@@ -46,7 +44,7 @@ extension CacheSpace {
     }
   }
 
-  // What is loaded has its blobs before its layout.
+  // Nanoseconds. An artifact that is being loaded has its blobs before its layout.
   private static let recent: Int64 = 600_000_000_000
 
   private enum Standing {
@@ -76,7 +74,9 @@ extension CacheSpace {
       case .final: protection = protection ?? .final
       }
     }
-    // An artifact on its way has its lines before its layout; what was left by all has none.
+    // The references of an artifact that is being fetched are recorded before its layout is written; a blob
+    // that
+    // lost its last reference has an empty record.
     if protection == nil, !isWanted, known?.isEmpty == false, RealTime.now - (lastUse ?? 0) < Self.recent {
       protection = .recent
     }
@@ -98,11 +98,11 @@ extension CacheSpace {
     guard hasLayout || isFetched else { return .gone }
     if pins.contains(reference) { return .pinned }
     guard isFetched else { return .final }
-    // Earlier versions did not note it: what may have been pulled counts as pulled.
+    // Records of earlier versions lack the flag: an artifact that may have been pulled counts as pulled.
     return record?.isPulled ?? true ? .pulled : .fetched
   }
 
-  /// weightfs fetched it, and nobody put something else in its place since.
+  /// Whether weightfs fetched the artifact, and no other program has replaced it since.
   private func isFetched(_ reference: Reference, _ record: OriginRecord?, hasLayout: Bool) -> Bool {
     guard let record else { return false }
     guard hasLayout else { return true }
@@ -113,17 +113,18 @@ extension CacheSpace {
     }
   }
 
-  /// Whether a blob may still go: an artifact of it may have become final, or been pinned, since it was chosen.
+  /// Whether a blob is still unprotected; since it was selected, an artifact of it may have become final or
+  /// pinned.
   private func mayGo(_ digest: Digest, isPartial: Bool) -> Bool {
     var standings: [Reference: Standing] = [:]
     return candidate(digest, isPartial, 0, &standings).protection == nil
   }
 
-  /// Evicts one blob: out of the layouts of its references, then out of the pool.
+  /// Evicts one blob: removes it from the layouts of its references, then from the pool.
   ///
-  /// - Parameter candidate: that need not stay.
-  /// - Returns: bytes that are free now; 0 where it was opened in the meantime.
-  /// - Throws: `Errno`.
+  /// - Parameter candidate: A candidate without protection.
+  /// - Returns: The number of bytes freed; 0 if the blob was opened or became protected in the meantime.
+  /// - Throws: `Errno` if a file cannot be removed.
   package func evict(_ candidate: EvictionPlan.Candidate) throws(Errno) -> Int64 {
     let layouts = references.references(of: candidate.digest).map { root.layout($0) }
     let freed =
@@ -134,17 +135,17 @@ extension CacheSpace {
     metrics.evictedBlobs.add()
     metrics.evictedBytes.add(UInt64(freed))
     log.info(
-      "a blob was evicted",
+      "blob evicted",
       metadata: ["blob": "\(candidate.digest)", "bytes": "\(freed)"]
     )
     return freed
   }
 
-  /// Evicts until the limits hold.
+  /// Evicts blobs until the limits hold.
   ///
-  /// - Parameter dryRun: only tells.
-  /// - Returns: what went, or would go.
-  /// - Throws: `ContentError`.
+  /// - Parameter dryRun: Only selects the blobs, without evicting them.
+  /// - Returns: The blobs that were evicted, or would be.
+  /// - Throws: `ContentError` of code `disk`.
   package func enforce(dryRun: Bool) throws(ContentError) -> [EvictionPlan.Candidate] {
     do throws(Errno) {
       let lock = try FileLock(waitingFor: root.locks.appending("evict"))

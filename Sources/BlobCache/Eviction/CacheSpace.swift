@@ -7,10 +7,12 @@ import SystemPackage
 package import Telemetry
 import Disk
 
-/// Keeps the blobs of a root within their limits: room is promised before bytes are asked for, and what was not used for
-/// the longest time goes to make it.
+/// Keeps the blobs of a root within the space limits.
+///
+/// Space is reserved in the ledger before bytes are requested. If space is short, the least recently used
+/// blobs are evicted.
 package final class CacheSpace: Sendable {
-  /// Runs what waits for the disk here, apart from those who open files.
+  /// Runs blocking disk operations of this class, separate from the executor that opens files.
   package let executor = BlockingExecutor(label: "weightfs.space", threads: 2)
   let root: RegistryRoot
   let pool: BlobPool
@@ -24,25 +26,25 @@ package final class CacheSpace: Sendable {
 
   private struct State {
     var refusedUntil: ContinuousClock.Instant?
-    /// What was last counted by the folders.
+    /// When the pool's directories were last scanned to correct the ledger.
     var counted: ContinuousClock.Instant?
-    /// What could go, when that was last looked at.
+    /// The evictable blobs, and when they were last determined.
     var freeable: (at: ContinuousClock.Instant, candidates: [EvictionPlan.Candidate])?
-    /// When it was last told that there is no room.
+    /// When the lack of space was last logged.
     var reported: ContinuousClock.Instant?
-    /// There was room since.
+    /// Whether a reservation has succeeded since then.
     var hadRoom = true
   }
 
-  /// Makes the keeper of a root's limits.
+  /// Creates the space keeper of a root.
   ///
   /// - Parameters:
-  ///   - root: of the local registry.
-  ///   - pool: its blobs.
-  ///   - ledger: the space that all processes use and have reserved.
-  ///   - hasLayout: whether the root has an oci-dir of a reference.
-  ///   - metrics: counts evictions.
-  ///   - log: names a cache that has no room.
+  ///   - root: The local registry.
+  ///   - pool: The blobs of the root.
+  ///   - ledger: The space used and reserved by all processes.
+  ///   - hasLayout: Returns whether the root has an oci-dir for a reference.
+  ///   - metrics: Counts evictions.
+  ///   - log: Receives a warning when space runs out.
   package init(
     root: RegistryRoot,
     pool: BlobPool,
@@ -61,22 +63,25 @@ package final class CacheSpace: Sendable {
     pins = Pins(root: root)
   }
 
-  // Who was refused a moment ago is refused again without looking at every blob: a twentieth of the time is spent on it.
+  // After a refusal, further reservations are refused at once for 20 times as long as the survey took, so
+  // that at
+  // most about a twentieth of the time is spent on surveys.
   private static let refusalFactor = 20
   private static let longestRefusal: Duration = .seconds(1)
   private static let countMemory: Duration = .seconds(1)
-  // A cache at its limit has room and has none by turns.
+  // A cache at its limit alternates quickly between having space and having none.
   private static let reportInterval: Duration = .seconds(60)
 
-  // What a file takes comes in pages of the disk: counted otherwise, each blob that comes and goes would leave some behind.
+  // Allocated sizes are multiples of disk pages. Without rounding, each evicted blob would leave a remainder
+  // in the ledger.
   private static func onDisk(_ count: Int64) -> Int64 { (count + 4095) / 4096 * 4096 }
 
-  /// Promises room to this process, evicting what it takes.
+  /// Reserves space for this process, evicting blobs as needed.
   ///
-  /// Blocks.
+  /// Blocks the calling thread.
   ///
-  /// - Parameter count: bytes.
-  /// - Throws: `ContentError` that is `isDiskFull` where there is none.
+  /// - Parameter count: The number of bytes.
+  /// - Throws: `ContentError` with `isDiskFull` set if there is not enough space.
   package func reserve(_ count: Int64) throws(ContentError) {
     guard count > 0 else { return }
     let count = Self.onDisk(count)
@@ -84,7 +89,7 @@ package final class CacheSpace: Sendable {
     if let until = state.withLock({ $0.refusedUntil }), until > .now { throw try noRoom(count) }
     let start = ContinuousClock.now
     do throws(Errno) {
-      // One at a time evicts, over all processes: two would take twice what is needed.
+      // Only one process evicts at a time: two would evict twice the bytes needed.
       let lock = try FileLock(waitingFor: root.locks.appending("evict"))
       defer { withExtendedLifetime(lock) {} }
       try countIfOld()
@@ -103,18 +108,18 @@ package final class CacheSpace: Sendable {
     throw try noRoom(count)
   }
 
-  /// Evicts until nothing is short any more, for who has the lock of evictions.
+  /// Evicts blobs until `shortfall` returns none; the caller holds the eviction lock.
   ///
-  /// - Parameter shortfall: tells the bytes that must go, and takes the room once there are none.
-  /// - Returns: whether there is room.
+  /// - Parameter shortfall: Returns the bytes that must be freed, and reserves the space once there are none.
+  /// - Returns: Whether there is enough space now.
   /// - Throws: `Errno`.
   private func evict(until shortfall: () throws(Errno) -> Shortfall) throws(Errno) -> Bool {
-    // Twice: what was freed may be counted only a moment later, and may never be (snapshots).
+    // Two rounds: freed bytes may be accounted for with a delay, or never (snapshots).
     for _ in 0..<2 {
       let short = try shortfall()
       if short.isNone { return true }
       let plan = EvictionPlan(try survey(), needed: short)
-      // What does not suffice is not evicted for nothing.
+      // If evicting everything evictable is not enough, nothing is evicted.
       guard plan.freed >= short.total else { return false }
       var freed: Int64 = 0
       for candidate in plan.evicted { freed += try evict(candidate) }
@@ -123,9 +128,10 @@ package final class CacheSpace: Sendable {
     return try shortfall().isNone
   }
 
-  /// Tells once that bytes are not kept for want of room, and again after there was some.
+  /// Logs that bytes are served without being cached because space is short: at most once a minute, and only
+  /// once until a reservation succeeds again.
   ///
-  /// - Parameter error: what happened.
+  /// - Parameter error: The refusal of the reservation.
   package func report(_ error: ContentError) {
     metrics.refusedSpace.add()
     let isNews = state.withLock { state in
@@ -136,16 +142,16 @@ package final class CacheSpace: Sendable {
     }
     guard isNews else { return }
     log.warning(
-      "the local registry has no room: bytes are served without being kept",
+      "the local registry has no space left: bytes are served without being cached",
       metadata: ["root": "\(root.path)", "reason": "\(error)"]
     )
   }
 
-  /// Promises room if there is some, evicting nothing.
+  /// Reserves space if it is available, without evicting.
   ///
-  /// - Parameter count: bytes.
-  /// - Returns: whether it is promised.
-  /// - Throws: `ContentError`.
+  /// - Parameter count: The number of bytes.
+  /// - Returns: Whether the space was reserved.
+  /// - Throws: `ContentError` of code `disk`.
   package func reserveNow(_ count: Int64) throws(ContentError) -> Bool {
     guard count > 0 else { return true }
     let count = Self.onDisk(count)
@@ -156,11 +162,11 @@ package final class CacheSpace: Sendable {
     }
   }
 
-  /// The same, without waiting for other processes.
+  /// Reserves space if it is available, without evicting and without waiting for another process.
   ///
-  /// - Parameter count: bytes.
-  /// - Returns: false where there is no room, or somebody else is at the ledger.
-  /// - Throws: `ContentError`.
+  /// - Parameter count: The number of bytes.
+  /// - Returns: False if there is not enough space, or another process holds the lock of the ledger.
+  /// - Throws: `ContentError` of code `disk`.
   package func reserveAtOnce(_ count: Int64) throws(ContentError) -> Bool {
     do throws(Errno) {
       let short = try ledger.reserveIfFree(Self.onDisk(count), free: try Disk.freeBytes(root.path))
@@ -170,12 +176,13 @@ package final class CacheSpace: Sendable {
     }
   }
 
-  /// Makes room for a file that is not the cache's, such as an archive: what is to stay free on the disk stays so.
+  /// Evicts blobs so that a file outside the cache, such as an archive, fits without going below the free
+  /// space to leave.
   ///
-  /// Blocks.
+  /// Blocks the calling thread.
   ///
-  /// - Parameter count: bytes.
-  /// - Throws: `ContentError` that is `isDiskFull` where there is none.
+  /// - Parameter count: The size of the file in bytes.
+  /// - Throws: `ContentError` with `isDiskFull` set if there is not enough space.
   package func makeRoom(_ count: Int64) throws(ContentError) {
     do throws(Errno) {
       let lock = try FileLock(waitingFor: root.locks.appending("evict"))
@@ -193,10 +200,10 @@ package final class CacheSpace: Sendable {
     throw try noRoom(count)
   }
 
-  /// Notes that promised bytes are on the disk, if nobody else is at the ledger.
+  /// Settles reserved bytes that are now on the disk, unless another process holds the lock of the ledger.
   ///
-  /// - Parameter count: bytes.
-  /// - Returns: whether it was noted.
+  /// - Parameter count: The number of bytes.
+  /// - Returns: Whether the ledger was updated.
   package func settleAtOnce(_ count: Int64) -> Bool {
     do {
       return try ledger.settleIfFree(count)
@@ -206,24 +213,23 @@ package final class CacheSpace: Sendable {
     }
   }
 
-  /// Notes what became of a promise.
+  /// Settles a reservation: written bytes become used, the remainder is released.
   ///
   /// - Parameters:
-  ///   - promised: bytes.
-  ///   - kept: bytes that are on the disk now.
+  ///   - promised: Bytes that were reserved.
+  ///   - kept: Bytes that are on the disk now.
   package func settle(promised: Int64, kept: Int64) {
     let (promised, kept) = (Self.onDisk(promised), Self.onDisk(kept))
-    // What cannot be noted is put right by the next count.
+    // The next recount corrects an update that failed.
     try? ledger.settle(min(promised, kept))
     try? ledger.release(max(0, promised - kept))
     try? ledger.add(max(0, kept - promised))
   }
 
-  /// Whether so much more could be kept if everything went that may.
+  /// Whether `count` more bytes would fit if every unprotected blob were evicted; always true without limits.
   ///
-  /// - Parameter count: bytes.
-  /// - Returns: true if so, and always without limits.
-  /// - Throws: `ContentError`.
+  /// - Parameter count: The number of bytes.
+  /// - Throws: `ContentError` of code `disk`.
   package func couldHold(_ count: Int64) throws(ContentError) -> Bool {
     guard count > 0 else { return true }
     do throws(Errno) {
@@ -245,9 +251,10 @@ package final class CacheSpace: Sendable {
     }
   }
 
-  /// Bytes of pulled artifacts that `evict` could free, beside what goes by itself.
+  /// Returns the bytes of pulled artifacts that `evict` could free; they are not evicted for the default
+  /// limit.
   ///
-  /// - Throws: `ContentError`.
+  /// - Throws: `ContentError` of code `disk`.
   package func pulledBytes() throws(ContentError) -> Int64 {
     do throws(Errno) {
       return try survey().reduce(0) { $0 + ($1.protection == nil && $1.isPulled ? $1.size : 0) }
@@ -256,7 +263,7 @@ package final class CacheSpace: Sendable {
     }
   }
 
-  /// Whether the disk has less free than is to be left by default, which nobody set.
+  /// Whether the disk has less free space than weightfs leaves by default; false if `--min-free` is set.
   package var isBelowDefault: Bool {
     guard let limits = try? ledger.balance().limits, limits.defaultFree > 0,
       let free = try? Disk.freeBytes(root.path)
@@ -264,10 +271,10 @@ package final class CacheSpace: Sendable {
     return free < limits.defaultFree
   }
 
-  /// How much room there is, in words and numbers.
+  /// Recounts the used space.
   ///
-  /// - Returns: bytes used, and the limits in force over all processes.
-  /// - Throws: `ContentError`.
+  /// - Returns: The bytes used, and the strictest limits of all processes.
+  /// - Throws: `ContentError` of code `disk`.
   package func usage() throws(ContentError) -> (used: Int64, limits: SpaceLimits) {
     do throws(Errno) {
       try ledger.count()
@@ -278,10 +285,10 @@ package final class CacheSpace: Sendable {
     }
   }
 
-  /// Why bytes are not kept of a blob for which not even an empty file could be made.
+  /// Returns the error for a blob for which not even an empty file could be created.
   ///
-  /// - Parameter count: bytes.
-  /// - Returns: a `disk` error with the space that is left.
+  /// - Parameter count: The number of bytes that cannot be cached.
+  /// - Returns: An error of code `disk` that names the used space and the limits.
   package func refusal(_ count: Int64) -> ContentError {
     if let error = try? noRoom(count) { return error }
     return ContentError(.disk, "\(root.path)", Errno.noSpace)
@@ -295,16 +302,16 @@ package final class CacheSpace: Sendable {
     } catch {
       throw ContentError(.disk, "\(root.path)", error)
     }
-    var words = "there is no room for \(count) bytes: \(used) bytes are used"
+    var words = "not enough space for \(count) bytes: \(used) bytes are used"
     if let limit = limits.cacheLimit { words += " of the limit of \(limit)" }
     let free = max(limits.minimumFree, limits.defaultFree)
-    if free > 0 { words += ", \(free) of the disk are to stay free" }
+    if free > 0 { words += ", \(free) bytes of the disk must stay free" }
     return ContentError(
       .disk,
       "\(root.path)",
-      words + ", and what is left is open, pinned or not to be had again",
+      words + ", and the remaining blobs are open, pinned or cannot be fetched again",
       advice:
-        "Raise --cache-limit, lower --min-free, evict, unpin or remove artifacts; 'weightfs gc --dry-run' lists what may go",
+        "Raise --cache-limit, lower --min-free, evict, unpin or remove artifacts; 'weightfs gc --dry-run' lists candidates",
       isDiskFull: true
     )
   }
@@ -319,8 +326,6 @@ package final class CacheSpace: Sendable {
     if isOld { try ledger.count() }
   }
 
-  /// Notes a use of a blob.
-  ///
-  /// - Parameter digest: of the blob.
+  /// Records a use of a blob.
   package func touch(_ digest: Digest) { references.touch(digest) }
 }

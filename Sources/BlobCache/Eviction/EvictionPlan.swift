@@ -1,29 +1,29 @@
 package import OCI
 
-/// Which blobs go when room is short: those that were not used for the longest time, and none that must stay.
+/// The blobs to evict when space is short: the least recently used first, and never a protected one.
 package struct EvictionPlan: Sendable {
   /// A blob or partial blob of the pool.
   package struct Candidate: Sendable, Equatable {
     package let digest: Digest
     package let isPartial: Bool
-    /// On the disk, bytes.
+    /// Size on the disk in bytes.
     package let size: Int64
-    /// Nanoseconds since 1970; 0 for one that no artifact has any more.
+    /// Time of the last use in nanoseconds since 1970; 0 for a blob without references.
     package let lastUse: Int64
-    /// Why it must stay, if it must.
+    /// The reason that protects the blob from eviction, or nil.
     package let protection: Protection?
-    /// An artifact of it was pulled: it goes only for a limit that somebody set.
+    /// An artifact of the blob was pulled: the blob is evicted only for a limit that the user set.
     package let isPulled: Bool
 
-    /// Describes a blob.
+    /// Creates a candidate.
     ///
     /// - Parameters:
-    ///   - digest: its name.
-    ///   - isPartial: it is on its way.
-    ///   - size: on the disk, bytes.
-    ///   - lastUse: nanoseconds since 1970.
-    ///   - protection: why it must stay; nil where it need not.
-    ///   - isPulled: an artifact of it was pulled.
+    ///   - digest: The digest of the blob.
+    ///   - isPartial: Whether the blob is partial.
+    ///   - size: The size on the disk in bytes.
+    ///   - lastUse: The time of the last use in nanoseconds since 1970.
+    ///   - protection: The reason that protects the blob, or nil.
+    ///   - isPulled: Whether an artifact of the blob was pulled.
     package init(
       digest: Digest,
       isPartial: Bool,
@@ -41,30 +41,31 @@ package struct EvictionPlan: Sendable {
     }
   }
 
-  /// Why a blob is not evicted.
+  /// The reason why a blob is not evicted.
   package enum Protection: String, Sendable, CaseIterable {
     /// A process has it open.
     case open
-    /// An artifact of it is pinned.
+    /// An artifact of the blob is pinned.
     case pinned
-    /// An artifact of it was loaded from a file, built or put here: it may not be had again.
+    /// An artifact of the blob was loaded from a file, built or added by another program: it may not be
+    /// fetchable.
     case final
-    /// It came a moment ago, and its artifact may be on its way.
+    /// The blob was used less than 10 minutes ago and has no layout yet: its artifact may be in flight.
     case recent
-    /// Nothing says whose it is; `gc` finds out.
+    /// No record says which artifact has the blob; `gc` determines it.
     case unknown
   }
 
-  /// In the order in which they go.
+  /// The blobs to evict, in order.
   package let evicted: [Candidate]
-  /// Bytes that they free.
+  /// Bytes that evicting them frees.
   package let freed: Int64
 
-  /// Chooses.
+  /// Selects the blobs to evict.
   ///
   /// - Parameters:
-  ///   - candidates: all that there are.
-  ///   - needed: bytes that must go.
+  ///   - candidates: All blobs of the pool.
+  ///   - needed: The bytes that must be freed.
   package init(_ candidates: [Candidate], needed: Shortfall) {
     var evicted: [Candidate] = []
     var freed: Int64 = 0

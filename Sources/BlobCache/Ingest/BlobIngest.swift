@@ -4,40 +4,43 @@ package import Locking
 import OCI
 import SystemPackage
 
-/// The one door through which the bytes of a request enter the cache: blocks are claimed, room is promised, bytes are
-/// taken, and in the end all that was not used is given back.
+/// The only path on which the bytes of a request enter the cache: claim blocks, reserve space, accept bytes,
+/// and finally release all that was not used.
 ///
-/// Bytes are collected in pieces of 2 MiB that are aligned in the blob, and go to the disk in one write each: only then
-/// does the kernel keep them in pages that it maps as huge ones. Whoever reads the blob meanwhile gets them from memory.
+/// Bytes are collected in pieces of 2 MiB, aligned in the blob, and each piece is written with one system
+/// call: only then does the kernel keep them in large folios that it can map as huge pages. Until a piece is
+/// written, readers are served from memory.
 package final class BlobIngest: Sendable {
-  /// Of a piece that is written at once, bytes: a huge page of most machines.
+  /// Size of a piece that is written at once, in bytes: a huge page on most machines.
   package static let pieceSize: Int64 = 2 << 20
-  // A slow connection fills no piece for long: its bytes are kept all the same, in case the process dies.
+  // Bytes of a slow connection are written after this time even if they do not fill a piece, so that they
+  // survive a
+  // crash of the process.
   private static let longestStay: Duration = .seconds(1)
-  // Promised and written bytes count twice up to this.
+  // Up to this many written bytes may be counted twice, as reserved and as used.
   private static let settlingSize: Int64 = 4 << 20
 
-  /// What became of bytes that were taken.
+  /// The result of accepting bytes.
   package struct Arrival: Sendable {
     /// Blocks that are on the disk now.
     package var kept: [Range<Int>] = []
-    /// Whether a block can be read that could not be read before.
+    /// Whether a block became readable.
     package var isReadable = false
   }
 
-  /// Blocks that may be fetched.
+  /// Blocks that this process may fetch.
   package struct Claim: Sendable {
-    /// What is missing of them, in order.
+    /// The missing runs among the claimed blocks, in order.
     package let missing: [Range<Int>]
-    /// The first block that another process has a claim on.
+    /// The end of the claimed range: the first block that another process has claimed.
     package let end: Int
   }
 
   private struct State {
     var staged: StagedBytes?
-    /// Bytes that there is room for and that did not come yet.
+    /// Bytes reserved that have not arrived yet.
     var promised: Int64 = 0
-    /// Bytes that came and were not settled yet.
+    /// Bytes written that are not settled yet.
     var kept: Int64 = 0
   }
 
@@ -46,12 +49,13 @@ package final class BlobIngest: Sendable {
   private let buffers: AppendBufferPool
   private let state = Mutex(State())
 
-  /// Opens the door for one request.
+  /// Creates the ingest of one request.
   ///
   /// - Parameters:
-  ///   - blob: that the bytes belong to.
-  ///   - space: where room is promised.
-  ///   - buffers: of `pieceSize` bytes; where they are used up, bytes go to the disk as they come.
+  ///   - blob: The blob that the bytes belong to.
+  ///   - space: Reserves the space.
+  ///   - buffers: Buffers of `pieceSize` bytes; if none is free, bytes are written to the disk as they
+  ///     arrive.
   package init(into blob: PartialBlob, space: CacheSpace, buffers: AppendBufferPool) {
     self.blob = blob
     self.space = space
@@ -60,9 +64,9 @@ package final class BlobIngest: Sendable {
 
   /// Claims blocks for this process.
   ///
-  /// - Parameter blocks: not claimed by this process yet.
-  /// - Returns: nil where another process has a claim on the first of them.
-  /// - Throws: `ContentError` where the disk fails.
+  /// - Parameter blocks: Blocks that this process has not claimed yet.
+  /// - Returns: nil if another process has claimed the first of the blocks.
+  /// - Throws: `ContentError` if the disk fails.
   package func claim(_ blocks: Range<Int>) throws(ContentError) -> Claim? {
     do throws(Errno) {
       return try blob.claim(blocks).map { Claim(missing: $0.missing, end: $0.end) }
@@ -71,14 +75,13 @@ package final class BlobIngest: Sendable {
     }
   }
 
-  /// Makes room for a run, evicting what it takes.
+  /// Reserves space for a run of blocks, evicting blobs as needed.
   ///
-  /// - Parameter run: of blocks.
-  /// - Throws: `ContentError` that is `isDiskFull` where there is none.
+  /// - Throws: `ContentError` with `isDiskFull` set if there is not enough space.
   package func reserve(_ run: Range<Int>) async throws(ContentError) {
     let count = bytes(of: run)
     guard !blob.isInMemory else { throw space.refusal(count) }
-    // Most often there is room and nobody else at the ledger: no other thread is needed for that.
+    // In most cases there is space and the ledger is not locked: no thread switch is needed.
     if try !space.reserveAtOnce(count) {
       let space = space
       try await space.executor.run { () throws(ContentError) in try space.reserve(count) }
@@ -86,12 +89,10 @@ package final class BlobIngest: Sendable {
     state.withLock { $0.promised += count }
   }
 
-  /// Makes room for a run if there is some, evicting nothing.
-  ///
-  /// - Parameter run: of blocks.
+  /// Reserves space for a run of blocks if it is available, without evicting.
   package func reserveNow(_ run: Range<Int>) -> Bool {
     let count = bytes(of: run)
-    // Without room the run passes by; a ledger that fails has none.
+    // Without space the run is served without being cached; a failure of the ledger counts as no space.
     guard !blob.isInMemory, (try? space.reserveNow(count)) ?? false else { return false }
     state.withLock { $0.promised += count }
     return true
@@ -101,13 +102,13 @@ package final class BlobIngest: Sendable {
     Int64(BlockMap.bytes(of: run, size: blob.descriptor.size).count)
   }
 
-  /// Takes bytes that came; one thread at a time.
+  /// Accepts bytes that arrived; calls must not overlap.
   ///
   /// - Parameters:
-  ///   - bytes: of the blob, as far as they lie in claimed blocks.
-  ///   - offset: of the first in the blob.
-  ///   - isLast: whether no more are to come: nothing stays in memory.
-  /// - Throws: `ContentError` where the disk fails; `isDiskFull` where it is full.
+  ///   - bytes: Bytes of the blob; those outside of claimed blocks are ignored.
+  ///   - offset: The offset of the first byte in the blob.
+  ///   - isLast: Whether these are the last bytes of the request: nothing stays in memory.
+  /// - Throws: `ContentError` if the disk fails; with `isDiskFull` set if the disk is full.
   package func accept(
     _ bytes: UnsafeRawBufferPointer,
     at offset: Int64,
@@ -137,20 +138,20 @@ package final class BlobIngest: Sendable {
     return arrival
   }
 
-  /// Whether bytes are in memory that are not on the disk.
+  /// Whether memory holds bytes that are not on the disk yet.
   package var hasStaged: Bool { state.withLock { $0.staged != nil } }
 
-  /// Writes what is in memory.
+  /// Writes the bytes in memory to the disk.
   ///
-  /// - Returns: the blocks that are on the disk now.
-  /// - Throws: `ContentError` where the disk fails.
+  /// - Returns: The blocks that are on the disk now.
+  /// - Throws: `ContentError` if the disk fails.
   package func flush() throws(ContentError) -> [Range<Int>] {
     var arrival = Arrival()
     try flush(&arrival)
     return arrival.kept
   }
 
-  /// The bytes in memory that the next ones follow; nil where they are to go to the disk at once.
+  /// Returns the staged bytes that end at `position`, or nil if the next bytes go directly to the disk.
   private func stage(at position: Int64, _ arrival: inout Arrival) throws(ContentError) -> StagedBytes? {
     if let staged = state.withLock({ $0.staged }) {
       if staged.end == position { return staged }
@@ -166,7 +167,7 @@ package final class BlobIngest: Sendable {
 
   private func flush(_ arrival: inout Arrival) throws(ContentError) {
     guard let staged = state.withLock({ $0.staged.take() }) else { return }
-    // Readers find the bytes on the disk before they are gone from memory.
+    // The map shows the bytes on the disk before they are removed from memory.
     defer { blob.unstage(staged) }
     let kept = try staged.withBytes(staged.start..<staged.end) { bytes throws(ContentError) in
       try write(bytes, at: staged.start)
@@ -189,7 +190,7 @@ package final class BlobIngest: Sendable {
     state.withLock { $0.kept += count }
   }
 
-  /// Notes written bytes at the ledger once there are many, if nobody else is there.
+  /// Settles written bytes once there are 4 MiB of them, unless another process holds the lock of the ledger.
   private func settleAtOnce() {
     let count = state.withLock { state in
       let count = min(state.kept, state.promised)
@@ -205,7 +206,7 @@ package final class BlobIngest: Sendable {
     }
   }
 
-  /// Notes at the ledger what became of every promise so far; on a thread of its own.
+  /// Settles all reservations so far; may block, so the caller uses a thread that is allowed to.
   package func settle() {
     let (promised, kept) = state.withLock { state in
       defer { (state.promised, state.kept) = (0, 0) }
@@ -216,9 +217,9 @@ package final class BlobIngest: Sendable {
     space.executor.start { space.settle(promised: promised, kept: kept) }
   }
 
-  /// Gives claims back, those of blocks that did not come.
+  /// Releases the claims on blocks that did not arrive.
   ///
-  /// - Parameter runs: claimed before.
+  /// - Parameter runs: Runs claimed before.
   package func release(_ runs: [Range<Int>]) {
     for run in runs { blob.release(run) }
   }

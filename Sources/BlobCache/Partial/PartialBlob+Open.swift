@@ -6,17 +6,17 @@ import Locking
 import SystemPackage
 import Disk
 
-/// Making a partial blob, and going on with that of an earlier process.
+/// Creation of a partial blob, and continuation of one that an earlier process created.
 extension PartialBlob {
-  /// Opens or makes a partial blob.
+  /// Opens or creates a partial blob.
   ///
-  /// After another boot each chunk is hashed again before it counts: power may have been lost before its
-  /// bytes were on the disk.
+  /// After a reboot each chunk is hashed before it counts as present: power may have been lost before its
+  /// bytes reached the disk.
   ///
   /// - Parameters:
-  ///   - descriptor: of the blob.
-  ///   - path: of the sparse file.
-  ///   - bootIdentifier: 16 bytes that tell one boot from another.
+  ///   - descriptor: The descriptor of the blob.
+  ///   - path: The path of the sparse file.
+  ///   - bootIdentifier: 16 bytes that identify the boot.
   /// - Throws: `Errno`.
   static func open(
     _ descriptor: Descriptor,
@@ -24,7 +24,7 @@ extension PartialBlob {
     bootIdentifier: [UInt8]
   ) throws(Errno) -> PartialBlob {
     if let found = try existing(descriptor, path, bootIdentifier) { return found }
-    // What is there under these names may be somebody's who has it open: it loses its names, never its bytes.
+    // Another process may have the old files open: their names are removed, their bytes are not changed.
     try Disk.remove(path)
     try PartialNames.removeMap(of: path)
     let permissions: FilePermissions = [.ownerReadWrite, .groupRead, .otherRead]
@@ -49,13 +49,12 @@ extension PartialBlob {
     }
   }
 
-  /// A partial blob that is on no disk.
+  /// Creates a partial blob whose files are in memory; none of its bytes is written to the disk.
   ///
   /// - Parameters:
-  ///   - descriptor: of the blob.
-  ///   - path: where its file would be, for messages.
-  ///   - bootIdentifier: 16 bytes that tell one boot from another.
-  /// - Returns: a blob that nothing is written of.
+  ///   - descriptor: The descriptor of the blob.
+  ///   - path: The path that the file would have, for messages.
+  ///   - bootIdentifier: 16 bytes that identify the boot.
   /// - Throws: `Errno`.
   static func inMemory(
     _ descriptor: Descriptor,
@@ -75,7 +74,7 @@ extension PartialBlob {
     }
   }
 
-  /// A blob of two new files, with no block present.
+  /// Creates a blob from two new files, with no block present.
   private static func empty(
     _ descriptor: Descriptor,
     _ file: FileDescriptor,
@@ -98,7 +97,7 @@ extension PartialBlob {
     )
   }
 
-  /// The partial blob of an earlier process; nil where there is none that can be gone on with.
+  /// Opens the partial blob of an earlier process, or returns nil if no usable one exists.
   private static func existing(
     _ descriptor: Descriptor,
     _ path: FilePath,
@@ -115,7 +114,7 @@ extension PartialBlob {
       let map = PartialMapFile(descriptor: mapFile, size: descriptor.size)
       if try FileIdentity(of: file).size == descriptor.size, let boot = try map.bootIdentifier() {
         try rename(mapFile, mapPath, of: path)
-        // Before the map is read: from now on nobody takes blocks out of it.
+        // Taken before the map is read: from here on no other process removes blocks from it.
         try RangeLock.share(mapFile, presence)
         let isSameBoot = boot == bootIdentifier
         let blocks = try load(map, file: file, size: descriptor.size, isTrusted: isSameBoot)
@@ -138,7 +137,7 @@ extension PartialBlob {
     }
   }
 
-  /// Gives the map of an earlier version its name of today, unless another process has it open.
+  /// Renames the map of an earlier version to the current name, unless another process has it open.
   private static func rename(_ mapFile: FileDescriptor, _ mapPath: FilePath, of path: FilePath) throws(Errno)
   {
     guard mapPath == PartialNames.oldMap(of: path), try RangeLock.tryLock(mapFile, presence) else { return }
@@ -157,7 +156,8 @@ extension PartialBlob {
     let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: Int(BlockMap.chunkSize), alignment: 4096)
     defer { buffer.deallocate() }
     var position = 0
-    // Of the chunk before, as it was recorded: a chunk that is dropped takes nothing from the next one.
+    // The record of the previous chunk, kept because dropping a chunk erases its record and the next chunk
+    // needs it.
     var previous: (chunk: Int, record: ChunkRecord?)?
     while case let first = blocks.firstPresent(from: position, before: blocks.blockCount),
       first < blocks.blockCount

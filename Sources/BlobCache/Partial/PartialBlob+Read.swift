@@ -4,34 +4,33 @@ import Disk
 import Locking
 package import SystemPackage
 
-/// Bytes that are here: on the disk, or in memory on their way there.
+/// Reads of present bytes: from the disk, or from memory while they are being written.
 extension PartialBlob {
-  /// Where a part of a range lies.
+  /// The location of a part of a range.
   private enum Place {
     case disk(Range<Int64>)
     case memory(StagedBytes, Range<Int64>)
   }
 
-  /// Offers bytes in memory to readers; more may be added to them.
+  /// Makes bytes in memory readable; more bytes may be appended to them later.
   func stage(_ staged: StagedBytes) { state.withLock { $0.staged.append(staged) } }
 
-  /// Takes bytes out of memory, once they are on the disk or are given up.
+  /// Removes bytes from memory, once they are on the disk or discarded.
   func unstage(_ staged: StagedBytes) {
     state.withLock { state in state.staged.removeAll { $0 === staged } }
   }
 
-  /// Whether every byte of a range can be read, without asking the disk.
-  ///
-  /// - Parameter range: bytes.
+  /// Whether every byte of a range can be read, according to the map and the staged bytes; does not access
+  /// the disk.
   package func holds(_ range: Range<Int64>) -> Bool {
     state.withLock { state in
-      // Most often nothing is in memory, or all of it is on the disk.
+      // In most cases nothing is in memory, or all of it is on the disk.
       if state.blocks.contains(range) { return true }
       return !state.staged.isEmpty && Self.places(range, state) != nil
     }
   }
 
-  /// The places of a range, in order; nil where a byte of it is nowhere.
+  /// Returns the locations of a range in order, or nil if a byte of it is missing.
   private static func places(_ range: Range<Int64>, _ state: borrowing State) -> [Place]? {
     var found: [Place] = []
     var position = range.lowerBound
@@ -56,24 +55,25 @@ extension PartialBlob {
     return found
   }
 
-  /// Answers a read whose bytes are here.
+  /// Answers a read of present bytes.
   ///
   /// - Parameters:
-  ///   - reply: answered with an error where a byte went away in between.
-  ///   - range: bytes, not empty.
+  ///   - reply: Fails if another process has removed a byte in the meantime.
+  ///   - range: A byte range that is not empty.
   package func answer(_ reply: consuming ReadReply, _ range: Range<Int64>) {
     let places = state.withLock { state in
       state.blocks.contains(range) ? [.disk(range)] : Self.places(range, state)
     }
     guard let places else {
-      reply.fail(ContentError(.disk, "\(path)", "the bytes \(range) were taken away while they were read"))
+      reply.fail(ContentError(.disk, "\(path)", "the bytes \(range) were removed while they were being read"))
       return
     }
     switch (places.count, places.first) {
     case (1, .disk?):
       reply.file(file.rawValue, offset: range.lowerBound, count: range.count, keepsPages: false)
     case (1, .memory(let staged, _)?):
-      // Noncopyable values cannot be captured by a closure that is called once.
+      // A noncopyable value cannot be consumed in a closure, as the compiler does not know that it is called
+      // once.
       var left = Optional(reply)
       staged.withBytes(range) { bytes in left.take()?.bytes(bytes) }
     default:
@@ -111,19 +111,19 @@ extension PartialBlob {
     }
   }
 
-  /// Reads bytes that are here.
+  /// Reads present bytes.
   ///
   /// - Parameters:
-  ///   - buffer: filled from its start.
-  ///   - offset: in the blob.
-  /// - Returns: bytes that were read.
+  ///   - buffer: Filled from its start.
+  ///   - offset: The offset in the blob.
+  /// - Returns: The number of bytes read.
   /// - Throws: `Errno`.
   package func read(into buffer: UnsafeMutableRawBufferPointer, at offset: Int64) throws(Errno) -> Int {
     let range = offset..<min(offset + Int64(buffer.count), descriptor.size)
     let places = state.withLock { state -> [Place]? in
       state.staged.isEmpty || state.blocks.contains(range) ? nil : Self.places(range, state)
     }
-    // The caller knows that the bytes are here; of those that are not the file has zeros.
+    // The caller has checked that the bytes are present; missing bytes would be read as zeros.
     guard let places else { return try Disk.read(file, into: buffer, at: offset) }
     try Self.gather(places, file, into: buffer, from: offset)
     return range.count

@@ -6,18 +6,19 @@ import Locking
 package import SystemPackage
 package import Disk
 
-/// A blob that is on its way: a sparse file, and a map of the blocks that are there.
+/// A blob that is not complete: a sparse file, and a map of the blocks that are present.
 ///
-/// Several processes may hold the same one. Who wants to fetch blocks claims them with a lock on their bytes of the
-/// map file, looks at the map again, and writes only what was claimed; so no block is fetched twice, and a block that
-/// is there is never written again. A process that dies loses its claims.
+/// Several processes may have the same partial blob open. Before a process fetches blocks, it claims them
+/// with locks on their bytes of the map file, reads the map again, and then writes only blocks that it
+/// claimed. So no block is fetched twice, and a present block is never overwritten. The kernel releases the
+/// claims of a process that dies.
 package final class PartialBlob: Sendable {
   package let descriptor: Descriptor
-  /// Of the sparse file; open as long as this object lives.
+  /// The sparse file; open for the lifetime of this object.
   package let file: FileDescriptor
-  /// Of the sparse file.
+  /// The path of the sparse file.
   package let path: FilePath
-  /// The disk had no room for its files: they are in memory, and no byte of the blob is kept.
+  /// Whether the files are in memory because the disk had no space for them; no byte of the blob is cached.
   package let isInMemory: Bool
   private let map: PartialMapFile
   let state: Mutex<State>
@@ -26,9 +27,9 @@ package final class PartialBlob: Sendable {
     var blocks: BlockMap
     /// Blocks that this process may write.
     var claimed = RangeSet<Int>()
-    /// Bytes at the end of what came, that do not fill a block yet: from where to where, by the block they are in.
+    /// The bytes that arrived for a block that is not full yet, by block number.
     var tails: [Int: Range<Int64>] = [:]
-    /// Bytes that came and are on their way to the disk.
+    /// Bytes that arrived and are not written to the disk yet.
     var staged: [StagedBytes] = []
   }
 
@@ -48,7 +49,7 @@ package final class PartialBlob: Sendable {
     state = Mutex(State(blocks: blocks))
   }
 
-  /// The byte of the map that each process with the blob open holds a shared lock on.
+  /// The byte of the map file on which each process that has the blob open holds a shared lock.
   static let presence = 0..<1
 
   deinit {
@@ -56,9 +57,11 @@ package final class PartialBlob: Sendable {
     try? map.descriptor.close()
   }
 
-  /// The file as a whole blob, for a blob that is complete and verified but has no name under its digest.
+  /// Returns the file as a complete blob, for a blob that is verified but could not be linked under its
+  /// digest.
   ///
-  /// - Returns: with a descriptor of its own.
+  /// The result has its own descriptor.
+  ///
   /// - Throws: `Errno`.
   package func asBlobFile() throws(Errno) -> BlobFile {
     let own: FileDescriptor
@@ -79,24 +82,16 @@ package final class PartialBlob: Sendable {
   /// The map as this process knows it.
   package var blocks: BlockMap { state.withLock { $0.blocks } }
 
-  /// Whether every byte of a range is there, without asking the disk.
-  ///
-  /// - Parameter range: bytes.
+  /// Whether every byte of a range is present in the map of this process; does not access the disk.
   package func contains(_ range: Range<Int64>) -> Bool { state.withLock { $0.blocks.contains(range) } }
 
-  /// Runs of blocks that are not there, as this process knows.
-  ///
-  /// - Parameter blocks: where to look.
+  /// Returns the runs of blocks that are missing in the map of this process.
   package func missing(in blocks: Range<Int>) -> [Range<Int>] {
     state.withLock { $0.blocks.missing(in: blocks) }
   }
 
-  /// The first block at or behind another that is not there, and up to where none is.
-  ///
-  /// - Parameters:
-  ///   - block: where to begin.
-  ///   - limit: of the run, blocks.
-  /// - Returns: nil where there is none.
+  /// Returns the first run of missing blocks at or after `block`, at most `limit` blocks long; nil if all are
+  /// present.
   package func nextMissing(from block: Int, limit: Int) -> Range<Int>? {
     state.withLock { state in
       guard let first = state.blocks.firstMissing(from: block) else { return nil }
@@ -104,11 +99,11 @@ package final class PartialBlob: Sendable {
     }
   }
 
-  /// Takes blocks out whose bytes turned out wrong, so that they are fetched again.
+  /// Removes blocks whose bytes are wrong from the map, so that they are fetched again.
   ///
-  /// - Parameter blocks: that are there.
-  /// - Throws: `Errno`; `resourceBusy` where another process has the blob open, which may have hashed them already, or
-  ///   where it has other names than its own.
+  /// - Parameter blocks: Present blocks.
+  /// - Throws: `Errno`; `resourceBusy` if another process has the blob open, which may have hashed the blocks
+  ///   already, or if the file has other hard links.
   package func drop(_ blocks: Range<Int>) throws(Errno) {
     guard try RangeLock.tryLock(map.descriptor, Self.presence) else { throw .resourceBusy }
     defer { try? RangeLock.share(map.descriptor, Self.presence) }
@@ -120,36 +115,32 @@ package final class PartialBlob: Sendable {
     }
   }
 
-  /// Starts writing bytes to the disk, so that less is left when the blob is complete.
-  ///
-  /// - Parameter range: that was written.
+  /// Starts writeback of a written range, so that less remains to be written when the blob is complete.
   package func startWriteback(_ range: Range<Int64>) {
-    // A hint; what fails now fails again in fdatasync, where it is looked at.
+    // Only a hint: an error here shows up again in fdatasync, where it is handled.
     Disk.startWriteback(file, range)
   }
 
-  /// Whether every byte is there.
+  /// Whether every byte is present.
   package var isComplete: Bool { state.withLock { $0.blocks.isComplete } }
 
-  /// Whether every byte of a chunk is there.
-  ///
-  /// - Parameter chunk: its number.
+  /// Whether every byte of a chunk is present.
   package func contains(chunk: Int) -> Bool { state.withLock { $0.blocks.contains(chunk: chunk) } }
 
-  /// Bytes that are there.
+  /// Number of bytes that are present.
   package var presentBytes: Int64 { state.withLock { $0.blocks.presentBytes } }
 
-  /// Claims blocks for this process, then looks which of them others brought since.
+  /// Claims blocks for this process, then reads from the map which of them other processes have added.
   ///
-  /// - Parameter blocks: not claimed by this process yet.
-  /// - Returns: the runs to fetch, empty where all are there, and up to where they were claimed; nil where another
-  ///   process has a claim on the first.
+  /// - Parameter blocks: Blocks that this process has not claimed yet.
+  /// - Returns: The runs to fetch, empty if all are present, and the end of the claimed range; nil if another
+  ///   process has claimed the first block.
   /// - Throws: `Errno`.
   package func claim(_ blocks: Range<Int>) throws(Errno) -> (missing: [Range<Int>], end: Int)? {
     var blocks = blocks
     if try !RangeLock.tryLock(map.descriptor, lockRange(blocks)) {
       try refresh(blocks)
-      // What lies before the first claim of another process can be had now.
+      // The blocks before the first claim of another process can be claimed now.
       guard let conflict = try RangeLock.firstConflict(map.descriptor, lockRange(blocks)),
         case let end = conflict - PartialMapFile.headerSize, end > blocks.lowerBound, end < blocks.upperBound,
         try RangeLock.tryLock(map.descriptor, lockRange(blocks.lowerBound..<end))
@@ -162,7 +153,7 @@ package final class PartialBlob: Sendable {
       for run in missing { state.claimed.insert(contentsOf: run) }
       return missing
     }
-    // What came in the meantime needs no claim.
+    // Blocks that arrived in the meantime need no claim.
     var position = blocks.lowerBound
     for run in missing {
       if position < run.lowerBound { RangeLock.unlock(map.descriptor, lockRange(position..<run.lowerBound)) }
@@ -174,9 +165,9 @@ package final class PartialBlob: Sendable {
     return (missing, blocks.upperBound)
   }
 
-  /// Gives claims back, those of blocks that did not come.
+  /// Releases the claims on blocks that did not arrive.
   ///
-  /// - Parameter blocks: claimed before.
+  /// - Parameter blocks: Blocks claimed before.
   package func release(_ blocks: Range<Int>) {
     state.withLock { state in
       state.claimed.remove(contentsOf: blocks)
@@ -185,9 +176,8 @@ package final class PartialBlob: Sendable {
     RangeLock.unlock(map.descriptor, lockRange(blocks))
   }
 
-  /// Looks at the disk for blocks that other processes brought.
+  /// Reads from the map file which blocks other processes have added.
   ///
-  /// - Parameter blocks: where to look.
   /// - Throws: `Errno`.
   package func refresh(_ blocks: Range<Int>) throws(Errno) {
     guard !blocks.isEmpty else { return }
@@ -201,13 +191,13 @@ package final class PartialBlob: Sendable {
     blocks.lowerBound + PartialMapFile.headerSize..<blocks.upperBound + PartialMapFile.headerSize
   }
 
-  /// Writes bytes that came, as far as they lie in claimed blocks.
+  /// Writes bytes that arrived, if they lie in claimed blocks.
   ///
   /// - Parameters:
-  ///   - bytes: in order within a fetch.
-  ///   - offset: of the first in the blob.
-  /// - Returns: the blocks that are whole now.
-  /// - Throws: `Errno`; `noSpace` where the disk is full.
+  ///   - bytes: Bytes of one fetch, in ascending order.
+  ///   - offset: The offset of the first byte in the blob.
+  /// - Returns: The blocks that became complete.
+  /// - Throws: `Errno`; `noSpace` if the disk is full.
   package func write(_ bytes: UnsafeRawBufferPointer, at offset: Int64) throws(Errno) -> [Range<Int>] {
     let end = min(offset + Int64(bytes.count), descriptor.size)
     guard offset >= 0, offset < end else { return [] }
@@ -229,7 +219,7 @@ package final class PartialBlob: Sendable {
       let whole = BlockMap.bytes(of: run, size: size)
       let part = max(whole.lowerBound, offset)..<min(whole.upperBound, end)
       let slice = bytes[Int(part.lowerBound - offset)..<Int(part.upperBound - offset)]
-      // Data before the map: a block that the map shows is always there for a reader of this boot.
+      // Data before the map: a reader of this boot always finds the data of a block that the map shows.
       try Disk.write(file, UnsafeRawBufferPointer(rebasing: slice), at: part.lowerBound)
       let complete = state.withLock { state in Self.complete(part, run, &state) }
       guard !complete.isEmpty else { continue }
@@ -245,7 +235,7 @@ package final class PartialBlob: Sendable {
     return finished
   }
 
-  /// The blocks of a run that a part fills, with what came of them before.
+  /// Returns the blocks of a run that are complete with a new part and the bytes that arrived before it.
   private static func complete(_ part: Range<Int64>, _ run: Range<Int>, _ state: inout State) -> Range<Int> {
     var first: Int?
     var end = run.lowerBound
@@ -268,32 +258,28 @@ package final class PartialBlob: Sendable {
     return first..<end
   }
 
-  /// Notes who the bytes come from.
+  /// Records the origin of the bytes.
   ///
-  /// - Parameter origin: of the source that is about to be asked.
-  /// - Returns: false where bytes of another one are here already: a range of them is worth nothing until the whole
-  ///   was verified, as anybody can claim to have a digest.
+  /// - Parameter origin: The source about to be asked.
+  /// - Returns: False if bytes of another origin are present. Until the complete blob is verified, ranges of
+  ///   different sources must not be mixed, as any source can claim to have a digest.
   package func noteOrigin(_ origin: String) -> Bool {
     let name = Array(HashStream.digest(of: Array(origin.utf8)).bytes.prefix(16))
     guard let known = try? map.origin() else { return false }
     if known == name { return true }
-    // Bytes on their way count: they may be answered before they are on the disk.
+    // Staged bytes count: they may be served before they are on the disk.
     let isEmpty = state.withLock { $0.blocks.presentBytes == 0 && $0.claimed.isEmpty && $0.staged.isEmpty }
     guard isEmpty else { return false }
     return (try? map.write(origin: name)) != nil
   }
 
-  /// What is recorded of a chunk.
+  /// Returns the record of a chunk.
   ///
-  /// - Parameter chunk: its number.
   /// - Throws: `Errno`.
   package func record(ofChunk chunk: Int) throws(Errno) -> ChunkRecord? { try map.record(ofChunk: chunk) }
 
-  /// Records what a chunk is verified against, so that it counts after a reboot.
+  /// Records the digest or state that a chunk was verified against, so that the chunk is kept after a reboot.
   ///
-  /// - Parameters:
-  ///   - record: of the chunk.
-  ///   - chunk: its number.
   /// - Throws: `Errno`.
   package func record(_ record: ChunkRecord, ofChunk chunk: Int) throws(Errno) {
     try map.write(record, ofChunk: chunk)

@@ -5,17 +5,17 @@ import OCI
 import SystemPackage
 import Disk
 
-/// The file beside a partial blob that says which blocks are there (docs/local-registry.md, "Partial blobs").
+/// The map file of a partial blob: which blocks are present (docs/local-registry.md, "Partial blobs").
 ///
 ///     0   8  "WFSMAP01"
 ///     8   4  bytes of a block, little endian
 ///     12  4  bytes of a chunk
 ///     16  8  bytes of the blob
 ///     24  16 boot id of the kernel under which it was written
-///     40  16 who the bytes came from: the front of the SHA-256 of its name, zeros for nobody yet
-///     64  n  one byte a block: 1 where it is there
-///     …   33 a chunk: 1 and the SHA-256 of the chunk; 2 and its entry in a list of states; 3 the
-///            same, not held against its bytes; or zeros
+///     40  16 origin of the bytes: first 16 bytes of the SHA-256 of its name; zeros if unknown
+///     64  n  one byte per block: 1 if present
+///     …   33 per chunk: 1 and the SHA-256 of the chunk; 2 and its entry in a list of states; 3 and the
+///            same, not verified against the bytes; or zeros
 struct PartialMapFile {
   static let headerSize = 64
   private static let magic = Array("WFSMAP01".utf8)
@@ -31,21 +31,20 @@ struct PartialMapFile {
     blockCount = BlockMap(size: size).blockCount
   }
 
-  /// Reads the header.
-  ///
-  /// Nil where it is another blob's, another version's, or none.
+  /// Returns the boot identifier from the header, or nil if the header is missing, of another blob or of
+  /// another version.
   func bootIdentifier() throws(Errno) -> [UInt8]? {
     let header = try bytes(at: 0, count: Self.headerSize)
     guard header.count == Self.headerSize, header[..<24].elementsEqual(fixedPart()) else { return nil }
     return Array(header[24..<40])
   }
 
-  /// Who the bytes came from.
+  /// Returns the recorded origin of the bytes.
   func origin() throws(Errno) -> [UInt8] { try bytes(at: 40, count: 16) }
 
   func write(origin: [UInt8]) throws(Errno) { try write(origin, at: 40) }
 
-  /// Starts anew: nothing is there.
+  /// Clears the map: no block is present.
   func reset(bootIdentifier: [UInt8]) throws(Errno) {
     guard ftruncate(descriptor.rawValue, 0) == 0 else { throw Errno(rawValue: errno) }
     let records = BlockMap(size: size).chunkCount * Self.recordSize
@@ -58,12 +57,12 @@ struct PartialMapFile {
     try write(fixedPart() + bootIdentifier.prefix(16), at: 0)
   }
 
-  // Bytes of the map that are read at once.
+  // Number of map bytes read at once.
   private static let piece = 64 << 10
 
-  /// The runs of blocks that the file shows as present, in order.
+  /// Returns the runs of blocks that the file marks as present, in order.
   ///
-  /// Holes of the file are skipped, so that the cost follows what was fetched and not the size of the blob.
+  /// Skips holes of the file, so that the cost depends on the fetched bytes and not on the size of the blob.
   func presentRuns(in blocks: Range<Int>) throws(Errno) -> [Range<Int>] {
     var runs: [Range<Int>] = []
     var position = blocks.lowerBound
@@ -84,14 +83,14 @@ struct PartialMapFile {
     return runs
   }
 
-  /// The first block at or behind another whose byte is not in a hole of the file; nil where all are.
+  /// Returns the first block at or after `block` whose byte is not in a hole of the file, or nil.
   private func nextStored(from block: Int) throws(Errno) -> Int? {
     let start = off_t(Self.headerSize + block)
     let found = lseek(descriptor.rawValue, start, clinux_seek_data)
     if found >= 0 { return max(block, Int(found) - Self.headerSize) }
     switch errno {
     case ENXIO: return nil
-    // A file system that does not tell of holes: everything is read.
+    // The file system does not report holes: read everything.
     case EINVAL: return block
     default: throw Errno(rawValue: errno)
     }
@@ -101,7 +100,7 @@ struct PartialMapFile {
     try write(states, at: Self.headerSize + block)
   }
 
-  /// What was recorded of a chunk: its digest, or its entry in a list of states.
+  /// Returns the record of a chunk: its digest, or its entry in a list of states.
   func record(ofChunk chunk: Int) throws(Errno) -> ChunkRecord? {
     let record = try bytes(at: recordOffset(chunk), count: Self.recordSize)
     guard record.count == Self.recordSize else { return nil }

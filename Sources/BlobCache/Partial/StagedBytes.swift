@@ -1,10 +1,10 @@
 import Locking
 
-/// Bytes of a blob that came and are not on the disk yet: readers and hashes take them from here.
+/// Bytes of a blob that arrived and are not on the disk yet; readers and hash threads read them from memory.
 final class StagedBytes: Sendable {
-  /// The first byte in the blob.
+  /// The offset of the first byte in the blob.
   let start: Int64
-  /// Where the disk's next piece begins.
+  /// The offset at which the next piece begins.
   let limit: Int64
   let begun = ContinuousClock.now
   private let buffer: AppendBuffer
@@ -15,17 +15,17 @@ final class StagedBytes: Sendable {
     self.limit = limit
   }
 
-  /// Behind the last byte that came.
+  /// The offset after the last byte that arrived.
   var end: Int64 { start + Int64(buffer.count) }
 
-  /// Adds bytes that follow the last ones.
+  /// Appends bytes.
   func append(_ bytes: UnsafeRawBufferPointer) { buffer.append(bytes) }
 
-  /// Calls a function with bytes that came.
+  /// Calls a closure with a range of the bytes.
   ///
   /// - Parameters:
-  ///   - range: of the blob, between `start` and `end`.
-  ///   - body: may not keep the pointer.
+  ///   - range: A range of the blob between `start` and `end`.
+  ///   - body: Must not keep the pointer.
   func withBytes<Result, Failure: Error>(
     _ range: Range<Int64>,
     _ body: (UnsafeRawBufferPointer) throws(Failure) -> Result

@@ -6,16 +6,16 @@ import Locking
 package import SystemPackage
 import Disk
 
-/// Taking blobs away.
+/// Removal of blobs.
 extension BlobPool {
-  /// Takes a complete blob away, out of layouts first, unless it is open.
+  /// Removes a complete blob, first from layouts, unless it is open.
   ///
   /// - Parameters:
-  ///   - digest: of the blob.
+  ///   - digest: The digest of the blob.
   ///   - layouts: oci-dirs of this root that may have it.
-  ///   - evenIfOpen: who has it open keeps it.
-  ///   - isCertain: asked once nobody else can touch the blob's names.
-  /// - Returns: bytes that were freed.
+  ///   - evenIfOpen: Removes the blob even if it is open; processes keep their descriptors.
+  ///   - isCertain: Called while the lock on the blob's names is held; returns false to keep the blob.
+  /// - Returns: The number of bytes freed.
   /// - Throws: `Errno`.
   package func evict(
     _ digest: Digest,
@@ -34,12 +34,12 @@ extension BlobPool {
     return size
   }
 
-  /// Takes a partial blob away unless it is open.
+  /// Removes a partial blob unless it is open.
   ///
   /// - Parameters:
-  ///   - digest: of the blob.
-  ///   - isCertain: asked once nobody else can touch the blob's names.
-  /// - Returns: bytes that were freed.
+  ///   - digest: The digest of the blob.
+  ///   - isCertain: Called while the lock on the blob's names is held; returns false to keep the blob.
+  /// - Returns: The number of bytes freed.
   /// - Throws: `Errno`.
   package func evictPartial(_ digest: Digest, isCertain: () -> Bool = { true }) throws(Errno) -> Int64 {
     let lock = try namesLock(digest)
@@ -53,7 +53,7 @@ extension BlobPool {
     return size
   }
 
-  /// Takes the names of a partial blob away whose blob is complete; its bytes may be that blob's.
+  /// Removes the names of a partial blob whose blob is complete; both names may belong to the same file.
   package func removePartialNames(_ digest: Digest) throws(Errno) {
     let lock = try namesLock(digest)
     defer { withExtendedLifetime(lock) {} }

@@ -7,16 +7,16 @@ import SystemPackage
 package import Disk
 
 extension BlobPool {
-  /// Copies a blob of a layout outside of the pool into it, hashing it on the way.
+  /// Copies a blob of a layout outside of the pool into the pool, hashing it at the same time.
   ///
-  /// Blocks. The bytes are shared with the source where the file system can do that; other programs write to files that
-  /// are not the pool's, so they are never linked.
+  /// Blocks the calling thread. The copy is a reflink if the file system supports it, never a hard link:
+  /// other programs may write to files outside of the pool.
   ///
   /// - Parameters:
-  ///   - file: of the layout.
-  ///   - digest: of its bytes.
-  ///   - progress: told the bytes that were read.
-  /// - Throws: `ContentError`; `corrupt` where the bytes are not what the digest says.
+  ///   - file: The blob's file in the layout.
+  ///   - digest: The expected digest.
+  ///   - progress: Called with the number of bytes read.
+  /// - Throws: `ContentError`; of code `corrupt` if the bytes do not match the digest.
   package func ingest(_ file: BlobFile, _ digest: Digest, progress: (Int64) -> Void) throws(ContentError) {
     let descriptor = Descriptor(mediaType: MediaType(rawValue: ""), digest: digest, size: file.size)
     if case .file(_, isVerified: true) = try complete(descriptor) {
@@ -52,8 +52,8 @@ extension BlobPool {
         .corrupt,
         "\(digest)",
         host: "\(file.path)",
-        "the blob's bytes are not what its digest says",
-        advice: "Make the layout anew; nothing of it was taken over"
+        "the blob's bytes do not match its digest",
+        advice: "Create the layout again; nothing was imported from it"
       )
     } catch {
       throw ContentError(.disk, "\(root.blob(digest))", error)

@@ -6,13 +6,14 @@ import Locking
 package import SystemPackage
 import Disk
 
-/// Blobs of the pool in oci-dirs.
+/// Links from oci-dirs to blobs of the pool.
 extension BlobPool {
-  /// Puts a complete blob into a layout: a reflink where the file system has them, else a hard link, else a copy.
+  /// Adds a complete blob to a layout: as a reflink if the file system supports it, else a hard link, else a
+  /// copy.
   ///
   /// - Parameters:
-  ///   - digest: of a blob that is complete here.
-  ///   - layout: the folder of an oci-dir.
+  ///   - digest: A blob that is complete in the pool.
+  ///   - layout: The directory of an oci-dir.
   /// - Throws: `ContentError`.
   package func place(_ digest: Digest, into layout: FilePath) throws(ContentError) {
     let source = root.blob(digest)

@@ -4,10 +4,11 @@ package import SystemPackage
 package import Disk
 
 extension BlobPool {
-  /// Makes a partial blob of a damaged one: what is right in it is there, what is not is missing.
+  /// Turns a damaged blob into a partial blob: its undamaged blocks are present, the damaged ones are
+  /// missing.
   ///
-  /// The pool's file itself changes its name, so that a blob of many gigabytes needs neither time nor room; one that cannot
-  /// be written to (fs-verity), and a part of an archive, is copied.
+  /// The pool's file is renamed rather than copied, so that a blob of many gigabytes needs neither time nor
+  /// space. A file that cannot be written to (fs-verity) and a part of an archive are copied.
   package func reopen(_ file: BlobFile, _ descriptor: Descriptor, damage: [Range<Int64>]) throws(Errno) {
     let digest = descriptor.digest
     let lock = try namesLock(digest)
@@ -22,7 +23,7 @@ extension BlobPool {
     let target = isOwn ? try? makeWritable(file) : nil
     defer { try? target?.close() }
     if target == nil { try copy(file, descriptor, without: damage, to: path) }
-    // The map before the name: a file without its map is begun anew.
+    // The map before the data file: a data file without its map would be cleared.
     var map = try TemporaryFile(in: root.temporary, permissions: [.ownerReadWrite, .groupRead, .otherRead])
     let blocks = Self.blocks(descriptor.size, without: damage)
     let mapFile = PartialMapFile(descriptor: map.descriptor, size: descriptor.size)
@@ -80,7 +81,7 @@ extension BlobPool {
     try ledger.add(Disk.allocatedBytes(path))
   }
 
-  /// One byte a block: 1 where none of its bytes is damaged.
+  /// Returns one byte per block: 1 if none of its bytes is damaged.
   private static func blocks(_ size: Int64, without damage: [Range<Int64>]) -> [UInt8] {
     var states = [UInt8](repeating: 1, count: BlockMap.blockCount(size: size))
     for range in damage {

@@ -5,7 +5,8 @@ import Locking
 import SystemPackage
 
 extension BlobPool {
-  // <linux/fsverity.h>: FS_IOC_ENABLE_VERITY is _IOW('f', 133, struct fsverity_enable_arg), of 128 bytes.
+  // <linux/fsverity.h>: FS_IOC_ENABLE_VERITY is _IOW('f', 133, struct fsverity_enable_arg); the struct has
+  // 128 bytes.
   private static let enableVerity: UInt = 0x4080_6685
   // <linux/fs.h>: FS_IOC_GETFLAGS is _IOR('f', 1, long); FS_VERITY_FL.
   private static let getFlags: UInt = 0x8008_6601
@@ -27,20 +28,21 @@ extension BlobPool {
       )
   }
 
-  /// Makes a committed blob's file one that nobody can write to, and of which the kernel checks each page that it reads
-  /// (fs-verity), where the file system has that.
+  /// Enables fs-verity on the file of a committed blob, if the file system supports it: the file becomes
+  /// immutable, and the kernel verifies each page that it reads.
   ///
-  /// Blocks: the kernel reads the whole file. What cannot be done now, as somebody still has it open for writing, is done
-  /// at a later use.
+  /// Blocks the calling thread: the kernel reads the complete file. If a process still has the file open for
+  /// writing, the next use of the blob tries again.
   ///
-  /// - Parameter digest: of a verified blob.
+  /// - Parameter digest: The digest of a verified blob.
   package func protect(_ digest: Digest) {
     guard !lacksVerity.load(ordering: .relaxed) else { return }
     guard let found = try? BlobFile.open(root.blob(digest)), let file = found as BlobFile?,
       file.size >= Self.smallestLink,
       VerificationRecords(root: root).poolRecord(file.identity, digest) == .same
     else { return }
-    // Without the lock of its names: the kernel may read for a minute. It is not evicted meanwhile.
+    // Without the lock on the blob's names, as the kernel may read for a minute. `hold` prevents eviction
+    // meanwhile.
     guard (try? hold(file)) != nil else { return }
     var flags = 0
     guard ioctl(file.descriptor.rawValue, Self.getFlags, &flags) == 0 else {
@@ -48,7 +50,7 @@ extension BlobPool {
       return
     }
     guard flags & Self.verityFlag == 0 else { return }
-    // The kernel wants a file that its owner may write to, and nobody has open for that.
+    // The kernel requires a file that its owner may write to and that no process has open for writing.
     guard fchmod(file.descriptor.rawValue, 0o644) == 0 else { return }
     var argument = EnableVerity()
     let result = ioctl(file.descriptor.rawValue, Self.enableVerity, &argument)

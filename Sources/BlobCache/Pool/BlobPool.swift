@@ -6,12 +6,12 @@ import Locking
 package import SystemPackage
 package import Disk
 
-/// The blobs of a root: complete ones under their digest, each once, and partial ones.
+/// The blobs of a root: complete blobs under their digest, each stored once, and partial blobs.
 package final class BlobPool: Sendable {
   package let root: RegistryRoot
   let bootIdentifier: [UInt8]
   let ledger: SpaceLedger
-  /// The file system, or the kernel, knows no fs-verity.
+  /// Whether the file system or the kernel does not support fs-verity.
   let lacksVerity = Atomic(false)
   private let open = Mutex<[Digest: WeakPartial]>([:])
 
@@ -19,7 +19,7 @@ package final class BlobPool: Sendable {
     weak var blob: PartialBlob?
   }
 
-  /// Files below this size are copied into layouts, where a link would save nothing (design 6).
+  /// Files below this size, in bytes, are copied into layouts, as a link would save almost nothing.
   static let smallestLink: Int64 = 64 << 10
 
   package init(root: RegistryRoot, bootIdentifier: [UInt8], ledger: SpaceLedger) {
@@ -28,7 +28,7 @@ package final class BlobPool: Sendable {
     self.bootIdentifier = bootIdentifier
   }
 
-  /// The 16 bytes that tell this boot of the machine from another.
+  /// Returns the 16 bytes that identify this boot of the machine.
   package static func currentBootIdentifier() -> [UInt8] {
     let descriptor = try? Disk.open("/proc/sys/kernel/random/boot_id", .readOnly)
     defer { try? descriptor?.close() }
@@ -40,23 +40,24 @@ package final class BlobPool: Sendable {
     let identifier = stride(from: 0, to: max(digits.count - 1, 0), by: 2).compactMap { index in
       UInt8(String(decoding: digits[index...index + 1], as: UTF8.self), radix: 16)
     }
-    // A kernel that tells none is taken for one that was booted anew each time.
+    // If the kernel reports no boot identifier, every start counts as a reboot.
     return identifier.count == 16 ? identifier : (0..<16).map { _ in UInt8.random(in: 0...255) }
   }
 
-  /// What the pool has under a digest.
+  /// The state of a complete blob in the pool.
   package enum Complete: Sendable {
     case none
     case file(BlobFile, isVerified: Bool)
-    /// The file was written since its commit, by another program through a hard link, and is out of the way now.
+    /// Another program modified the file through a hard link since its commit; the file has been moved to
+    /// `bad`.
     case setAside(FileIdentity)
   }
 
   /// Opens a complete blob.
   ///
-  /// - Parameter descriptor: of the blob.
-  /// - Returns: a file without a record of its commit is not verified.
-  /// - Throws: `ContentError`; `corrupt` where the descriptor's size is a lie.
+  /// - Parameter descriptor: The descriptor of the blob.
+  /// - Returns: A file without a commit record counts as not verified.
+  /// - Throws: `ContentError`; of code `corrupt` if a verified file has another size than the descriptor.
   package func complete(_ descriptor: Descriptor) throws(ContentError) -> Complete {
     let digest = descriptor.digest
     let path = root.blob(digest)
@@ -65,7 +66,7 @@ package final class BlobPool: Sendable {
     do throws(Errno) {
       guard let found = try BlobFile.open(path) else { return .none }
       file = found
-      // Who evicts sees that it is in use.
+      // From here on, eviction sees that the file is in use.
       try RangeLock.share(found.descriptor, Self.presence)
       record = try judged(found, digest, descriptor.size)
       if record == .different {
@@ -85,9 +86,9 @@ package final class BlobPool: Sendable {
     return .file(file, isVerified: record == .same)
   }
 
-  /// What the record says of a file; where that differs, what its bytes say.
+  /// Compares a file with its commit record, and hashes it if they differ.
   ///
-  /// A root that was copied or restored has other times, and a loaded blob cannot be had again.
+  /// Times differ after a root was copied or restored, and a loaded blob cannot be fetched again.
   private func judged(
     _ file: BlobFile,
     _ digest: Digest,
@@ -96,25 +97,24 @@ package final class BlobPool: Sendable {
     let records = VerificationRecords(root: root)
     let record = records.poolRecord(file.identity, digest)
     if record == .same || (record == .none && file.size == size) { return record }
-    // By its own bytes: the size is a manifest's word.
+    // Hash the bytes rather than trust the size, which comes from a manifest.
     guard try file.digest(digest.algorithm) == digest else { return .different }
     guard file.isInPlace else { return .none }
     try records.recordPool(file.identity, digest)
     return .same
   }
 
-  /// The byte of a blob's file that each process with the blob open holds a shared lock on.
+  /// The byte of a blob's file on which each process that has the blob open holds a shared lock.
   private static let presence = 0..<1
 
-  /// Shows other processes that a file is in use.
+  /// Marks a file as in use, for other processes.
   package func hold(_ file: BlobFile) throws(Errno) { try RangeLock.share(file.descriptor, Self.presence) }
 
-  /// Whether a process, this one or another, has a blob open.
+  /// Whether any process has a blob open; true if this cannot be determined.
   ///
   /// - Parameters:
-  ///   - digest: of the blob.
-  ///   - isPartial: the one that is on its way.
-  /// - Returns: true also where that cannot be told.
+  ///   - digest: The digest of the blob.
+  ///   - isPartial: Whether to check the partial blob.
   package func isOpen(_ digest: Digest, isPartial: Bool) -> Bool {
     let path = isPartial ? PartialNames.map(of: root.partial(digest)) : root.blob(digest)
     guard let file = try? Disk.open(path, .readOnly, options: [.closeOnExec, .noFollow]) else {
@@ -124,26 +124,21 @@ package final class BlobPool: Sendable {
     return (try? RangeLock.firstConflict(file, Self.presence)) != .some(nil)
   }
 
-  /// Whether a blob is complete here, by its size alone.
-  ///
-  /// - Parameter descriptor: of the blob.
+  /// Whether the pool has a file of the blob's size; the bytes are not checked.
   package func hasComplete(_ descriptor: Descriptor) -> Bool {
     (try? FileIdentity(at: root.blob(descriptor.digest)))?.size == descriptor.size
   }
 
   /// Whether the pool has a file under a digest.
-  ///
-  /// - Parameter digest: of a blob.
   package func hasFile(_ digest: Digest) -> Bool { Disk.exists(root.blob(digest)) }
 
-  /// Whether the pool has a blob or a part of one.
+  /// Whether the pool has a complete or partial blob under a digest.
   package func has(_ digest: Digest) -> Bool {
     Disk.exists(root.blob(digest)) || Disk.exists(root.partial(digest))
   }
 
-  /// Opens the partial blob of a digest, one object a process.
+  /// Opens the partial blob of a digest; one object per process.
   ///
-  /// - Parameter descriptor: of the blob.
   /// - Throws: `ContentError`.
   package func partial(_ descriptor: Descriptor) throws(ContentError) -> PartialBlob {
     if let blob = open.withLock({ $0[descriptor.digest]?.blob }), blob.descriptor.size == descriptor.size {
@@ -164,7 +159,7 @@ package final class BlobPool: Sendable {
     }
   }
 
-  /// The files of a partial blob; in memory where the disk has no room for them.
+  /// Opens the files of a partial blob; in memory if the disk has no space for them.
   private func openPartial(_ descriptor: Descriptor, _ path: FilePath) throws(Errno) -> PartialBlob {
     do throws(Errno) {
       let lock = try namesLock(descriptor.digest)
@@ -178,12 +173,11 @@ package final class BlobPool: Sendable {
     }
   }
 
-  /// What is known of a partial blob without opening it for writing.
+  /// Returns how many bytes of a range are present in a partial blob, without opening it for writing.
   ///
   /// - Parameters:
-  ///   - descriptor: of the blob.
-  ///   - range: bytes within it.
-  /// - Returns: bytes of the range that are there.
+  ///   - descriptor: The descriptor of the blob.
+  ///   - range: A byte range within the blob.
   package func partialBytes(_ descriptor: Descriptor, in range: Range<Int64>) -> Int64 {
     if let blob = open.withLock({ $0[descriptor.digest]?.blob }) {
       return blob.blocks.presentBytes(in: range)
@@ -201,14 +195,16 @@ package final class BlobPool: Sendable {
     return blocks.presentBytes(in: range)
   }
 
-  /// Held while a partial blob's names are made, linked or removed: they are the same in every process.
+  /// Takes the lock for creating, linking and removing the names of a partial blob; other processes take the
+  /// same one.
   func namesLock(_ digest: Digest) throws(Errno) -> FileLock {
     try FileLock(waitingFor: root.locks.appending("partial-\(digest.hex)"))
   }
 
-  /// Puts a complete and verified partial blob under its digest: to the disk, recorded, linked, the folder to the disk.
+  /// Moves a complete, verified partial blob into the pool: syncs the file, records it, links it, syncs the
+  /// directory.
   ///
-  /// - Parameter blob: whose digest was just found right.
+  /// - Parameter blob: A blob whose digest was just verified.
   /// - Throws: `ContentError`.
   package func commit(_ blob: PartialBlob) throws(ContentError) {
     let digest = blob.descriptor.digest
@@ -218,7 +214,7 @@ package final class BlobPool: Sendable {
       defer { withExtendedLifetime(lock) {} }
       try makeRoom(for: blob)
       if !Disk.exists(root.blob(digest)) { try name(blob) }
-      // Its artifact may have been removed while it came: then it is nobody's, and that is known.
+      // If its artifact was removed while the blob arrived, the empty record marks the blob as unreferenced.
       BlobReferences(root: root).note(digest)
       try Disk.synchronizeFolder(root.blobs(digest.algorithm))
       try removeNames(blob)
@@ -228,25 +224,25 @@ package final class BlobPool: Sendable {
     open.withLock { $0[digest] = nil }
   }
 
-  /// Moves a file away that lies under the digest and is not known to be right.
+  /// Moves an unverified file under the same digest out of the way.
   private func makeRoom(for blob: PartialBlob) throws(Errno) {
     let digest = blob.descriptor.digest
     guard let there = try? FileIdentity(at: root.blob(digest)) else { return }
     let own = try FileIdentity(of: blob.file)
     if there.isSameFile(as: own) { return }
-    // Another process was first; what it committed is as good, unless somebody wrote to it since.
+    // Another process committed first; its file is equivalent, unless a program has modified it since.
     if VerificationRecords(root: root).poolRecord(there, digest) != .same {
       try setAsideLocked(digest, ifItIs: there)
     }
   }
 
-  /// Records and links a verified blob, in this order: no name is ever without its record.
+  /// Records and links a verified blob, in this order: no name exists without its record.
   private func name(_ blob: PartialBlob) throws(Errno) {
     let digest = blob.descriptor.digest
     try VerificationRecords(root: root).recordPool(try FileIdentity(of: blob.file), digest)
     var isLinked = true
     do throws(Errno) {
-      // By descriptor: the name may be another's by now.
+      // Linked by descriptor: the name may refer to another file by now.
       try Disk.link(blob.file, to: root.blob(digest))
     } catch {
       guard error == .notPermitted || error == .notSupported else { throw error }
@@ -256,7 +252,7 @@ package final class BlobPool: Sendable {
     guard fchmod(blob.file.rawValue, 0o444) == 0 else { throw Errno(rawValue: errno) }
   }
 
-  /// Gives a file in memory of nobody else its place under a digest that was found right.
+  /// Moves a verified temporary file into the pool.
   func adopt(_ file: inout TemporaryFile, _ digest: Digest) throws(Errno) {
     let lock = try namesLock(digest)
     defer { withExtendedLifetime(lock) {} }
@@ -268,21 +264,19 @@ package final class BlobPool: Sendable {
     try file.rename(to: root.blob(digest))
   }
 
-  /// Takes the names of a partial blob away, if they are still its own.
+  /// Removes the names of a partial blob, if they still refer to its own files.
   private func removeNames(_ blob: PartialBlob) throws(Errno) {
     let own = try FileIdentity(of: blob.file)
     guard let named = try? FileIdentity(at: blob.path), named.isSameFile(as: own) else { return }
-    // What has another name by now goes on taking its room.
+    // A file with another hard link still occupies its space.
     if try FileIdentity.linkCount(of: blob.file) == 1 { try ledger.add(-Disk.allocatedBytes(blob.path)) }
     try Disk.remove(blob.path)
     try PartialNames.removeMap(of: blob.path)
   }
 
-  /// Throws a partial blob away whose bytes turned out wrong.
+  /// Discards a partial blob whose bytes turned out wrong.
   ///
-  /// Who has it open keeps the file.
-  ///
-  /// - Parameter blob: the bad one.
+  /// Processes that have it open keep their descriptors.
   package func discard(_ blob: PartialBlob) {
     let digest = blob.descriptor.digest
     if let lock = try? namesLock(digest) {
@@ -294,14 +288,14 @@ package final class BlobPool: Sendable {
     }
   }
 
-  /// Forgets the object of a digest whose file is another one now.
+  /// Forgets the open object of a digest, after another file took its path.
   func forgetOpen(_ digest: Digest) { open.withLock { $0[digest] = nil } }
 
-  /// Notes that a file that weightfs did not write, or has no record of, holds a blob.
+  /// Records that a file holds a blob, after hashing a file that weightfs did not write or has no record of.
   ///
   /// - Parameters:
-  ///   - file: whose bytes were hashed.
-  ///   - digest: that came out.
+  ///   - file: The hashed file.
+  ///   - digest: The resulting digest.
   /// - Throws: `ContentError`.
   package func noteVerified(_ file: BlobFile, _ digest: Digest) throws(ContentError) {
     let records = VerificationRecords(root: root)
@@ -316,38 +310,38 @@ package final class BlobPool: Sendable {
     }
   }
 
-  /// Takes a pool's file its good name: it is hashed before it is used again.
+  /// Marks a pool file untrusted; it is hashed again before its next use.
   package func noteDoubt(_ digest: Digest) throws(Errno) {
     try VerificationRecords(root: root).doubtPool(digest)
   }
 
-  /// Notes that a file that is not the pool's has other bytes than a blob's digest says.
+  /// Records that the bytes of a file outside of the pool do not match a blob's digest.
   package func noteDamaged(_ file: BlobFile, _ digest: Digest) throws(Errno) {
     try VerificationRecords(root: root).recordDamaged(file, digest)
   }
 
-  /// Moves a file out of the way if it is the pool's and its bytes are not what its name says.
+  /// Moves a file to `bad` if it is the pool's file of that digest, after its bytes turned out wrong.
   ///
   /// - Parameters:
-  ///   - file: whose bytes were hashed.
-  ///   - digest: of its name.
+  ///   - file: The hashed file.
+  ///   - digest: The digest of its name.
   package func reject(_ file: BlobFile, _ digest: Digest) {
     if file.path == root.blob(digest) { try? setAside(digest, ifItIs: file.identity) }
   }
 
-  /// Stores a small blob that is in memory and verified.
+  /// Stores a small blob that is in memory.
   ///
   /// - Parameters:
-  ///   - bytes: all of it.
-  ///   - digest: of the bytes.
-  /// - Throws: `ContentError`.
+  ///   - bytes: All bytes of the blob.
+  ///   - digest: The expected digest.
+  /// - Throws: `ContentError`; of code `corrupt` if the bytes do not match the digest.
   package func store(_ bytes: [UInt8], digest: Digest) throws(ContentError) {
     let path = root.blob(digest)
     guard Verification.digest(of: bytes, digest.algorithm) == digest else {
-      throw ContentError(.corrupt, "\(digest)", "the bytes that a document carries for it are others")
+      throw ContentError(.corrupt, "\(digest)", "the bytes embedded in a document do not match the digest")
     }
     if let there = try? FileIdentity(at: path) {
-      // Small enough to be looked at: a damaged one is replaced.
+      // Small enough to compare: a damaged file is replaced.
       if (try? Disk.contents(of: path, limit: bytes.count)) == bytes { return }
       let isOther = there.size != Int64(bytes.count)
       if isOther, VerificationRecords(root: root).poolRecord(there, digest) == .same { return }
@@ -355,15 +349,15 @@ package final class BlobPool: Sendable {
     try root.replace(path, with: bytes, permissions: [.ownerRead, .groupRead, .otherRead])
     try? ledger.add(Disk.allocatedBytes(path))
     guard let identity = try? FileIdentity(at: path) else { return }
-    // A blob without a record is hashed again; that is all.
+    // If this fails, the blob is only hashed again at its next use.
     try? VerificationRecords(root: root).recordPool(identity, digest)
   }
 
-  /// Moves a blob that is not what its name says out of the way; nothing of it is served again.
+  /// Moves a blob whose bytes do not match its digest to `bad`; it is not served again.
   ///
   /// - Parameters:
-  ///   - digest: of its name.
-  ///   - file: which file was found wrong: another may have its place by now.
+  ///   - digest: The digest of its name.
+  ///   - file: The identity of the file that was found wrong: another file may have its name by now.
   /// - Throws: `Errno`.
   package func setAside(_ digest: Digest, ifItIs file: FileIdentity) throws(Errno) {
     let lock = try namesLock(digest)
@@ -371,7 +365,7 @@ package final class BlobPool: Sendable {
     try setAsideLocked(digest, ifItIs: file)
   }
 
-  /// The same for who has the lock of the blob's names.
+  /// Does the same; the caller holds the lock on the blob's names.
   private func setAsideLocked(_ digest: Digest, ifItIs file: FileIdentity) throws(Errno) {
     guard let there = try? FileIdentity(at: root.blob(digest)), there.isSameFile(as: file) else { return }
     try Disk.createFolder(root.bad)

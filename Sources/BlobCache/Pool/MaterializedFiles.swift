@@ -6,25 +6,25 @@ import Locking
 import SystemPackage
 package import Disk
 
-/// Copies of what lies inside a tar or an archive, as files of their own, so that the kernel can read them itself
+/// Copies of files inside tars and archives, so that the kernel can read them by passthrough
 /// (docs/local-registry.md, "Materialized files").
 ///
-/// A copy is made of verified bytes alone. Its name says what it holds; a record beside it says what it was when it was
-/// finished, so that one that was cut or written to since is not used.
+/// Only verified bytes are copied. The name of a copy identifies its content; the record beside it has the
+/// inode, size and modification time, so that a truncated or modified copy is not used.
 package final class MaterializedFiles: Sendable {
   /// A part of a blob.
   package struct Part: Sendable, Hashable {
     package let blob: Digest
-    /// In the blob, bytes.
+    /// Offset in the blob in bytes.
     package let offset: Int64
     package let size: Int64
 
-    /// Names a part.
+    /// Creates a part.
     ///
     /// - Parameters:
-    ///   - blob: whose.
-    ///   - offset: of its first byte.
-    ///   - size: in bytes.
+    ///   - blob: The digest of the blob.
+    ///   - offset: The offset of the first byte.
+    ///   - size: The size in bytes.
     package init(blob: Digest, offset: Int64, size: Int64) {
       self.blob = blob
       self.offset = offset
@@ -35,9 +35,7 @@ package final class MaterializedFiles: Sendable {
   private let root: RegistryRoot
   private let running = Mutex<Set<Part>>([])
 
-  /// The copies of a root.
-  ///
-  /// - Parameter root: of the local registry.
+  /// Creates the store of a root's copies.
   package init(root: RegistryRoot) { self.root = root }
 
   private func path(_ part: Part) -> FilePath {
@@ -50,10 +48,7 @@ package final class MaterializedFiles: Sendable {
     Array("\(identity.inode) \(identity.size) \(identity.modified)\n".utf8)
   }
 
-  /// Opens a copy.
-  ///
-  /// - Parameter part: of a blob.
-  /// - Returns: nil where there is none that can be used.
+  /// Opens a copy, or returns nil if no usable one exists.
   package func find(_ part: Part) -> BlobFile? {
     guard let file = try? BlobFile.open(path(part)), file.size == part.size,
       let known = try? Disk.contents(of: record(part), limit: 256), known == Self.line(file.identity)
@@ -61,23 +56,23 @@ package final class MaterializedFiles: Sendable {
     return file
   }
 
-  /// Bytes of all copies but one.
+  /// Returns the total size of all copies except one, in bytes.
   private func size(without path: FilePath) -> Int64 {
     let names = (try? Disk.names(in: root.materialized)) ?? []
     let paths = names.map { root.materialized.appending($0) }
     return paths.reduce(0) { $0 + ($1 == path ? 0 : (try? FileIdentity(at: $1))?.size ?? 0) }
   }
 
-  /// Makes a copy, by reflink where the file system can.
+  /// Creates a copy, as a reflink if the file system supports it.
   ///
-  /// Blocks.
+  /// Blocks the calling thread.
   ///
   /// - Parameters:
-  ///   - part: of a blob.
-  ///   - source: the verified blob.
-  ///   - limit: of all copies together, bytes.
-  /// - Returns: the copy; nil where somebody else is making it.
-  /// - Throws: `ContentError`; `unsupported` where the limit leaves no room.
+  ///   - part: The part to copy.
+  ///   - source: The verified blob.
+  ///   - limit: The maximum total size of all copies in bytes.
+  /// - Returns: The copy, or nil if another thread is creating it.
+  /// - Throws: `ContentError`; of code `unsupported` if the copy would exceed the limit.
   package func make(_ part: Part, from source: BlobFile, limit: Int64) throws(ContentError) -> BlobFile? {
     if let known = find(part) { return known }
     guard running.withLock({ $0.insert(part).inserted }) else { return nil }
@@ -86,7 +81,7 @@ package final class MaterializedFiles: Sendable {
       throw ContentError(
         .unsupported,
         "\(path(part))",
-        "\(part.size) bytes more would be more than the \(limit) bytes of --materialize"
+        "a copy of \(part.size) bytes would exceed the \(limit) bytes of --materialize"
       )
     }
     let identity: FileIdentity
@@ -98,7 +93,7 @@ package final class MaterializedFiles: Sendable {
         let start = source.offset + part.offset
         try Disk.copy(source.descriptor, start..<start + part.size, to: output)
       }
-      // Somebody may have written to the source while it was copied.
+      // A program may have modified the source during the copy.
       guard source.isInPlace else { throw .staleNFSFileHandle }
       identity = try FileIdentity(of: output)
       try file.rename(to: path(part))
@@ -113,7 +108,8 @@ package final class MaterializedFiles: Sendable {
     return find(part)
   }
 
-  /// Shares the bytes with the source; false where the file system cannot, as where they do not begin with a block.
+  /// Makes a reflink; returns false if the file system cannot, for example if the part does not start at a
+  /// block.
   private func clone(_ part: Part, _ source: BlobFile, _ output: FileDescriptor) throws(Errno) -> Bool {
     clinux_clone_range(
       output.rawValue,

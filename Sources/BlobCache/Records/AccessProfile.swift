@@ -3,22 +3,23 @@ package import OCI
 import SystemPackage
 import Disk
 
-/// Which chunks of a blob a start read, in the order in which each was first (docs/local-registry.md, "Profiles").
+/// The chunks of a blob that a program read while it started, in order of the first read
+/// (docs/local-registry.md, "Profiles").
 package struct AccessProfile: Sendable, Codable, Equatable {
   package let version: Int
   package let blob: Digest
-  /// Of the blob, bytes.
+  /// Size of the blob in bytes.
   package let size: Int64
-  /// Of a chunk, bytes.
+  /// Size of a chunk in bytes.
   package let chunkSize: Int64
-  /// First chunk and number of chunks, in order.
+  /// Pairs of first chunk and number of chunks, in order.
   package let chunks: [[Int]]
 
-  /// Makes a profile.
+  /// Creates a profile.
   ///
   /// - Parameters:
-  ///   - blob: whose.
-  ///   - runs: chunks of 1 MiB, in order.
+  ///   - blob: The descriptor of the blob.
+  ///   - runs: Runs of chunks of 1 MiB, in order.
   package init(_ blob: Descriptor, runs: [Range<Int>]) {
     version = 1
     self.blob = blob.digest
@@ -27,7 +28,7 @@ package struct AccessProfile: Sendable, Codable, Equatable {
     chunks = runs.map { [$0.lowerBound, $0.count] }
   }
 
-  /// The bytes that were read, in order.
+  /// The byte ranges that were read, in order.
   package var ranges: [Range<Int64>] {
     chunks.compactMap { run in
       guard run.count == 2, run[0] >= 0, run[1] > 0, Int64(run[0]) < size / chunkSize + 1, run[1] < 1 << 32
@@ -40,17 +41,15 @@ package struct AccessProfile: Sendable, Codable, Equatable {
     }
   }
 
-  /// All bytes that were read.
+  /// Total number of bytes that were read.
   package var byteCount: Int64 { ranges.reduce(0) { $0 + Int64($1.count) } }
 }
 
-/// Profiles on disk, and which blobs are to be recorded.
+/// The profiles on disk, and the marks of blobs that are being recorded.
 package struct AccessProfileStore: Sendable {
   private let root: RegistryRoot
 
-  /// The profiles of a root.
-  ///
-  /// - Parameter root: of the local registry.
+  /// Creates the profile store of a root.
   package init(root: RegistryRoot) { self.root = root }
 
   private func path(_ blob: Digest) -> FilePath {
@@ -61,10 +60,7 @@ package struct AccessProfileStore: Sendable {
     root.profiles.appending("\(blob.algorithm)-\(blob.hex).recording")
   }
 
-  /// Reads a profile.
-  ///
-  /// - Parameter blob: whose.
-  /// - Returns: nil where there is none, or one that cannot be used.
+  /// Reads the profile of a blob, or returns nil if no usable one exists.
   package func read(_ blob: Descriptor) -> AccessProfile? {
     guard let bytes = try? Disk.contents(of: path(blob.digest), limit: 64 << 20),
       let profile = try? JSONDocument.decode(AccessProfile.self, from: bytes), profile.version == 1,
@@ -73,9 +69,8 @@ package struct AccessProfileStore: Sendable {
     return profile
   }
 
-  /// Keeps a profile.
+  /// Writes a profile, replacing an earlier one.
   ///
-  /// - Parameter profile: in place of an earlier one.
   /// - Throws: `ContentError`.
   package func write(_ profile: AccessProfile) throws(ContentError) {
     let bytes: [UInt8]
@@ -88,15 +83,13 @@ package struct AccessProfileStore: Sendable {
   }
 
   /// Whether reads of a blob are to be recorded.
-  ///
-  /// - Parameter blob: whose.
   package func isRecording(_ blob: Digest) -> Bool { Disk.exists(mark(blob)) }
 
-  /// Says whether reads of a blob are to be recorded by whoever serves them.
+  /// Sets whether processes that serve a blob record its reads.
   ///
   /// - Parameters:
-  ///   - isOn: whether.
-  ///   - blob: whose.
+  ///   - isOn: Whether to record.
+  ///   - blob: The digest of the blob.
   /// - Throws: `ContentError`.
   package func setRecording(_ isOn: Bool, _ blob: Digest) throws(ContentError) {
     do throws(Errno) {

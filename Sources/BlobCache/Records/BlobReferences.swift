@@ -4,10 +4,12 @@ package import OCI
 package import SystemPackage
 import Disk
 
-/// Which references hold a blob, and when it was last used (docs/local-registry.md, "References of a blob").
+/// Records which references have a blob, and when it was last used (docs/local-registry.md, "References of a
+/// blob").
 ///
-/// One small file a blob, so that who touches an artifact touches its own files alone: a line for each reference whose
-/// layout wants the blob; the time of writing is the last use. A line whose layout is gone means nothing.
+/// One small file per blob, so that using an artifact touches only the files of its own blobs: one line per
+/// reference whose layout has the blob; the modification time is the last use. A line whose layout no longer
+/// exists is ignored.
 package struct BlobReferences {
   private static let limit = 4 << 20
   let root: RegistryRoot
@@ -18,14 +20,14 @@ package struct BlobReferences {
     root.references.appending("\(digest.algorithm)-\(digest.hex)")
   }
 
-  /// The digests that some reference was noted for.
+  /// Returns the digests that have a record.
   func digests() throws(Errno) -> [Digest] {
     try Disk.names(in: root.references).compactMap { name in
       name.firstIndex(of: "-").flatMap { Digest("\(name[..<$0]):\(name[name.index(after: $0)...])") }
     }
   }
 
-  /// The references of a blob, each once; nil where they cannot be read.
+  /// Returns the references of a blob, each once, or nil if they cannot be read.
   package func known(of digest: Digest) -> [Reference]? {
     let read: [UInt8]??
     do throws(ContentError) {
@@ -41,15 +43,15 @@ package struct BlobReferences {
     }
   }
 
-  /// The references of a blob, as far as they can be read.
+  /// Returns the references of a blob, or none if they cannot be read.
   package func references(of digest: Digest) -> [Reference] { known(of: digest) ?? [] }
 
-  /// Held while a blob's names are made or removed, and while its references are written.
+  /// Takes the lock for creating and removing a blob's names, and for writing its references.
   private func lock(_ digest: Digest) throws(Errno) -> FileLock {
     try FileLock(waitingFor: root.locks.appending("partial-\(digest.hex)"))
   }
 
-  /// Notes that a reference holds a blob; that is a use.
+  /// Records that a reference has a blob; this counts as a use.
   package func add(_ reference: Reference, to digest: Digest) throws(Errno) {
     let reference = reference.stored
     let lock = try lock(digest)
@@ -62,17 +64,18 @@ package struct BlobReferences {
       permissions: [.ownerReadWrite, .groupRead, .otherRead]
     )
     defer { try? file.close() }
-    // One write at the end of the file: lines of two processes do not mix.
+    // One append per line, so that lines of two processes do not interleave.
     let line = Array("\(reference)\n".utf8)
     let count = line.withUnsafeBytes { Glibc.write(file.rawValue, $0.baseAddress, $0.count) }
     guard count == line.count else { throw count < 0 ? Errno(rawValue: errno) : Errno.noSpace }
   }
 
-  /// Takes a reference out.
+  /// Removes a reference from a blob's record.
   ///
-  /// An empty file marks the blob as unreferenced, until the blob is removed. A blob that nothing was noted for stays so.
+  /// An empty file marks the blob as unreferenced until the blob is removed. A blob without a record stays
+  /// without one.
   ///
-  /// - Returns: how many are left.
+  /// - Returns: The number of remaining references.
   package func remove(_ reference: Reference, from digest: Digest) throws(Errno) -> Int {
     let reference = reference.stored
     guard Disk.exists(path(digest)) else { return 0 }
@@ -88,7 +91,7 @@ package struct BlobReferences {
     return left.count
   }
 
-  /// Notes that a blob is there, whoever has it: one that nobody has may go.
+  /// Creates the record of a blob, without a reference, if it has none: an unreferenced blob can be evicted.
   func note(_ digest: Digest) {
     let options: FileDescriptor.OpenOptions = [.create, .closeOnExec]
     let file = try? Disk.open(
@@ -100,20 +103,20 @@ package struct BlobReferences {
     try? file?.close()
   }
 
-  /// Whether it is known that no reference has a blob.
+  /// Whether a record exists that lists no reference for the blob.
   package func isNobodys(_ digest: Digest) -> Bool {
     lastUse(digest) != nil && known(of: digest)?.isEmpty ?? false
   }
 
-  /// Forgets a blob.
+  /// Removes the record of a blob.
   package func remove(_ digest: Digest) { try? Disk.remove(path(digest)) }
 
-  /// Notes a use.
+  /// Records a use.
   func touch(_ digest: Digest) {
-    // A blob without references is of no artifact of this root: nothing to note.
+    // A blob without a record belongs to no artifact of this root: nothing to do.
     Disk.touch(path(digest))
   }
 
-  /// When a blob was last used, nanoseconds since 1970.
+  /// Returns when a blob was last used, in nanoseconds since 1970.
   package func lastUse(_ digest: Digest) -> Int64? { (try? FileIdentity(at: path(digest)))?.modified }
 }

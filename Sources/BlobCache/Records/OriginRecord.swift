@@ -4,25 +4,26 @@ package import OCI
 import SystemPackage
 import Disk
 
-/// Says that weightfs itself fetched an artifact, so that its tag is resolved anew.
+/// Records that weightfs itself fetched an artifact, so that its tag is resolved again.
 package struct OriginRecord: Sendable, Codable, Equatable {
   package let reference: String
-  /// What the reference stood for.
+  /// The digest that the reference resolved to.
   package let digest: Digest
   package let mediaType: MediaType
   package let size: Int64
-  /// What it stood for before: the index on disk may still say so after a crash between the two writes.
+  /// The digest that it resolved to before: after a crash between the two writes, the index on disk may still
+  /// have it.
   package let previous: Digest?
-  /// It was pulled, not only read: nil in records of earlier versions, which did not tell.
+  /// Whether the artifact was pulled rather than only read; nil in records of earlier versions.
   package let isPulled: Bool?
 
-  /// Makes a record.
+  /// Creates a record.
   ///
   /// - Parameters:
-  ///   - reference: what was resolved.
-  ///   - descriptor: what it stands for.
-  ///   - previous: what it stood for before.
-  ///   - isPulled: it was pulled, not only read.
+  ///   - reference: The resolved reference.
+  ///   - descriptor: The descriptor that it resolved to.
+  ///   - previous: The digest that it resolved to before.
+  ///   - isPulled: Whether the artifact was pulled rather than only read.
   package init(
     reference: Reference,
     descriptor: Descriptor,
@@ -37,7 +38,7 @@ package struct OriginRecord: Sendable, Codable, Equatable {
     size = descriptor.size
   }
 
-  /// The descriptor of the record.
+  /// The descriptor of the artifact.
   package var descriptor: Descriptor { Descriptor(mediaType: mediaType, digest: digest, size: size) }
 
   static func path(_ root: RegistryRoot, _ reference: Reference) -> FilePath {
@@ -56,7 +57,7 @@ package struct OriginRecord: Sendable, Codable, Equatable {
     return record
   }
 
-  /// Every record, in no order.
+  /// Returns all records; the order is undefined.
   package static func all(_ root: RegistryRoot) -> [OriginRecord] {
     ((try? Disk.names(in: root.origins)) ?? []).compactMap { name in
       guard let bytes = try? Disk.contents(of: root.origins.appending(name), limit: 65_536) else {

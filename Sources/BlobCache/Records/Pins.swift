@@ -4,7 +4,7 @@ package import OCI
 import SystemPackage
 import Disk
 
-/// Which references are pinned: their blobs are not evicted.
+/// The pinned references: their blobs are not evicted.
 package struct Pins: Sendable {
   private struct Record: Codable {
     let reference: String
@@ -14,9 +14,7 @@ package struct Pins: Sendable {
 
   private let root: RegistryRoot
 
-  /// The pins of a root.
-  ///
-  /// - Parameter root: of the local registry.
+  /// Creates the pins of a root.
   package init(root: RegistryRoot) { self.root = root }
 
   private func path(_ reference: Reference) -> FilePath {
@@ -24,13 +22,10 @@ package struct Pins: Sendable {
   }
 
   /// Whether a reference is pinned.
-  ///
-  /// - Parameter reference: of an artifact.
   package func contains(_ reference: Reference) -> Bool { Disk.exists(path(reference)) }
 
   /// Pins a reference.
   ///
-  /// - Parameter reference: of an artifact.
   /// - Throws: `ContentError`.
   package func add(_ reference: Reference) throws(ContentError) {
     let bytes: [UInt8]
@@ -42,10 +37,9 @@ package struct Pins: Sendable {
     try root.replace(path(reference), with: bytes)
   }
 
-  /// Takes a pin away.
+  /// Removes a pin.
   ///
-  /// - Parameter reference: of an artifact.
-  /// - Returns: whether there was one.
+  /// - Returns: Whether the reference was pinned.
   /// - Throws: `ContentError`.
   @discardableResult
   package func remove(_ reference: Reference) throws(ContentError) -> Bool {
@@ -59,7 +53,7 @@ package struct Pins: Sendable {
     return true
   }
 
-  /// Every pinned reference, in order.
+  /// Returns all pinned references, sorted.
   ///
   /// - Throws: `ContentError`.
   package func all() throws(ContentError) -> [Reference] {

@@ -3,12 +3,12 @@ import Disk
 package import SystemPackage
 
 extension RegistryRoot {
-  /// Writes a small file whole or not at all, to the disk.
+  /// Replaces a small file atomically and syncs it to the disk.
   ///
   /// - Parameters:
-  ///   - path: within the root.
-  ///   - bytes: all of it.
-  ///   - permissions: of the file.
+  ///   - path: A path within the root.
+  ///   - bytes: The complete content.
+  ///   - permissions: The permissions of the file.
   /// - Throws: `ContentError`.
   package func replace(
     _ path: FilePath,

@@ -4,42 +4,43 @@ package import OCI
 package import SystemPackage
 package import Disk
 
-/// Where the local registry is, and the paths within it (docs/local-registry.md).
+/// The root directory of a local registry, and the paths within it (docs/local-registry.md).
 package struct RegistryRoot: Sendable {
   package let path: FilePath
-  /// Whose processes may use it.
+  /// The users whose processes may use the root.
   package var share = RootShare.owner
 
-  /// A root at a path.
+  /// Creates a root at a path.
   ///
-  /// - Parameter path: of a directory, which need not exist.
+  /// - Parameter path: A directory, which need not exist.
   package init(path: FilePath) { self.path = path }
 
-  /// The user whom the root belongs to; nil where it does not exist.
+  /// The user who owns the root, or nil if it does not exist.
   package var owner: UInt32? { Disk.status(path).map { $0.st_uid } }
 
-  /// Whether what is added has to be given to another user or group than this process makes files for.
+  /// Whether new files have to be given to another user or group than this process creates files for.
   package var isOthers: Bool {
     Disk.status(path).map { $0.st_uid != geteuid() || $0.st_gid != getegid() } ?? false
   }
 
-  /// Whether users beside the owner can read what belongs to weightfs in it, though nobody asked for that.
+  /// Whether other users than the owner can read weightfs' files in the root although it is not shared.
   package var isOpenToOthers: Bool {
     guard share == .owner, let top = Disk.status(path), let own = Disk.status(self.own) else { return false }
     return top.st_mode & 0o055 != 0 && own.st_mode & 0o055 != 0
   }
 
-  /// Where weightfs finds the first symbolic link among its directories; nil where there is none.
+  /// The first of weightfs' directories that is a symbolic link, or nil.
   package var firstLink: FilePath? {
     let places = [own, own.appending("blobs"), own.appending("partial"), own.appending("state")]
     return (places + directories).first { Disk.linkTarget($0) != nil }
   }
 
-  /// The place by the environment: `WEIGHTFS_ROOT`, else `/var/lib/weightfs` for root, else the XDG data folder.
+  /// Returns the default root: `WEIGHTFS_ROOT`, else `/var/lib/weightfs` for root, else the XDG data
+  /// directory.
   ///
   /// - Parameters:
-  ///   - environment: of the process.
-  ///   - isRoot: whether the user is root.
+  ///   - environment: The environment of the process.
+  ///   - isRoot: Whether the user is root.
   package static func standard(environment: [String: String], isRoot: Bool) -> RegistryRoot {
     func value(_ name: String) -> String? { environment[name].flatMap { $0.isEmpty ? nil : $0 } }
     if let path = value("WEIGHTFS_ROOT") { return RegistryRoot(path: FilePath(path)) }
@@ -48,13 +49,13 @@ package struct RegistryRoot: Sendable {
     return RegistryRoot(path: FilePath(data).appending("weightfs"))
   }
 
-  /// The size of the disk that it lies on, or will lie on, bytes; nil where that cannot be told.
+  /// The size in bytes of the file system that contains the root, or nil if it cannot be determined.
   package var diskSize: Int64? { Disk.fileSystemSize(path) }
 
-  /// What belongs to weightfs and not to an artifact.
+  /// The directory of weightfs' own files, separate from the artifacts.
   var own: FilePath { path.appending(".weightfs") }
 
-  /// Where the oci-dir of a reference is, if it is one.
+  /// The path of the oci-dir of a reference.
   package func layout(_ reference: Reference) -> FilePath {
     path.appending(ReferencePath.path(of: reference))
   }
@@ -76,14 +77,14 @@ package struct RegistryRoot: Sendable {
   var pins: FilePath { own.appending("state").appending("pins") }
   package var space: FilePath { own.appending("state").appending("space") }
   package var temporary: FilePath { own.appending("temporary") }
-  /// Where blobs and partial blobs lie.
+  /// The directories of blobs and partial blobs.
   var blobFolders: [FilePath] { Digest.Algorithm.allCases.flatMap { [blobs($0), partials($0)] } }
   package var bad: FilePath { own.appending("bad") }
   package var locks: FilePath { own.appending("locks") }
 
-  /// Makes the folders.
+  /// Creates the directories.
   ///
-  /// NFS is refused: its locks and its page cache do not do what partial blobs need.
+  /// NFS is refused: its locks and its page cache do not give the guarantees that partial blobs need.
   ///
   /// - Throws: `Errno`; `notSupported` on NFS.
   package func prepare() throws(Errno) {
@@ -99,12 +100,13 @@ package struct RegistryRoot: Sendable {
     for folder in directories { try Disk.createFolder(folder) }
   }
 
-  /// Where a mount logs that is told no other place.
+  /// The default log file of a mount.
   package var log: FilePath { own.appending("mount.log") }
 
-  /// Opens the log for appending, in a root that is made where there is none.
+  /// Opens the log for appending; creates the root if it does not exist.
   ///
-  /// - Throws: `Errno`; `tooManySymbolicLinkLevels` where the log, or a directory of the root above it, is a link.
+  /// - Throws: `Errno`; `tooManySymbolicLinkLevels` if the log, or a directory of the root above it, is a
+  ///   link.
   package func openLog() throws(Errno) -> FileDescriptor {
     try prepare()
     return try Disk.open(

@@ -1,38 +1,37 @@
-/// How much of a disk the blobs of a root may take.
+/// The limits on the disk space that the blobs of a root may use.
 package struct SpaceLimits: Sendable, Equatable {
-  /// The most that blobs and partial blobs may have together, bytes; nil for no limit.
+  /// Maximum size of blobs and partial blobs together in bytes; nil for no limit.
   package var cacheLimit: Int64?
-  /// What others are left on the disk, as somebody set it, bytes; 0 for nothing.
+  /// Free space to leave on the disk as the user set it, in bytes; 0 if not set.
   package var minimumFree: Int64
-  /// What others are left on the disk where nobody set anything, bytes: new bytes are not kept below it, and only what
-  /// readers fetched is evicted for it.
+  /// Free space to leave on the disk by default, in bytes: below it, new bytes are not cached, and only blobs
+  /// that were fetched by reads are evicted for it.
   package var defaultFree: Int64
 
-  // A twentieth of the disk, and on large disks no more than one large model.
+  // 5 % of the disk, and on large disks at most 20 GiB, the size of a large model.
   private static let defaultShare: Int64 = 20
   private static let largestDefault: Int64 = 20 << 30
 
-  /// Sets limits.
+  /// Creates limits.
   ///
   /// - Parameters:
-  ///   - cacheLimit: bytes; nil for none.
-  ///   - minimumFree: bytes.
-  ///   - defaultFree: bytes.
+  ///   - cacheLimit: Bytes; nil for no limit.
+  ///   - minimumFree: Bytes.
+  ///   - defaultFree: Bytes.
   package init(cacheLimit: Int64? = nil, minimumFree: Int64 = 0, defaultFree: Int64 = 0) {
     self.cacheLimit = cacheLimit
     self.minimumFree = minimumFree
     self.defaultFree = defaultFree
   }
 
-  /// What is left free on a disk where nobody says how much.
+  /// Returns the free space to leave on a disk if the user sets none.
   ///
-  /// - Parameter diskSize: bytes.
+  /// - Parameter diskSize: The size of the disk in bytes.
   package static func defaultFree(diskSize: Int64) -> Int64 { min(diskSize / defaultShare, largestDefault) }
 
-  /// What both sides accept.
+  /// Returns the stricter of two limits: the lower cache limit, and the larger free space.
   ///
-  /// - Parameter other: of another process on the same root.
-  /// - Returns: the lower limit, and the larger rests.
+  /// - Parameter other: The limits of another process on the same root.
   package func stricter(_ other: SpaceLimits) -> SpaceLimits {
     let limits = [cacheLimit, other.cacheLimit].compactMap { $0 }
     return SpaceLimits(
@@ -42,37 +41,36 @@ package struct SpaceLimits: Sendable, Equatable {
     )
   }
 
-  /// How much must go before more may be kept.
+  /// Returns how many bytes must be freed before more bytes may be cached.
   ///
   /// - Parameters:
-  ///   - count: bytes that are to be kept.
-  ///   - used: bytes of blobs, with what is on its way.
-  ///   - free: bytes that the disk has left for it, without what is on its way.
-  /// - Returns: bytes in all, and bytes below what was set.
+  ///   - count: Bytes to be cached.
+  ///   - used: Bytes of blobs, reserved bytes included.
+  ///   - free: Free bytes of the disk, reserved bytes subtracted.
   package func shortfall(_ count: Int64, used: Int64, free: Int64) -> Shortfall {
     let overLimit = cacheLimit.map { used + count - $0 } ?? 0
     let overDisk = minimumFree > 0 ? minimumFree + count - free : 0
     let set = max(0, overLimit, overDisk)
-    // More than the disk has cannot be kept whatever is set.
+    // Regardless of the limits, no more can be cached than the disk has free.
     let overDefault = defaultFree > 0 || count > 0 ? defaultFree + count - free : 0
     return Shortfall(total: max(set, overDefault), set: set)
   }
 }
 
-/// Bytes that must go before more may be kept.
+/// Bytes that must be freed before more bytes may be cached.
 package struct Shortfall: Sendable, Equatable {
-  /// For all limits.
+  /// Bytes for all limits.
   package let total: Int64
-  /// For those that somebody set, for which also what was pulled goes.
+  /// Bytes for the limits that the user set; for these, pulled artifacts are evicted too.
   package let set: Int64
 
   package var isNone: Bool { total == 0 }
 
-  /// Makes a shortfall.
+  /// Creates a shortfall.
   ///
   /// - Parameters:
-  ///   - total: bytes, for all limits.
-  ///   - set: bytes, for those that somebody set.
+  ///   - total: Bytes for all limits.
+  ///   - set: Bytes for the limits that the user set.
   package init(total: Int64, set: Int64) {
     self.total = total
     self.set = set

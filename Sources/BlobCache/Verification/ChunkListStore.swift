@@ -3,16 +3,16 @@ package import OCI
 import SystemPackage
 import Disk
 
-/// Chunk lists on disk (docs/local-registry.md, "Chunk lists"): those that weightfs made while it
+/// The chunk lists on disk (docs/local-registry.md, "Chunk lists"): those that weightfs created while it
 /// verified a blob, and those that a manifest names.
 ///
-/// They outlive the blob.
+/// Lists are kept when their blob is evicted.
 ///
 ///     0   8  "WFSCHNK1": digests; "WFSCHNK2": states
 ///     8   8  bytes of the blob, little endian
 ///     16  8  bytes of a chunk
 ///     24  32 the SHA-256 of what follows
-///     56  32 a chunk: its entry
+///     56  32 per chunk: its entry
 package struct ChunkListStore: Sendable {
   private static let magics: [(kind: ChunkList.Kind, bytes: [UInt8])] = [
     (.digests, Array("WFSCHNK1".utf8)), (.states, Array("WFSCHNK2".utf8)),
@@ -20,17 +20,14 @@ package struct ChunkListStore: Sendable {
   private static let headerSize = 56
   private let root: RegistryRoot
 
-  /// The lists of a root.
-  ///
-  /// - Parameter root: of the local registry.
+  /// Creates the chunk list store of a root.
   package init(root: RegistryRoot) { self.root = root }
 
-  /// Reads a list.
+  /// Reads a list, or returns nil if no usable one exists.
   ///
   /// - Parameters:
-  ///   - blob: whose.
-  ///   - list: the digest of a list that a manifest names; nil for one of weightfs' own.
-  /// - Returns: nil where there is none, or one that cannot be read.
+  ///   - blob: The descriptor of the blob.
+  ///   - list: The digest of a list that a manifest names; nil for weightfs' own list.
   package func read(_ blob: Descriptor, list: Digest? = nil) -> ChunkList? {
     let most = Self.headerSize + Int(ChunkList.size(blobSize: blob.size, chunkSize: BlockMap.blockSize))
     guard let bytes = try? Disk.contents(of: path(blob.digest, list), limit: most),
@@ -42,16 +39,16 @@ package struct ChunkListStore: Sendable {
     guard Verification.digest(of: content).bytes == Array(bytes[24..<56]) else { return nil }
     if let list, Verification.digest(of: content, list.algorithm) != list { return nil }
     let found = ChunkList(content, blobSize: blob.size, chunkSize: Self.number(bytes[16..<24]), kind: kind)
-    // The last state is the blob's digest: a list of another blob is none.
+    // The last state is the digest of the blob, so a list of another blob is rejected.
     return kind == .digests || found?.isProof(of: blob.digest) ?? false ? found : nil
   }
 
-  /// Keeps a list.
+  /// Writes a list.
   ///
   /// - Parameters:
-  ///   - chunks: of the blob.
-  ///   - blob: its digest.
-  ///   - list: the digest of a list that a manifest names; nil for one of weightfs' own.
+  ///   - chunks: The list.
+  ///   - blob: The digest of the blob.
+  ///   - list: The digest of a list that a manifest names; nil for weightfs' own list.
   /// - Throws: `ContentError`.
   package func write(_ chunks: ChunkList, of blob: Digest, list: Digest? = nil) throws(ContentError) {
     func littleEndian(_ value: Int64) -> [UInt8] { withUnsafeBytes(of: value.littleEndian) { Array($0) } }
@@ -66,9 +63,7 @@ package struct ChunkListStore: Sendable {
     )
   }
 
-  /// Forgets weightfs' own list of a blob.
-  ///
-  /// - Parameter blob: whose digest or list turned out wrong.
+  /// Removes weightfs' own list of a blob, after the blob or the list turned out wrong.
   package func remove(_ blob: Digest) { try? Disk.remove(path(blob, nil)) }
 
   private func path(_ blob: Digest, _ list: Digest?) -> FilePath {

@@ -1,32 +1,33 @@
 import OCI
 import Hashing
 
-/// What the map of a partial blob has of a chunk, so that it counts after a reboot.
+/// The entry of a chunk in the map of a partial blob, with which the chunk is verified after a reboot.
 package struct ChunkRecord: Sendable, Equatable {
   package let kind: ChunkList.Kind
   package let bytes: [UInt8]
-  /// The bytes of the chunk were held against it; else it only tells where the next chunk begins.
+  /// Whether the bytes of the chunk were verified against the entry; if not, it is only the start state of
+  /// the next chunk.
   package let isVerified: Bool
 
-  /// Makes a record.
+  /// Creates a record.
   ///
   /// - Parameters:
-  ///   - kind: what the bytes are.
-  ///   - bytes: 32 of them.
-  ///   - isVerified: whether the bytes of the chunk were held against it.
+  ///   - kind: The kind of the entry.
+  ///   - bytes: 32 bytes.
+  ///   - isVerified: Whether the bytes of the chunk were verified against the entry.
   package init(kind: ChunkList.Kind, bytes: [UInt8], isVerified: Bool = true) {
     self.isVerified = isVerified
     self.kind = kind
     self.bytes = bytes
   }
 
-  /// Whether bytes are those of the chunk.
+  /// Whether bytes match the record.
   ///
   /// - Parameters:
-  ///   - content: all of the chunk.
-  ///   - before: the record of the chunk before; nil for the first.
-  ///   - position: of the chunk in the blob.
-  ///   - isLast: whether the blob ends with it.
+  ///   - content: All bytes of the chunk.
+  ///   - before: The record of the previous chunk; nil for the first chunk.
+  ///   - position: The offset of the chunk in the blob.
+  ///   - isLast: Whether this is the last chunk of the blob.
   func matches(
     _ content: UnsafeRawBufferPointer,
     behind before: ChunkRecord?,

@@ -3,82 +3,80 @@ package import OCI
 import SystemPackage
 package import Disk
 
-/// Which files were found to be what their digest says: by device, inode, size and time of writing, so that a file
-/// that was written since counts as unknown.
+/// Records which files were verified against their digest, with size and modification time, so that a file
+/// that was modified since counts as unverified.
 package struct VerificationRecords: Sendable {
   private let root: RegistryRoot
 
-  /// The records of a root.
-  ///
-  /// - Parameter root: of the local registry.
+  /// Creates the records of a root.
   package init(root: RegistryRoot) { self.root = root }
 
-  /// Whether a foreign file is known to hold a blob.
+  /// Whether a file of another program is recorded as holding a blob.
   ///
   /// - Parameters:
-  ///   - file: as it is open.
-  ///   - digest: of the blob.
+  ///   - file: The open file.
+  ///   - digest: The digest of the blob.
   package func covers(_ file: BlobFile, _ digest: Digest) -> Bool {
     read(foreignPath(file, digest)) == foreignLine(file)
   }
 
-  /// Notes that a foreign file holds a blob.
+  /// Records that a file of another program holds a blob.
   ///
   /// - Parameters:
-  ///   - file: whose bytes were hashed.
-  ///   - digest: that came out.
+  ///   - file: The hashed file.
+  ///   - digest: The resulting digest.
   /// - Throws: `Errno`.
   func record(_ file: BlobFile, _ digest: Digest) throws(Errno) {
     try write(foreignLine(file), to: foreignPath(file, digest))
   }
 
-  /// Whether a foreign file, or a part of one, is known to have other bytes than its digest says.
+  /// Whether a file of another program, or a part of one, is recorded as damaged and has not been modified
+  /// since.
   ///
   /// - Parameters:
-  ///   - file: as it is open.
-  ///   - digest: of the blob.
-  /// - Returns: true if so, as long as the file is not written to.
+  ///   - file: The open file.
+  ///   - digest: The digest of the blob.
   package func isDamaged(_ file: BlobFile, _ digest: Digest) -> Bool {
     read(foreignPath(file, digest)) == "damaged " + foreignLine(file)
   }
 
-  /// Notes that it is.
+  /// Records that a file of another program is damaged.
   ///
   /// - Parameters:
-  ///   - file: whose bytes were hashed.
-  ///   - digest: that did not come out.
+  ///   - file: The hashed file.
+  ///   - digest: The digest that the bytes do not match.
   /// - Throws: `Errno`.
   func recordDamaged(_ file: BlobFile, _ digest: Digest) throws(Errno) {
     try write("damaged " + foreignLine(file), to: foreignPath(file, digest))
   }
 
-  /// What the record of a pool's file says.
+  /// The result of comparing a pool file with its record.
   enum PoolRecord {
     case none
     case same
-    /// The file was written since.
+    /// The file was modified since its commit.
     case different
   }
 
-  /// Holds a pool's file against its commit.
+  /// Compares a pool file with its commit record.
   ///
-  /// Neither device nor inode counts: they change when a disk is moved or restored.
+  /// Device and inode are not compared: they change when a disk is moved or restored.
   func poolRecord(_ identity: FileIdentity, _ digest: Digest) -> PoolRecord {
     guard let line = read(poolPath(digest)) else { return .none }
     return line == poolLine(identity) ? .same : .different
   }
 
-  /// Notes what a pool's file is at its commit.
+  /// Records the size and modification time of a pool file at its commit.
   ///
-  /// Written before the file has its name, so that no name lacks it.
+  /// Written before the file is linked, so that no name exists without its record.
   func recordPool(_ identity: FileIdentity, _ digest: Digest) throws(Errno) {
     try write(poolLine(identity), to: poolPath(digest))
   }
 
-  /// Notes that a pool's file is not what it was, whatever it looks like.
+  /// Marks a pool file untrusted, regardless of its size and modification time.
   func doubtPool(_ digest: Digest) throws(Errno) { try write("damaged\n", to: poolPath(digest)) }
 
-  /// Forgets what a pool's file was.
+  /// Removes the record of a pool file.
   func removePool(_ digest: Digest) { try? Disk.remove(poolPath(digest)) }
 
   private func read(_ path: FilePath) -> String? {

@@ -14,7 +14,7 @@ import SystemPackage
 /// `weightfs cat`.
 struct Cat: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Write a file's bytes to standard output, verified before the first is written."
+    abstract: "Write a file to standard output, after its complete blob was verified."
   )
 
   @Argument(help: "A reference, oci:DIR[:TAG] or oci-archive:FILE.")
@@ -48,7 +48,7 @@ struct Cat: AsyncParsableCommand {
       )
       try await blob.complete()
       guard let complete = blob.completeFile else {
-        throw ContentError(.disk, "\(content.blob.digest)", "the verified blob is gone")
+        throw ContentError(.disk, "\(content.blob.digest)", "the verified blob was removed")
       }
       try await assembly.local.executor.run { () throws(ContentError) in
         try Self.copy(content, from: complete)
@@ -80,7 +80,7 @@ struct Cat: AsyncParsableCommand {
       let count = Glibc.write(STDOUT_FILENO, bytes.baseAddress.map { $0 + done }, bytes.count - done)
       if count < 0 {
         if errno == EINTR { continue }
-        // Who reads has enough: `weightfs cat … | head` is no failure.
+        // The reader closed the pipe, which is not a failure: `weightfs cat … | head`.
         if errno == EPIPE { Glibc.exit(0) }
         throw Errno(rawValue: errno)
       }

@@ -9,10 +9,10 @@ import OCI
 /// `weightfs convert`.
 struct Convert: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Rewrite artifacts of the local registry as folders or as archives."
+    abstract: "Convert artifacts of the local registry to oci-dir or oci-archive."
   )
 
-  @Argument(help: "References of artifacts that are whole.")
+  @Argument(help: "References of complete artifacts.")
   var references: [String]
 
   @Option(help: "oci-dir or oci-archive.")

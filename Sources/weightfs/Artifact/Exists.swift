@@ -8,7 +8,7 @@ import OCI
 /// `weightfs exists`.
 struct Exists: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Tell by the exit status whether an artifact is there: 0 yes, 3 no, others as ever."
+    abstract: "Check whether an artifact exists: status 0 if it does, 3 if not, others for failures."
   )
 
   @Argument(help: "A reference.")

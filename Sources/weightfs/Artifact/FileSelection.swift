@@ -6,19 +6,19 @@ import FileSystem
 import Glibc
 import MountDaemon
 
-/// The files of an artifact that a command is for.
+/// Selects files of an artifact.
 struct FileSelection: ParsableArguments {
   @Argument(help: "A reference, oci:DIR[:TAG] or oci-archive:FILE.")
   var source: String
 
-  @Option(help: "Only files whose path fits this pattern of the shell; may be given several times.")
+  @Option(help: "Only files whose path matches this shell pattern; may be given several times.")
   var include: [String] = []
 
-  /// A file, and where it lies in its blob.
+  /// A file, and its location in its blob.
   struct File: Sendable {
     let path: String
     let content: FileContent
-    /// Bytes of the blob.
+    /// The byte range of the file in its blob.
     let range: Range<Int64>
   }
 
@@ -26,9 +26,9 @@ struct FileSelection: ParsableArguments {
     patterns.isEmpty || patterns.contains { fnmatch($0, name, 0) == 0 }
   }
 
-  /// Loads the artifact and finds its files.
+  /// Loads the artifact and selects its files.
   ///
-  /// - Throws: `ContentError` with `notFound` where no file fits.
+  /// - Throws: `ContentError`; of code `notFound` if no file matches.
   func find(_ assembly: Assembly) async throws -> (artifact: LoadedArtifact, files: [File]) {
     let artifact = try await assembly.load(try ArtifactSource(parsing: source))
     var files: [File] = []
@@ -45,8 +45,8 @@ struct FileSelection: ParsableArguments {
     guard !files.isEmpty else {
       let wanted =
         hasEmpty
-        ? "the files that fit are empty"
-        : include.isEmpty ? "the artifact has no files" : "no file fits \(include.joined(separator: ", "))"
+        ? "the matching files are empty"
+        : include.isEmpty ? "the artifact has no files" : "no file matches \(include.joined(separator: ", "))"
       throw ContentError(.notFound, artifact.label, wanted)
     }
     return (artifact, files)

@@ -10,7 +10,7 @@ import OCI
 /// `weightfs inspect`.
 struct Inspect: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Tell what an artifact is and what of it is here."
+    abstract: "Show the properties and files of an artifact, and which bytes are cached."
   )
 
   @Argument(help: "A reference, oci:DIR[:TAG] or oci-archive:FILE.")

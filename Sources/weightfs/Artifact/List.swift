@@ -18,20 +18,20 @@ struct List: AsyncParsableCommand {
   )
 
   @Argument(
-    help: "A reference, oci:DIR[:TAG] or oci-archive:FILE; without one, all artifacts on this machine."
+    help: "A reference, oci:DIR[:TAG] or oci-archive:FILE; without it, all artifacts on this machine."
   )
   var source: String?
 
   @Flag(
     help:
-      "Tell what each artifact says it has and what it takes on the disk; shared files count once in the sum."
+      "Show the declared size and the disk usage of each artifact; the total counts shared files once."
   )
   var disk = false
 
   @OptionGroup var common: CommonOptions
 
   func validate() throws {
-    if disk, source != nil { throw ValidationError("--disk is about all artifacts: name none") }
+    if disk, source != nil { throw ValidationError("--disk lists all artifacts and takes no reference") }
   }
 
   func run() async throws {
@@ -78,7 +78,7 @@ struct List: AsyncParsableCommand {
     if let failure { throw ExitCode(ExitStatus.code(failure)) }
   }
 
-  /// The manifest, from the pool where the layout has lost it.
+  /// Returns the manifest, from the pool if the layout lacks it.
   private static func manifest(
     _ found: LocalArtifact,
     _ assembly: Assembly
@@ -93,7 +93,7 @@ struct List: AsyncParsableCommand {
     }
   }
 
-  /// What each artifact is, and what it takes: files that several have are counted once in the sum.
+  /// Lists size and disk usage of each artifact; the total counts shared files once.
   private func listDisk(_ assembly: Assembly) async {
     let local = assembly.local
     var apparent: Int64 = 0

@@ -12,18 +12,18 @@ import SystemPackage
 /// `weightfs load`.
 struct Load: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Take artifacts from files and folders into the local registry.",
+    abstract: "Import artifacts from files and directories into the local registry.",
     discussion:
-      "An oci-dir, an oci-archive or a docker-archive; which, is seen. What is loaded is final until 'pull'."
+      "Detects the format: oci-dir, oci-archive or docker-archive. A loaded artifact is final until 'pull'."
   )
 
-  @Argument(help: "Folders and files; '-' is an archive from standard input.")
+  @Argument(help: "Directories and files; '-' reads an archive from standard input.")
   var paths: [String]
 
-  @Option(name: .customLong("as"), help: "What the one artifact is called here.")
+  @Option(name: .customLong("as"), help: "The name of the artifact, if there is only one.")
   var name: String?
 
-  @Option(help: "How it is kept: oci-dir or oci-archive.")
+  @Option(help: "Format of the stored artifact: oci-dir or oci-archive.")
   var format: LayoutFormat?
 
   @OptionGroup var common: CommonOptions
@@ -37,9 +37,9 @@ struct Load: AsyncParsableCommand {
   }
 
   func validate() throws {
-    if paths.isEmpty { throw ValidationError("name a path") }
+    if paths.isEmpty { throw ValidationError("a path is required") }
     if name != nil, paths.count > 1 {
-      throw ValidationError("--as names one artifact: give one path with it")
+      throw ValidationError("--as names one artifact and takes only one path")
     }
   }
 
@@ -73,19 +73,19 @@ struct Load: AsyncParsableCommand {
       throw ContentError(
         .unsupported,
         label,
-        "it holds \(entries.count) artifacts, and --as names one",
+        "it has \(entries.count) artifacts, but --as names one",
         advice: entries.isEmpty ? nil : "It has \(entries.prefix(5).map(\.label).joined(separator: ", "))"
       )
     }
-    guard !entries.isEmpty else { throw ContentError(.notFound, label, "it lists no artifact") }
-    // All of them are looked at before one is taken: half an archive is worse than an error.
+    guard !entries.isEmpty else { throw ContentError(.notFound, label, "no artifacts found") }
+    // All entries are checked before one is imported, so that an error does not leave a part of them.
     let references = try entries.map { (entry) throws(ContentError) in
       guard let reference = name ?? entry.reference else {
         throw ContentError(
           .unsupported,
           label,
           "'\(ForeignText.visible(entry.label))' names no registry and repository",
-          advice: "Say what it is called with --as, such as --as localhost/team/model:1"
+          advice: "Give it a name with --as, such as --as localhost/team/model:1"
         )
       }
       _ = try source.contents(of: entry)

@@ -13,17 +13,17 @@ import SystemPackage
 /// `weightfs path`.
 struct Path: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Print the path of the file that an engine should open.",
+    abstract: "Print the path of the file that an inference engine should open.",
     discussion: """
-      The GGUF, the first shard of a split one, or the folder of a safetensors model, below the mount point of a \
-      mounted tree (or --mountpoint).
+      The GGUF file, the first shard of a split one, or the directory of a safetensors model, below the mount \
+      point of a mounted tree (or --mountpoint).
       """
   )
 
   @Argument(help: "A reference.")
   var reference: String
 
-  @Flag(help: "The projector of a multimodal model.")
+  @Flag(help: "Print the projector of a multimodal model.")
   var mmproj = false
 
   @Flag(help: "Write colons as '__', for tools that split paths at colons.")
@@ -52,13 +52,13 @@ struct Path: AsyncParsableCommand {
           .notFound,
           "\(reference)",
           name.path.isEmpty ? "\(name.shownAs ?? "a layer") is not a model: \(name.reason)" : name.text,
-          advice: "Pack the model again, one file a layer without an archive"
+          advice: "Pack the model again, with one file per layer and no archive"
         )
       case .ambiguous(let paths):
         throw ContentError(
           .notFound,
           "\(reference)",
-          "no file is the model: \(paths.prefix(8).map(ForeignText.visible).joined(separator: ", "))",
+          "ambiguous model file: \(paths.prefix(8).map(ForeignText.visible).joined(separator: ", "))",
           advice: "Open one of them by its own path"
         )
       case .path(let file):
@@ -67,10 +67,10 @@ struct Path: AsyncParsableCommand {
         let root = mountpoint.map(AbsolutePath.of) ?? mounted ?? "/mnt/models"
         let folder = "\(root)/\(spelling(reference))"
         let path = file.isEmpty ? folder : "\(folder)/\(file)"
-        // The mount may be another one, or none: an engine must be able to open what is printed.
+        // The artifact may not be mounted: an engine must be able to open the printed path.
         guard await assembly.local.executor.ask({ Glibc.access(path, F_OK) == 0 }) else {
           let advice =
-            "Mount the tree with 'weightfs mount \(root)', or name its mount point with --mountpoint"
+            "Mount the tree with 'weightfs mount \(root)', or give its mount point with --mountpoint"
           throw ContentError(.notFound, path, "the path does not exist", advice: advice)
         }
         Terminal.print(path)

@@ -13,14 +13,14 @@ struct Prefetch: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Fetch files of an artifact, or tensors of them, before they are read.",
     discussion: """
-      Without --include every file is fetched. With --tensors only the headers and the tensors whose names fit are fetched \
-      of GGUF and safetensors files, and nothing of others.
+      Without --include every file is fetched. With --tensors only GGUF and safetensors files are considered: \
+      their headers and the matching tensors are fetched.
       """
   )
 
   @OptionGroup var selection: FileSelection
 
-  @Option(help: "Only tensors whose name fits this pattern of the shell; may be given several times.")
+  @Option(help: "Only tensors whose name matches this shell pattern; may be given several times.")
   var tensors: [String] = []
 
   @OptionGroup var common: CommonOptions
@@ -44,7 +44,7 @@ struct Prefetch: AsyncParsableCommand {
         if parts.count > before { fileCount += 1 }
       }
       guard !parts.isEmpty else {
-        throw ContentError(.notFound, artifact.label, "no tensor fits \(tensors.joined(separator: ", "))")
+        throw ContentError(.notFound, artifact.label, "no tensor matches \(tensors.joined(separator: ", "))")
       }
       let total = parts.reduce(0) { $0 + Int64($1.range.count) }
       try await Part.fetch(parts, label: artifact.label)
@@ -64,7 +64,7 @@ struct Prefetch: AsyncParsableCommand {
 }
 
 extension Assembly {
-  /// Opens the blob that a file lies in.
+  /// Opens the blob that has a file.
   func open(_ file: FileSelection.File, of artifact: LoadedArtifact) async throws(ContentError) -> LazyBlob {
     try await store.open(
       file.content.blob,
@@ -82,9 +82,9 @@ struct Part: Sendable {
 
   private static let parallel = 4
 
-  /// Fetches parts in their order, some at once, and shows how far it is.
+  /// Fetches parts in their order, some in parallel, and shows the progress.
   ///
-  /// Blobs that are whole afterwards are verified.
+  /// Blobs that are complete afterwards are verified.
   static func fetch(_ parts: [Part], label: String) async throws(ContentError) {
     let total = parts.reduce(0) { $0 + Int64($1.range.count) }
     let done = { @Sendable () -> Int64 in parts.reduce(0) { $0 + $1.blob.status(of: $1.range).cachedBytes } }

@@ -12,10 +12,10 @@ import OCI
 /// `weightfs profile`.
 struct Profile: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Record which parts of a model a start reads, so that the next cold start has them sooner.",
+    abstract: "Record which parts of a model a start reads, so that a later cold start fetches them first.",
     discussion: """
-      'record' makes every mount of the local registry note what is read of the files from their next open on, until \
-      'record --stop'. A mount fetches the recorded parts, in their order, as soon as a file of which not all is here is \
+      'record' makes every mount of the local registry record the reads of the files, from their next open on \
+      until 'record --stop'. A mount fetches the recorded parts, in their order, when an incomplete file is \
       opened. 'apply' fetches them now.
       """,
     subcommands: [Record.self, Show.self, Apply.self]
@@ -24,12 +24,12 @@ struct Profile: AsyncParsableCommand {
   /// `weightfs profile record`.
   struct Record: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-      abstract: "Note what is read of an artifact's files from now on."
+      abstract: "Record reads of an artifact's files, from their next open on."
     )
 
     @OptionGroup var selection: FileSelection
 
-    @Flag(help: "Stop noting.")
+    @Flag(help: "Stop recording.")
     var stop = false
 
     @OptionGroup var common: CommonOptions
@@ -42,7 +42,7 @@ struct Profile: AsyncParsableCommand {
         for file in files {
           try profiles.setRecording(!stop, file.content.blob.digest)
           Terminal.print(
-            "\(ForeignText.visible(file.path))\t\(stop ? "not recorded any more" : "recorded from its next open on")"
+            "\(ForeignText.visible(file.path))\t\(stop ? "recording stopped" : "recorded from the next open on")"
           )
         }
       }
@@ -55,7 +55,7 @@ struct Profile: AsyncParsableCommand {
 
     @OptionGroup var selection: FileSelection
 
-    @Flag(help: "Print every run of bytes, in the order in which it was read.")
+    @Flag(help: "Print every byte range, in the order in which it was read.")
     var runs = false
 
     @OptionGroup var common: CommonOptions
@@ -72,7 +72,7 @@ struct Profile: AsyncParsableCommand {
           isEmpty = false
           let share = Int(Double(profile.byteCount) / Double(max(1, profile.size)) * 100)
           let size = "\(ByteSize.text(profile.byteCount)) of \(ByteSize.text(profile.size)) (\(share)%)"
-          Terminal.print("\(ForeignText.visible(file.path))\t\(size)\t\(profile.ranges.count) runs")
+          Terminal.print("\(ForeignText.visible(file.path))\t\(size)\t\(profile.ranges.count) ranges")
           if runs {
             for range in profile.ranges { Terminal.print("  \(range.lowerBound)-\(range.upperBound - 1)") }
           }
@@ -81,8 +81,8 @@ struct Profile: AsyncParsableCommand {
           throw ContentError(
             .notFound,
             artifact.label,
-            "no profile was recorded",
-            advice: "Record one: weightfs profile record \(artifact.label), then start the engine"
+            "no profile exists",
+            advice: "Record one: 'weightfs profile record \(artifact.label)', then start the engine"
           )
         }
       }
@@ -91,7 +91,7 @@ struct Profile: AsyncParsableCommand {
 
   /// `weightfs profile apply`.
   struct Apply: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(abstract: "Fetch what the profiles name, in their order.")
+    static let configuration = CommandConfiguration(abstract: "Fetch the recorded ranges, in their order.")
 
     @OptionGroup var selection: FileSelection
 
@@ -112,7 +112,7 @@ struct Profile: AsyncParsableCommand {
           parts += profile.ranges.map { Part(blob: blob, range: $0) }
         }
         guard !parts.isEmpty else {
-          throw ContentError(.notFound, artifact.label, "no profile was recorded")
+          throw ContentError(.notFound, artifact.label, "no profile exists")
         }
         try await Part.fetch(parts, label: artifact.label)
         Terminal.print("\(artifact.label)\t\(parts.reduce(0) { $0 + $1.range.count }) bytes")

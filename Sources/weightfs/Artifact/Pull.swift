@@ -12,19 +12,19 @@ import OCI
 /// `weightfs pull`.
 struct Pull: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Fetch artifacts whole into the local registry, and verify them."
+    abstract: "Fetch complete artifacts into the local registry, and verify them."
   )
 
   @Argument(help: "References, such as ghcr.io/acme/gemma3:q4.")
   var references: [String]
 
-  @Flag(help: "Say what would be fetched, and fetch only manifests.")
+  @Flag(help: "Report what would be fetched, and fetch only manifests.")
   var dryRun = false
 
-  @Flag(help: "Take the last known resolution of a tag where its registry does not answer.")
+  @Flag(help: "Use the last known resolution of a tag if its registry does not answer.")
   var allowStale = false
 
-  @Option(help: "How it is kept: oci-dir or oci-archive. Without it, what is here keeps its format.")
+  @Option(help: "Format of the stored artifact: oci-dir or oci-archive (default: as stored already).")
   var format: LayoutFormat?
 
   @OptionGroup var common: CommonOptions
@@ -47,17 +47,17 @@ struct Pull: AsyncParsableCommand {
     }
     if dryRun { return try await tell(reference, assembly) }
     let kept = before.map { $0.repository.format ?? .directory }
-    // What is here is replaced in the format that it has.
+    // An existing artifact keeps its format.
     let wanted = format ?? kept ?? assembly.settings.localFormat
     if let before, before.repository.format == .archive {
       let descriptor = try await assembly.resolver.resolve(reference, isFresh: true).descriptor
       if descriptor.digest == before.descriptor.digest {
         if wanted == .directory { try await seal(reference, .directory, assembly) }
-        Terminal.print("\(reference)\t\(descriptor.digest)\tis complete in \(before.repository.origin)")
+        Terminal.print("\(reference)\t\(descriptor.digest)\tcomplete in \(before.repository.origin)")
         return
       }
     }
-    // The archive of the version before gets the name of its digest, unless something has that.
+    // The archive of the previous version is renamed to its digest, unless that name is taken.
     let old = before.map {
       Reference(repository: reference.repository, target: .digest($0.descriptor.digest))
     }
@@ -73,7 +73,8 @@ struct Pull: AsyncParsableCommand {
     Terminal.print("\(reference)\t\(artifact.root.digest)\t\(total) bytes")
   }
 
-  /// What is here; one that cannot be read and was fetched is moved away, so that it is brought again.
+  /// Returns the local artifact; a fetched one that cannot be parsed is moved to `bad`, so that it is fetched
+  /// again.
   private func readable(_ reference: Reference, _ assembly: Assembly) async throws -> LocalArtifact? {
     let local = assembly.local
     do throws(ContentError) {
@@ -85,7 +86,7 @@ struct Pull: AsyncParsableCommand {
           try local.setLayoutAside(reference)
         })
       else { throw error }
-      Terminal.printError("weightfs: \(error); it is moved to \(place) and fetched again")
+      Terminal.printError("weightfs: \(error); the layout was moved to \(place) and is fetched again")
       return try await local.artifact(reference)
     }
   }
@@ -96,13 +97,13 @@ struct Pull: AsyncParsableCommand {
     Terminal.print("\(reference)\t\(artifact.root.digest)\t\(missing) of \(total) bytes to fetch")
   }
 
-  /// Rewrites a whole artifact if it is not in the format that was asked for.
+  /// Converts a complete artifact, unless it already has the requested format.
   private func seal(_ reference: Reference, _ format: LayoutFormat, _ assembly: Assembly) async throws {
     let local = assembly.local
     _ = try await local.executor.run { () throws(ContentError) in try local.convert(reference, to: format) }
   }
 
-  /// Takes the archive of the version before away.
+  /// Removes the archive of the previous version.
   private func removeOld(_ old: Reference, _ assembly: Assembly) async {
     let local = assembly.local
     _ = try? await local.executor.run { () throws(ContentError) in try local.remove(old) }

@@ -9,7 +9,7 @@ import OCI
 struct Remove: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "rm",
-    abstract: "Take artifacts out of the local registry, with the blobs that no other one has."
+    abstract: "Remove artifacts from the local registry, with the blobs that no other artifact has."
   )
 
   @Argument(help: "References.")

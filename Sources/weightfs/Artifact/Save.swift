@@ -14,15 +14,15 @@ import SystemPackage
 /// `weightfs save`.
 struct Save: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Write an artifact to a file or folder that skopeo, podman and others read.",
+    abstract: "Write an artifact to a file or directory that skopeo, podman and other tools can read.",
     discussion:
-      "What is missing of it is fetched first. The same artifact gives the same archive, byte for byte."
+      "Missing blobs are fetched first. The same artifact always gives the same archive, byte for byte."
   )
 
   @Argument(help: "A reference, such as ghcr.io/acme/gemma3:q4.")
   var reference: String
 
-  @Argument(help: "Where to; '-' is standard output. Without one, a name after the reference, here.")
+  @Argument(help: "Output path, '-' for standard output (default: a name from the reference).")
   var path: String?
 
   @Option(help: "oci-dir or oci-archive.")
@@ -32,9 +32,9 @@ struct Save: AsyncParsableCommand {
 
   func validate() throws {
     if path == "-" {
-      guard format == .archive else { throw ValidationError("a folder cannot be written to standard output") }
+      guard format == .archive else { throw ValidationError("standard output requires oci-archive") }
       guard isatty(STDOUT_FILENO) == 0 else {
-        throw ValidationError("an archive is not written to a terminal: name a path, or use a pipe")
+        throw ValidationError("refusing to write an archive to a terminal: give a path, or use a pipe")
       }
     }
   }
@@ -48,7 +48,7 @@ struct Save: AsyncParsableCommand {
         .complete("\(reference)", show: Progress.show)
       let local = assembly.local
       guard let found = try await local.artifact(reference) else {
-        throw ContentError(.notFound, "\(reference)", "is not in the local registry any more")
+        throw ContentError(.notFound, "\(reference)", "was removed from the local registry")
       }
       let target = path ?? Self.name(reference, format)
       let done = ByteTally()

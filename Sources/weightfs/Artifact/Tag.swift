@@ -10,10 +10,10 @@ import OCI
 /// `weightfs tag`.
 struct Tag: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Give an artifact of this machine another name; it is final until 'pull'."
+    abstract: "Add a name for an artifact of this machine; the new name is final until 'pull'."
   )
 
-  @Argument(help: "A reference that is here, whole.")
+  @Argument(help: "The reference of a complete artifact.")
   var source: String
 
   @Argument(help: "The new name.")
@@ -26,7 +26,7 @@ struct Tag: AsyncParsableCommand {
       let source = try Reference(parsing: source)
       let target = try Reference(parsing: target)
       guard target.digest == nil else {
-        throw ValidationError("the new name has a digest, which cannot be chosen")
+        throw ValidationError("the new name must not have a digest")
       }
       let local = try common.assemble().local
       let found = try await local.here(source)

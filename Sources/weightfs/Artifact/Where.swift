@@ -8,7 +8,7 @@ import OCI
 /// `weightfs where`.
 struct Where: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Tell where artifacts lie on this machine, and in which format."
+    abstract: "Print the path and format of artifacts on this machine."
   )
 
   @Argument(help: "References.")

@@ -3,9 +3,9 @@ import Disk
 import LocalRegistry
 import OCI
 
-/// The lines that `verify` prints.
+/// Formats the output of `verify`.
 enum CheckReport {
-  // More wrong places of one blob are only counted.
+  // Further wrong ranges of a blob are only counted.
   private static let placeLimit = 100
 
   /// Prints one event.
@@ -14,45 +14,45 @@ enum CheckReport {
     if let error = error(event) { Terminal.printError(error) }
   }
 
-  /// The lines of standard output for an event.
+  /// Returns the lines of standard output for an event.
   static func lines(_ reference: Reference, _ event: ArtifactCheck.Event) -> [String] {
     switch event {
-    case .damagedAsBefore(let digest): ["\(reference)\tdamaged\t\(digest)\tas told before"]
+    case .damagedAsBefore(let digest): ["\(reference)\tdamaged\t\(digest)\tas reported before"]
     case .damaged(let descriptor, let file, let found):
       ["\(reference)\tdamaged\t\(descriptor.digest)\t\(file.path)"] + places(descriptor, found)
-    case .mendedFromPool: ["\tmended: from the blob that the local registry has"]
-    case .mended(let bytes, let origin): ["\tmended: \(bytes) bytes were fetched from \(origin)"]
+    case .mendedFromPool: ["\trepaired: from the blob in the local registry"]
+    case .mended(let bytes, let origin): ["\trepaired: \(bytes) bytes were fetched from \(origin)"]
     case .lacks(let missing):
       [
         "\(reference)\tlacks \(missing.count) of its blobs, such as \(missing.first.map { "\($0.digest)" } ?? "-")"
       ]
     case .right(let bytes, let missing, let isMended):
       [
-        "\(reference)\tis right\(missing > 0 ? ", blobs not here: \(missing)" : "")\(isMended ? " again" : "")\t\(bytes) bytes"
+        "\(reference)\tintact\(missing > 0 ? ", blobs absent: \(missing)" : "")\(isMended ? ", repaired" : "")\t\(bytes) bytes"
       ]
     case .isInReadOnlyStore, .notMended: []
     }
   }
 
-  /// The line of standard error for an event that needs one.
+  /// Returns the line of standard error for an event, or nil.
   static func error(_ event: ArtifactCheck.Event) -> String? {
     switch event {
     case .isInReadOnlyStore(let file):
-      "weightfs: \(file.path): lies in a read-only store, where nothing is mended; mend it with the program that wrote it"
+      "weightfs: \(file.path): damaged, but in a read-only store; repair it with the store's own program"
     case .notMended(let digest, let reason, let place):
-      "weightfs: \(digest) cannot be mended: \(reason); \(place.map { "moved aside to \($0)" } ?? "its damaged bytes are not served any more")"
+      "weightfs: \(digest) cannot be repaired: \(reason); \(place.map { "moved aside to \($0)" } ?? "its damaged bytes are no longer served")"
     default: nil
     }
   }
 
   private static func places(_ descriptor: Descriptor, _ found: BlobExamination) -> [String] {
     guard found.isExact else {
-      return ["\tno digests of its chunks are known: all of its \(descriptor.size) bytes are in doubt"]
+      return ["\tno chunk list exists: any of its \(descriptor.size) bytes may be wrong"]
     }
     let lines = found.damage.prefix(placeLimit).map {
       "\tbytes \($0.lowerBound)-\($0.upperBound - 1) are wrong"
     }
     let rest = found.damage.count - placeLimit
-    return rest > 0 ? lines + ["\tand \(rest) more places"] : lines
+    return rest > 0 ? lines + ["\tand \(rest) more ranges"] : lines
   }
 }

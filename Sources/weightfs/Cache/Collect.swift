@@ -10,10 +10,10 @@ import OCI
 struct Collect: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "gc",
-    abstract: "Bring the local registry within its limits, and clean up what crashes and other programs left."
+    abstract: "Enforce the limits of the local registry, and remove files left by crashes and other programs."
   )
 
-  @Flag(help: "Only tell what would go, and what must stay for which reason.")
+  @Flag(help: "Only report which files would be removed, and which are kept for what reason.")
   var dryRun = false
 
   @OptionGroup var common: CommonOptions
@@ -25,20 +25,20 @@ struct Collect: AsyncParsableCommand {
       let report = try await local.executor.run { () throws(ContentError) in
         try local.collect(dryRun: dryRun)
       }
-      let verb = dryRun ? "would go" : "went"
+      let verb = dryRun ? "would remove" : "removed"
       for leftover in report.leftovers { Terminal.print("\(verb)\t\(leftover.reason)\t\(leftover.path)") }
       for blob in report.evicted {
-        Terminal.print("\(verb)\tnot used for the longest time\t\(blob.digest)\t\(blob.size) bytes")
+        Terminal.print("\(verb)\tleast recently used\t\(blob.digest)\t\(blob.size) bytes")
       }
       if dryRun {
         for (protection, (count, bytes)) in report.kept.sorted(by: { $0.key.rawValue < $1.key.rawValue }) {
-          Terminal.print("stays\t\(Self.words(protection))\t\(count) blobs\t\(ByteSize.text(bytes))")
+          Terminal.print("kept\t\(Self.words(protection))\t\(count) blobs\t\(ByteSize.text(bytes))")
         }
       }
       var line = "\(ByteSize.text(report.used)) used"
       if let limit = report.limits.cacheLimit { line += " of \(ByteSize.text(limit))" }
       let free = max(report.limits.minimumFree, report.limits.defaultFree)
-      if free > 0 { line += ", \(ByteSize.text(free)) to stay free" }
+      if free > 0 { line += ", \(ByteSize.text(free)) must stay free" }
       Terminal.print("\(line), \(ByteSize.text(report.freed)) \(dryRun ? "would be" : "were") freed")
     }
   }
@@ -47,9 +47,9 @@ struct Collect: AsyncParsableCommand {
     switch protection {
     case .open: "open"
     case .pinned: "pinned"
-    case .final: "of artifacts that were loaded or built here, and may not be had again"
-    case .recent: "new: their artifact may be on its way"
-    case .unknown: "of artifacts that are not known"
+    case .final: "of loaded or built artifacts, which may not be fetchable"
+    case .recent: "new: their artifact may be in flight"
+    case .unknown: "of unknown artifacts"
     }
   }
 }

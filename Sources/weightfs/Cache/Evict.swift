@@ -10,7 +10,7 @@ import OCI
 struct Evict: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     abstract:
-      "Drop the fetched bytes of artifacts; they stay known, and are fetched again when they are read."
+      "Evict the cached bytes of artifacts; they are fetched again when they are read."
   )
 
   @Argument(help: "References.")
@@ -26,7 +26,7 @@ struct Evict: AsyncParsableCommand {
       Terminal.print("\(reference)\t\(freed) bytes freed")
       for (protection, count) in kept.sorted(by: { $0.key.rawValue < $1.key.rawValue }) {
         Terminal.printError(
-          "weightfs: \(reference): blobs that stay: \(count), \(Collect.words(protection))"
+          "weightfs: \(reference): blobs kept: \(count), \(Collect.words(protection))"
         )
       }
     }

@@ -10,10 +10,10 @@ import OCI
 /// `weightfs pin`.
 struct Pin: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Keep artifacts from being evicted; without a reference, list those that are kept."
+    abstract: "Protect artifacts from eviction; without a reference, list the protected ones."
   )
 
-  @Argument(help: "References of artifacts that are in the local registry.")
+  @Argument(help: "References of artifacts in the local registry.")
   var references: [String] = []
 
   @OptionGroup var common: CommonOptions
@@ -24,15 +24,15 @@ struct Pin: AsyncParsableCommand {
       let local = try common.assemble().local
       try await EachReference.run(parsed) { reference in
         if try await local.here(reference).isAdditional {
-          Terminal.printError("weightfs: \(reference): lies in a read-only store, where nothing is evicted")
+          Terminal.printError("weightfs: \(reference): in a read-only store, where nothing is evicted")
           return
         }
         guard local.hasLayout(reference) else {
           throw ContentError(
             .unsupported,
             "\(reference)",
-            "only its manifest is here, for another name of it",
-            advice: "Pin that name, or fetch it by this one: 'weightfs pull \(reference)'"
+            "only the manifest is present, for another name of the artifact",
+            advice: "Pin the other name, or fetch this one: 'weightfs pull \(reference)'"
           )
         }
         try await local.executor.run { () throws(ContentError) in try local.pin(reference) }
@@ -45,7 +45,7 @@ struct Pin: AsyncParsableCommand {
 
 /// `weightfs unpin`.
 struct Unpin: AsyncParsableCommand {
-  static let configuration = CommandConfiguration(abstract: "Let artifacts be evicted again.")
+  static let configuration = CommandConfiguration(abstract: "Allow eviction of artifacts again.")
 
   @Argument(help: "References.")
   var references: [String]

@@ -10,29 +10,29 @@ import OCI
 /// `weightfs verify`.
 struct Verify: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Read artifacts of this machine and hold every byte against its digest."
+    abstract: "Read artifacts on this machine and verify every byte."
   )
 
   @Argument(help: "References; or --all.")
   var references: [String] = []
 
-  @Flag(help: "Every artifact of the local registry and the additional stores.")
+  @Flag(help: "Verify every artifact of the local registry and the additional stores.")
   var all = false
 
-  @Flag(help: "Fetch damaged chunks anew; what cannot be mended is moved aside, and never served.")
+  @Flag(help: "Fetch damaged chunks again; a file that cannot be repaired is moved aside and not served.")
   var repair = false
 
-  @Option(help: ArgumentHelp("Read no more than this in a second, such as 100M.", valueName: "size"))
+  @Option(help: ArgumentHelp("Maximum read rate in bytes per second, such as 100M.", valueName: "size"))
   var rate: ByteCount?
 
   @OptionGroup var common: CommonOptions
 
   func validate() throws {
     guard all == references.isEmpty else {
-      throw ValidationError(all ? "--all takes no references" : "name references, or --all")
+      throw ValidationError(all ? "--all takes no references" : "give references, or --all")
     }
     if let rate, rate.bytes < 65_536 {
-      throw ValidationError("--rate: less than 64K a second would take for ever")
+      throw ValidationError("--rate: the minimum is 64K")
     }
   }
 

@@ -1,21 +1,21 @@
 import Glibc
 import SystemPackage
 
-/// Starts the mount as a process of its own and waits until it serves.
+/// Starts the mount as a separate process and waits until it is ready.
 enum BackgroundProcess {
-  // <spawn.h> shows it only with _GNU_SOURCE.
+  // POSIX_SPAWN_SETSID, which <spawn.h> declares only with _GNU_SOURCE.
   private static let newSession: Int16 = 0x80
   private static let readyDescriptor: Int32 = 3
 
   /// Starts this program again with `--foreground`.
   ///
-  /// A fork of a process with threads would carry their locks along.
+  /// Not a fork, as that would copy locks that other threads hold.
   ///
   /// - Parameters:
-  ///   - arguments: of this process.
-  ///   - log: where the new process logs, for messages.
-  ///   - openLog: opens the log for appending.
-  /// - Returns: the exit status of the command.
+  ///   - arguments: The arguments of this process.
+  ///   - log: The log file of the new process, for messages.
+  ///   - openLog: Opens the log file for appending.
+  /// - Returns: The exit status of the command.
   static func start(
     arguments: [String],
     log: FilePath,
@@ -25,7 +25,7 @@ enum BackgroundProcess {
     do throws(Errno) {
       logDescriptor = try openLog()
     } catch {
-      Terminal.printError("weightfs: the log \(log) cannot be opened: \(error)")
+      Terminal.printError("weightfs: cannot open the log \(log): \(error)")
       return 1
     }
     defer { try? logDescriptor.close() }
@@ -34,23 +34,23 @@ enum BackgroundProcess {
     let result = spawn(arguments, log: logDescriptor.rawValue, ready: ends[1])
     close(ends[1])
     guard result == 0 else {
-      Terminal.printError("weightfs: the background process cannot be started: \(Errno(rawValue: result))")
+      Terminal.printError("weightfs: cannot start the background process: \(Errno(rawValue: result))")
       return 1
     }
     let message = readAll(ends[0])
     close(ends[0])
     if message == "ready\n" { return 0 }
     if let space = message.firstIndex(of: " "), let status = Int32(message[..<space]) {
-      // A registry or a layout may have written a part of it.
+      // A part of the message may come from a registry or a layout.
       let text = message[message.index(after: space)...]
       Terminal.printError(String(text.hasSuffix("\n") ? text.dropLast() : text))
       return status
     }
-    Terminal.printError("weightfs: the background process ended before it served; its log is \(log)")
+    Terminal.printError("weightfs: the background process ended before it was ready; its log is \(log)")
     return 1
   }
 
-  /// Starts the process; 0, or an errno.
+  /// Starts the process; returns 0 or an errno.
   private static func spawn(_ arguments: [String], log: Int32, ready: Int32) -> Int32 {
     closeOnExec()
     var actions = posix_spawn_file_actions_t()
@@ -63,12 +63,12 @@ enum BackgroundProcess {
     var attributes = posix_spawnattr_t()
     posix_spawnattr_init(&attributes)
     defer { posix_spawnattr_destroy(&attributes) }
-    // The thread that starts it may block signals; the daemon must hear them.
+    // The calling thread may block signals, but the daemon must receive them.
     var none = sigset_t()
     sigemptyset(&none)
     posix_spawnattr_setsigmask(&attributes, &none)
     posix_spawnattr_setflags(&attributes, newSession | Int16(POSIX_SPAWN_SETSIGMASK))
-    // Behind the command's name, so that a `--` further on does not make names of them.
+    // Directly after the command's name, so that they are not after a `--`.
     var words = arguments
     words.insert(
       contentsOf: ["--foreground", "--ready-descriptor", "\(readyDescriptor)"],
@@ -81,8 +81,8 @@ enum BackgroundProcess {
     return posix_spawn(&child, "/proc/self/exe", &actions, &attributes, argv, environ)
   }
 
-  /// Keeps what this process was given from the one it starts: a pipe that a daemon holds open never ends for who
-  /// reads it.
+  /// Keeps the new process from inheriting descriptors: a pipe that a daemon holds open would never reach its
+  /// end for the reader.
   private static func closeOnExec() {
     guard let folder = opendir("/proc/self/fd") else { return }
     defer { closedir(folder) }

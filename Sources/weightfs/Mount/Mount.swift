@@ -33,68 +33,68 @@ struct Mount: AsyncParsableCommand {
   var foreground = false
 
   @Option(
-    help: "When bytes may be served: deferred (small blobs verified first) or strict (nothing unverified)."
+    help: "When bytes are served: deferred (small blobs after verification) or strict (all after it)."
   )
   var verify: FetchPolicy.Verify = .deferred
 
-  @Option(help: "What is fetched beside what is read: background (the whole blob) or demand (nothing).")
+  @Option(help: "What is fetched besides the bytes read: background (the complete blob) or demand (nothing).")
   var fill: FetchPolicy.Fill = .background
 
-  @Option(help: "What listings show beside what is known locally: local, tags or catalog.")
+  @Option(help: "What listings show: local (known locally), tags (also tags) or catalog (also repositories).")
   var list: FileSystemOptions.Listing = .tags
 
-  @Option(help: ArgumentHelp("Seconds until a tag is resolved again.", valueName: "seconds"))
+  @Option(help: ArgumentHelp("Time to live of a tag's resolution, in seconds.", valueName: "seconds"))
   var ttl: Int = 60
 
   @Option(
     help: ArgumentHelp(
-      "Seconds that a registry may take to resolve a known tag again before the last answer is used; 0 for none.",
+      "Seconds to wait for the registry of a known tag before the last known answer is used; 0: none.",
       valueName: "seconds"
     )
   )
   var staleWait: Int = 1
 
-  @Option(help: "How deep namespaces that no registry confirms may be.")
+  @Option(help: "Maximum depth of namespaces that no registry confirms.")
   var namespaceDepth: Int = 3
 
   @Option(
-    help: "A namespace that is there though nobody confirms it: REGISTRY/PATH; may be given several times."
+    help: "A namespace that exists even if no registry confirms it: REGISTRY/PATH; may be repeated."
   )
   var namespace: [String] = []
 
   @Option(
     help: ArgumentHelp(
-      "Copy files out of tars and archives, up to so many bytes in all (as 20G), so that the kernel reads them itself.",
+      "Copy files out of tars and archives for passthrough, up to this total size, such as 20G.",
       valueName: "size"
     )
   )
   var materialize: ByteCount?
 
-  @Flag(help: "Let other users than the one who mounts look in.")
+  @Flag(help: "Allow other users to access the mount.")
   var allowOther = false
 
   @Option(
     help:
-      "For whom requests are sent: all, or owner (the owner of the files, and root): others get what is here."
+      "Users whose access causes requests: all, or owner (the owner of the files, and root)."
   )
   var fetchFor: FileSystemOptions.FetchFor = .all
 
-  @Option(help: "The owner of all files (default: who mounts).")
+  @Option(help: "The owner of all files (default: the mounting user).")
   var uid: UInt32?
 
-  @Option(help: "The group of all files (default: that of who mounts).")
+  @Option(help: "The group of all files (default: the group of the mounting user).")
   var gid: UInt32?
 
-  @Option(help: "Permission bits that no file has, octal.")
+  @Option(help: "Octal umask applied to every file and directory.")
   var umask: String = "000"
 
-  @Option(help: "Where the background process logs (default: .weightfs/mount.log in the local registry).")
+  @Option(help: "Log file of the background process (default: .weightfs/mount.log in the local registry).")
   var logFile: String?
 
   @Option(
     name: .customShort("o"),
     help: ArgumentHelp(
-      "Options that the kernel applies: noexec, max_read=BYTES, context=, fscontext=, defcontext=, rootcontext=.",
+      "Kernel mount options: noexec, max_read=BYTES, context=, fscontext=, defcontext=, rootcontext=.",
       valueName: "options"
     )
   )
@@ -103,7 +103,7 @@ struct Mount: AsyncParsableCommand {
   @Option(help: .hidden)
   var readyDescriptor: Int32?
 
-  // For mount.weightfs: `mount -a` a second time, and `mount -o remount`.
+  // Used by mount.weightfs for a second `mount -a`, and for `mount -o remount`.
   @Flag(help: .hidden)
   var again = false
 
@@ -163,16 +163,16 @@ struct Mount: AsyncParsableCommand {
     return options
   }
 
-  /// Refuses what the kernel would take but nobody wants: a file, or a mount over a living one.
+  /// Throws if the mount point is not a directory, or has a living mount with other options.
   ///
-  /// True where it is mounted already as it was asked for.
+  /// Returns true if it has a mount with the same options.
   private func checkMountPoint() throws(ContentError) -> Bool {
     let path = AbsolutePath.of(mountPoint)
     let known = MountPoints.all().last { $0.path == path }
     var status = stat()
     let result = stat(path, &status)
     if result != 0 {
-      // A daemon that died leaves a mount that answers nothing: it is taken away, as nobody can use it.
+      // A daemon that died leaves a mount that fails all requests: it is unmounted.
       guard errno == ENOTCONN, let known, known.isWeightfs, !remount else {
         throw ContentError(
           .notFound,
@@ -182,23 +182,23 @@ struct Mount: AsyncParsableCommand {
         )
       }
       guard umount2(path, Int32(MNT_DETACH)) == 0 else {
-        throw ContentError(.disk, mountPoint, "a dead mount is there and cannot be taken away")
+        throw ContentError(.disk, mountPoint, "cannot unmount a dead mount")
       }
       return false
     }
     guard status.st_mode & S_IFMT == S_IFDIR else {
-      throw ContentError(.unsupported, mountPoint, "is not a folder")
+      throw ContentError(.unsupported, mountPoint, "is not a directory")
     }
     if known?.isWeightfs != true, remount {
-      throw ContentError(.notFound, mountPoint, "no weightfs is mounted there")
+      throw ContentError(.notFound, mountPoint, "weightfs is not mounted there")
     }
     if let known, known.isWeightfs {
-      // The kernel may remember what a dead daemon said of the folder; of the disk it must ask.
+      // The kernel may have cached attributes from a dead daemon; statvfs is always sent to the daemon.
       var disk = statvfs()
       if statvfs(path, &disk) != 0, errno == ENOTCONN {
-        guard !remount else { throw ContentError(.disk, mountPoint, "the process of this mount is gone") }
+        guard !remount else { throw ContentError(.disk, mountPoint, "the daemon of this mount has died") }
         guard umount2(path, Int32(MNT_DETACH)) == 0 else {
-          throw ContentError(.disk, mountPoint, "a dead mount is there and cannot be taken away")
+          throw ContentError(.disk, mountPoint, "cannot unmount a dead mount")
         }
         return false
       }
@@ -206,17 +206,17 @@ struct Mount: AsyncParsableCommand {
       throw ContentError(
         .unsupported,
         mountPoint,
-        "weightfs is mounted there already",
+        "weightfs is already mounted there",
         advice: "Unmount it first"
       )
     }
     return false
   }
 
-  /// Whether the mount that is there has what is asked for; an error names what it has not.
+  /// Whether the existing mount has the requested options; the error names those that differ.
   private func checkSame(_ path: String) throws(ContentError) -> Bool {
     guard let running = RunningMount.arguments(at: path) else {
-      throw ContentError(.unsupported, mountPoint, "the process that serves this mount is not to be seen")
+      throw ContentError(.unsupported, mountPoint, "cannot find the daemon of this mount")
     }
     let asked = MountArguments(CommandLine.arguments.dropFirst(2))
     let differences = running.differences(from: asked, isPart: remount)
@@ -225,7 +225,7 @@ struct Mount: AsyncParsableCommand {
       .unsupported,
       mountPoint,
       "weightfs is mounted there with other options: \(differences.joined(separator: ", "))",
-      advice: "Options cannot be changed while it is mounted: unmount it first"
+      advice: "Unmount it first: options cannot be changed while it is mounted"
     )
   }
 
@@ -276,7 +276,7 @@ struct Mount: AsyncParsableCommand {
     }
     if assembly.local.space.isBelowDefault {
       assembly.log.notice(
-        "less of the disk is free than is left free by default: new bytes are served without being kept",
+        "less disk space is free than the default minimum: new bytes are served without being cached",
         metadata: ["root": "\(settings.root.path)", "advice": "Free some space, or set --min-free"]
       )
     }
@@ -288,7 +288,8 @@ struct Mount: AsyncParsableCommand {
       kernelOptions: try kernel(),
       metrics: assembly.metrics,
       log: assembly.log,
-      // Strict look-ups of tars wait for whole layers; what they wait for has a deadline on progress of its own.
+      // With `strict`, look-ups wait for complete tar layers; those fetches have their own deadline on
+      // progress.
       deadline: verify == .strict
         ? .seconds(3600) : settings.fetching.deadline * 4 + settings.fetching.retryFor / 4,
       label: label,
@@ -296,12 +297,12 @@ struct Mount: AsyncParsableCommand {
         do throws(ContentError) {
           try Privileges.limit(for: settings.root)
         } catch {
-          assembly.log.error("the daemon goes on with all its privileges", metadata: ["reason": "\(error)"])
+          assembly.log.error("the daemon keeps all its privileges", metadata: ["reason": "\(error)"])
         }
         ready.succeed()
       }
     )
-    // Asked of the table: a question to the mount itself would come to this process.
+    // Read from the mount table, as a system call on the mount itself would wait for this process.
     if let point = MountPoints.all().last(where: { $0.path == AbsolutePath.of(mountPoint) }) {
       Readahead.set(Readahead.bytes(fill), of: point.device, log: assembly.log)
     }
@@ -319,7 +320,7 @@ struct Mount: AsyncParsableCommand {
     }
     withExtendedLifetime(signals) {}
     guard result == 0 || result == -ENODEV else {
-      throw ContentError(.disk, mountPoint, "the mount ended: \(Errno(rawValue: -result))")
+      throw ContentError(.disk, mountPoint, "serving the mount failed: \(Errno(rawValue: -result))")
     }
   }
 }

@@ -1,6 +1,6 @@
 import Glibc
 
-/// What is mounted, by proc_pid_mountinfo(5).
+/// Reads the mounted file systems from proc_pid_mountinfo(5).
 enum MountPoints {
   struct MountPoint {
     let path: String
@@ -10,11 +10,11 @@ enum MountPoints {
     let source: String
 
     var isWeightfs: Bool { kind == "fuse.weightfs" }
-    /// All registries, not one artifact, over a local registry.
+    /// Whether the mount shows the tree of all registries, for a local registry.
     func isTree(of root: String) -> Bool { isWeightfs && source == MountPoints.treeSource(root) }
   }
 
-  /// What a mount of all registries shows as its source.
+  /// Returns the source that a mount of the tree shows.
   static func treeSource(_ root: String) -> String { "weightfs:\(AbsolutePath.of(root))" }
 
   static func all() -> [MountPoint] {
@@ -39,7 +39,7 @@ enum MountPoints {
     return found
   }
 
-  /// `\040` and the like.
+  /// Decodes octal escapes such as `\040`.
   private static func unescape(_ text: Substring) -> String {
     var bytes: [UInt8] = []
     var rest = Array(text.utf8)[...]

@@ -1,7 +1,7 @@
 import Glibc
 import Locking
 
-/// Tells the process that started this one how the mount went.
+/// Reports the result of the mount to the process that started this one.
 final class ReadySignal: Sendable {
   private let descriptor: Mutex<Int32?>
 
@@ -9,7 +9,7 @@ final class ReadySignal: Sendable {
 
   func succeed() { send("ready\n") }
 
-  /// Tells why it failed; where nobody listens, standard error is told.
+  /// Reports a failure; writes it to standard error if no process waits for the result.
   func fail(_ message: String, _ status: Int32) {
     if !send("\(status) \(message)\n") { Terminal.printError(message) }
   }

@@ -1,15 +1,15 @@
 import Glibc
 
-/// The options that a mount was started with, by name, to hold against others.
+/// The options of a mount by name, for comparison with those of a running mount.
 struct MountArguments: Equatable {
   private(set) var options: [String: [String]] = [:]
   private(set) var places: [String] = []
 
   private static let flags: Set<String> = ["offline", "allow-other"]
-  // They say how a command runs, not what it mounts.
+  // These options do not affect the mount itself.
   private static let ignoredFlags: Set<String> = ["foreground", "again", "remount"]
 
-  /// Reads the words behind `weightfs mount`.
+  /// Parses the words after `weightfs mount`.
   init(_ words: some Collection<String>) {
     var rest = Array(words.reversed())
     while let word = rest.popLast() {
@@ -33,12 +33,12 @@ struct MountArguments: Equatable {
     }
   }
 
-  /// Names of options whose values differ.
+  /// Returns the names of options whose values differ.
   ///
   /// - Parameters:
-  ///   - other: what is asked for now.
-  ///   - isPart: what it does not name stays as it is.
-  /// - Returns: in order; `the source` first.
+  ///   - other: The requested options.
+  ///   - isPart: Whether options missing in `other` keep their value.
+  /// - Returns: The names, sorted; `the source` comes first.
   func differences(from other: MountArguments, isPart: Bool) -> [String] {
     let names = Set(other.options.keys).union(isPart ? [] : Array(options.keys))
     var found = names.filter { options[$0] ?? [] != other.options[$0] ?? [] }.flatMap { name in
@@ -48,7 +48,7 @@ struct MountArguments: Equatable {
     return found
   }
 
-  /// Names of the kernel's options that two sets of `-o` differ in.
+  /// Returns the names of kernel options that differ between two sets of `-o`.
   private static func changed(_ these: [String], _ those: [String]) -> [String] {
     let words = [these, those].map { Set($0.flatMap { $0.split(separator: ",").map(String.init) }) }
     let names = words[0].symmetricDifference(words[1]).map { String($0.prefix { $0 != "=" }) }
@@ -56,9 +56,9 @@ struct MountArguments: Equatable {
   }
 }
 
-/// The process that serves a mount point.
+/// Finds the daemon that serves a mount point.
 enum RunningMount {
-  /// What it was started with; nil where there is none that this user may look at.
+  /// Returns the arguments of the daemon, or nil if this user cannot see one.
   static func arguments(at mountPoint: String) -> MountArguments? {
     guard let folder = opendir("/proc") else { return nil }
     defer { closedir(folder) }

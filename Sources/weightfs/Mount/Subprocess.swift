@@ -2,11 +2,9 @@ import Content
 import Glibc
 import SystemPackage
 
-/// Other programs.
+/// Runs other programs.
 enum Subprocess {
-  /// Runs a program of the path and waits for it.
-  ///
-  /// - Returns: its exit status.
+  /// Runs a program from PATH, waits for it, and returns its exit status.
   static func run(_ words: [String]) throws(ContentError) -> Int32 {
     var argv: [UnsafeMutablePointer<CChar>?] = words.map { strdup($0) }
     argv.append(nil)

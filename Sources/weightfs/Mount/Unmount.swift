@@ -6,13 +6,13 @@ import SystemPackage
 /// `weightfs unmount`.
 struct Unmount: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Unmount, and end the process that serves the mount."
+    abstract: "Unmount, and end the daemon of the mount."
   )
 
   @Argument(help: "The mount point.")
   var mountPoint: String
 
-  @Flag(help: "Detach it now and let go when nobody uses it any more.")
+  @Flag(help: "Detach the mount now, and end it once it is no longer in use.")
   var lazy = false
 
   func run() async throws {
@@ -20,7 +20,7 @@ struct Unmount: AsyncParsableCommand {
       guard let mount = MountPoints.all().last(where: { $0.path == AbsolutePath.of(mountPoint) }) else {
         throw ContentError(.notFound, mountPoint, "nothing is mounted there")
       }
-      guard mount.isWeightfs else { throw ContentError(.invalid, mountPoint, "is a mount of something else") }
+      guard mount.isWeightfs else { throw ContentError(.invalid, mountPoint, "is not a mount of weightfs") }
       if geteuid() == 0 {
         guard umount2(mount.path, lazy ? Int32(MNT_DETACH) : 0) == 0 else { throw failure(errno) }
       } else {
@@ -34,7 +34,7 @@ struct Unmount: AsyncParsableCommand {
 
   private func failure(_ code: Int32) -> ContentError {
     let advice =
-      code == EBUSY ? "Somebody uses it: close files and leave folders below it, or use --lazy" : nil
+      code == EBUSY ? "The mount is in use: close files and leave directories below it, or use --lazy" : nil
     return ContentError(.disk, mountPoint, "\(Errno(rawValue: code))", advice: advice)
   }
 }

@@ -1,8 +1,8 @@
 import Glibc
 
-/// Paths of users.
+/// Conversion of paths to absolute ones.
 enum AbsolutePath {
-  /// A path from the root, without asking the file system itself: a dead mount would not answer.
+  /// Returns an absolute path without accessing the path itself, as a dead mount would not answer.
   static func of(_ path: String) -> String {
     var text = path
     if !path.hasPrefix("/") {

@@ -19,7 +19,7 @@ struct ByteCount: ExpressibleByArgument {
 }
 
 extension ByteCount: CustomStringConvertible {
-  /// As the option that it is the default of would be written.
+  /// The text that gives this value as an option.
   var description: String {
     let units = ["", "K", "M", "G", "T"]
     var (value, unit) = (bytes, 0)

@@ -4,7 +4,7 @@ import LocalRegistry
 import OCI
 
 extension CommonOptions {
-  /// Runs a command that does one thing to each of several artifacts of this machine; the body prints.
+  /// Runs an action for each of several artifacts on this machine; the action prints its result.
   func forEach(
     _ references: [String],
     _ body: (Reference, LocalRegistry) async throws -> Void

@@ -21,23 +21,23 @@ extension FileSystemOptions.FetchFor: ExpressibleByArgument {}
 extension LayoutFormat: ExpressibleByArgument {}
 extension RootShare: ExpressibleByArgument {}
 
-/// The least that is logged.
+/// Minimum level of logged messages.
 enum LogLevel: String, ExpressibleByArgument, CaseIterable {
   case debug, info, notice, warning, error
 }
 
-/// What every command takes.
+/// Options of every command.
 struct CommonOptions: ParsableArguments {
-  @Option(help: "Where artifacts are kept (WEIGHTFS_ROOT, else /var/lib/weightfs, else the XDG data folder).")
+  @Option(help: "Local registry (default: WEIGHTFS_ROOT, else /var/lib/weightfs or the XDG data directory).")
   var registryRoot: String?
 
   @Option(
     help:
-      "Whose processes may use a local registry that is created: owner, group or all. An existing one keeps its mode."
+      "Users of a newly created local registry: owner, group or all. An existing one keeps its mode."
   )
   var sharedRoot: RootShare = .owner
 
-  @Option(help: "A read-only store to look into first; may be given several times.")
+  @Option(help: "A read-only store, which takes precedence over the local registry; may be repeated.")
   var additionalStore: [String] = []
 
   @Option(
@@ -50,26 +50,26 @@ struct CommonOptions: ParsableArguments {
 
   @Option(
     help: ArgumentHelp(
-      "Space to leave free on the disk, such as 20G or 10% (WEIGHTFS_MIN_FREE). The default, 5% and at most 20G, evicts nothing that was pulled.",
+      "Space to leave free on the disk, such as 20G or 10% (WEIGHTFS_MIN_FREE). The default, 5% and at most 20G, never evicts pulled blobs.",
       valueName: "size"
     )
   )
   var minFree: DiskShare?
 
   @Option(
-    help: "What new artifacts become once they are whole: oci-dir or oci-archive (WEIGHTFS_LOCAL_FORMAT)."
+    help: "Format of new complete artifacts: oci-dir or oci-archive (WEIGHTFS_LOCAL_FORMAT)."
   )
   var localFormat: LayoutFormat?
 
-  @Flag(help: "Use the local registry alone.")
+  @Flag(help: "Send no requests; use only the local registry and additional stores.")
   var offline = false
 
-  @Option(help: "A registry to speak to in plain HTTP; may be given several times. Loopback needs none.")
+  @Option(help: "A registry to access by plain HTTP; may be repeated. Not needed for loopback.")
   var insecureRegistry: [String] = []
 
   @Option(
     help: ArgumentHelp(
-      "Seconds that one request may stay below the minimum rate before it fails.",
+      "Seconds after which a request below the minimum rate fails.",
       valueName: "seconds"
     )
   )
@@ -77,7 +77,7 @@ struct CommonOptions: ParsableArguments {
 
   @Option(
     help: ArgumentHelp(
-      "Bytes per second below which a transfer counts as standing still, such as 1K.",
+      "Minimum rate of a transfer in bytes per second, such as 1K.",
       valueName: "size"
     )
   )
@@ -85,7 +85,7 @@ struct CommonOptions: ParsableArguments {
 
   @Option(
     help: ArgumentHelp(
-      "Seconds that a read keeps trying an endpoint that refuses, resets or answers 5xx; look-ups a quarter of it.",
+      "Seconds for which a read retries a failing endpoint (refused, reset, 5xx); look-ups a quarter.",
       valueName: "seconds"
     )
   )
@@ -93,14 +93,14 @@ struct CommonOptions: ParsableArguments {
 
   @Option(
     help: ArgumentHelp(
-      "The only file to read credentials from (default: REGISTRY_AUTH_FILE, DOCKER_CONFIG, podman's and docker's files).",
+      "The only credential file (default: REGISTRY_AUTH_FILE, DOCKER_CONFIG, podman's and docker's files).",
       valueName: "file"
     )
   )
   var authfile: String?
 
   @Option(
-    help: "The least that is logged: debug, info, notice, warning, error (mount: notice, others: warning)."
+    help: "Minimum log level: debug, info, notice, warning, error (mount: notice, others: warning)."
   )
   var logLevel: LogLevel?
 
@@ -118,7 +118,7 @@ struct CommonOptions: ParsableArguments {
     }
     if let registryRoot, registryRoot.isEmpty { throw ValidationError("--registry-root is empty") }
     if case .bytes(let count)? = cacheLimit, count < Self.smallestCache {
-      throw ValidationError("--cache-limit: less than 1 MiB holds nothing")
+      throw ValidationError("--cache-limit: the minimum is 1 MiB")
     }
     _ = try Self.size("WEIGHTFS_CACHE_LIMIT")
     _ = try Self.size("WEIGHTFS_MIN_FREE")
@@ -134,7 +134,7 @@ struct CommonOptions: ParsableArguments {
       throw ValidationError("\(name): '\(text)' is not a size such as 200G or 5%")
     }
     if case .bytes(let count) = share, name == "WEIGHTFS_CACHE_LIMIT", count < smallestCache {
-      throw ValidationError("\(name): less than 1 MiB holds nothing")
+      throw ValidationError("\(name): the minimum is 1 MiB")
     }
     return share
   }
@@ -192,7 +192,7 @@ struct CommonOptions: ParsableArguments {
     return settings
   }
 
-  /// - Parameter usual: the level where none was asked for.
+  /// - Parameter usual: The default level.
   func log(_ usual: Logger.Level) -> Logger {
     let level = logLevel.flatMap { Logger.Level(rawValue: $0.rawValue) } ?? usual
     return Logger(label: "weightfs") { _ in StandardErrorLog(level: level) }
@@ -203,7 +203,7 @@ struct CommonOptions: ParsableArguments {
     logging level: Logger.Level = .warning
   ) throws(ContentError) -> Assembly {
     signal(SIGPIPE, SIG_IGN)
-    // An artifact of thousands of layers has them all open while it is written.
+    // All layers of an artifact, possibly thousands, are open while it is written.
     var limit = rlimit()
     if getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0, limit.rlim_cur < limit.rlim_max {
       limit.rlim_cur = limit.rlim_max

@@ -1,6 +1,6 @@
 import ArgumentParser
 
-/// An amount of a disk: bytes as in `20G`, or a share of the disk as in `5%`.
+/// An amount of disk space: bytes such as `20G`, or a percentage of the disk such as `5%`.
 enum DiskShare: ExpressibleByArgument, Equatable {
   case bytes(Int64)
   case percent(Double)
@@ -15,10 +15,9 @@ enum DiskShare: ExpressibleByArgument, Equatable {
     }
   }
 
-  /// The amount in bytes.
+  /// Returns the amount in bytes; 0 for a percentage of a disk of unknown size.
   ///
-  /// - Parameter diskSize: of the disk; nil where it cannot be told, and a share of it is nothing.
-  /// - Returns: 0 for a share of an unknown disk.
+  /// - Parameter diskSize: The size of the disk in bytes, or nil.
   func bytes(of diskSize: Int64?) -> Int64 {
     switch self {
     case .bytes(let count): count

@@ -2,14 +2,14 @@ import ArgumentParser
 import Content
 import OCI
 
-/// What a command does for each of several things: one that fails does not keep the others from being done.
+/// Processes several arguments; a failure of one does not prevent the others.
 enum EachReference {
-  /// Reads what a user wrote.
+  /// Parses arguments as references.
   static func parse(_ texts: [String]) throws(DocumentError) -> [Reference] {
     try texts.map { text throws(DocumentError) in try Reference(parsing: text) }
   }
 
-  /// Does the work; failures are told as they come, and the first one is the command's.
+  /// Processes the items; prints each failure, and throws the first one at the end.
   static func run<Item>(_ items: [Item], _ body: (Item) async throws -> Void) async throws {
     var failure: ContentError?
     for item in items {

@@ -3,11 +3,11 @@ import Content
 import Glibc
 import OCI
 
-/// How a command ends (docs/errors.md).
+/// Exit statuses (docs/errors.md).
 ///
-/// Wrong usage is ArgumentParser's 64.
+/// ArgumentParser exits with 64 for wrong usage.
 enum ExitStatus {
-  /// Bytes that are not what their digest says.
+  /// Bytes do not match their digest.
   static let corrupt: Int32 = 6
 
   static func code(_ error: ContentError) -> Int32 {
@@ -20,7 +20,8 @@ enum ExitStatus {
     }
   }
 
-  /// Runs a command's work; a failure is one line on standard error and a status of its own.
+  /// Runs a command's work; a failure is printed as one line on standard error and determines the exit
+  /// status.
   static func run(_ body: () async throws -> Void) async throws {
     do {
       try await body()

@@ -2,7 +2,8 @@ import Artifacts
 import Content
 import Glibc
 
-/// How far long work is: on a terminal one line that is written anew, elsewhere plain lines now and then.
+/// The progress of long-running work: on a terminal one line that is updated, elsewhere plain lines at
+/// intervals.
 struct Progress {
   private let label: String
   private let total: Int64
@@ -45,7 +46,7 @@ struct Progress {
     return line
   }
 
-  /// A progress that is being shown.
+  /// A progress that is being displayed.
   private struct Display: WorkDisplay {
     let task: Task<Void, Never>
 
@@ -55,13 +56,14 @@ struct Progress {
     }
   }
 
-  /// Shows how far work is until the display is ended; nothing is shown at the end where nothing was missing.
+  /// Displays the progress of work until the display is ended; no final line is printed if nothing was
+  /// missing.
   static func show(_ work: Work) -> any WorkDisplay {
     Display(
       task: Task {
         var progress = Progress(label: work.label, total: work.total, done: work.total - work.missing)
         while !Task.isCancelled {
-          // Cancelled when the work has ended: that ends the loop.
+          // An error means that the task was cancelled as the work has ended; the loop condition checks that.
           try? await Task.sleep(for: .milliseconds(200))
           progress.update(work.done())
         }

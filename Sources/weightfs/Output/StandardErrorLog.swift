@@ -2,7 +2,7 @@ import Glibc
 import Logging
 import OCI
 
-/// Messages on standard error: time, level, text, and what they are about.
+/// Logs messages to standard error: time, level, text and metadata.
 struct StandardErrorLog: LogHandler {
   var metadata: Logger.Metadata = [:]
   var logLevel: Logger.Level

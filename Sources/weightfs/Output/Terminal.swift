@@ -3,13 +3,13 @@ import OCI
 
 /// Standard output and standard error.
 enum Terminal {
-  /// Whether somebody looks at standard error.
+  /// Whether standard error is a terminal.
   static var isInteractive: Bool { isatty(STDERR_FILENO) == 1 }
 
-  /// One line, of which a registry or a document may have written a part.
+  /// Prints one line, parts of which may be untrusted.
   static func printError(_ line: String) { write(ForeignText.visible(line) + "\n", to: STDERR_FILENO) }
 
-  /// Lines of fields between tabs, of which a registry, a layout or a file name may have written a part.
+  /// Prints lines of tab-separated fields, parts of which may be untrusted.
   static func print(_ text: String) {
     let lines = text.split(separator: "\n", omittingEmptySubsequences: false).map { line in
       line.split(separator: "\t", omittingEmptySubsequences: false).map { ForeignText.visible($0) }
@@ -18,7 +18,7 @@ enum Terminal {
     write(lines.joined(separator: "\n") + "\n", to: STDOUT_FILENO)
   }
 
-  /// Writes as it is, and ends quietly where nobody reads any more.
+  /// Writes text unchanged, and exits quietly if the reader has closed the pipe.
   static func write(_ text: String, to descriptor: Int32) {
     var text = text
     text.withUTF8 { bytes in
@@ -40,7 +40,7 @@ enum Terminal {
     }
   }
 
-  /// How long ago something was, for people; nanoseconds since 1970.
+  /// Returns the time since a point in time for display; `time` is in nanoseconds since 1970.
   static func age(_ time: Int64?) -> String {
     guard let time else { return "-" }
     var now = timespec()
