@@ -7,7 +7,7 @@ import Testing
 
 struct TreePropertyTests {
   /// Compares random layers of files, directories and whiteouts with a dictionary of paths.
-  @Test(arguments: 1...40 as ClosedRange<UInt64>)
+  @Test(arguments: SeededGenerator.seeds(1...40))
   func layersAgreeWithAModel(_ seed: UInt64) async throws {
     var generator = SeededGenerator(seed: seed)
     let names = ["a", "b", "c"]

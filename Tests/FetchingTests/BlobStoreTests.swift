@@ -54,7 +54,7 @@ struct BlobStoreTests {
     #expect(blob.status.presence == .partial)
   }
 
-  @Test(arguments: [1, 2, 3] as [UInt64])
+  @Test(arguments: SeededGenerator.seeds([1, 2, 3]))
   func sixteenReadersAtRandomAreAlwaysRightAndEachBlockIsFetchedOnce(_ seed: UInt64) async throws {
     let source = repository(12, seed: seed)
     let blob = try await store { $0.fill = .background }.open(source.descriptor, layout: nil, source: source)

@@ -97,7 +97,7 @@ struct CacheModelTests {
     folder.has("root/.weightfs/blobs/sha256/\(content.layer.digest.hex)")
   }
 
-  @Test(arguments: [1, 2, 3] as [UInt64])
+  @Test(arguments: SeededGenerator.seeds([1, 2, 3]))
   func whateverIsDoneTheCacheKeepsItsWord(_ seed: UInt64) async throws {
     var generator = SeededGenerator(seed: seed)
     let contents = try (0..<8).map { try content($0) }

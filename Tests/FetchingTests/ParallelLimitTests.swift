@@ -34,7 +34,7 @@ private struct Link {
 }
 
 struct ParallelLimitTests {
-  @Test(arguments: 1...20 as ClosedRange<UInt64>)
+  @Test(arguments: SeededGenerator.seeds(1...20))
   func aHostThatLimitsEachConnectionIsAskedManyTimesAtOnce(_ seed: UInt64) {
     var limit = ParallelLimit()
     var link = Link(each: 30e6, all: 1e9, noise: 0.2, seed: seed)
@@ -43,7 +43,7 @@ struct ParallelLimitTests {
     #expect(rate > 3 * 30e6, "seed \(seed)")
   }
 
-  @Test(arguments: 1...20 as ClosedRange<UInt64>)
+  @Test(arguments: SeededGenerator.seeds(1...20))
   func aFullLinkIsNotAskedForMore(_ seed: UInt64) {
     var limit = ParallelLimit()
     var link = Link(each: 125e6, all: 125e6, noise: 0.1, seed: seed)
@@ -209,7 +209,7 @@ struct FlightQueueTests {
     #expect(next == [10])
   }
 
-  @Test(arguments: 1...50 as ClosedRange<UInt64>)
+  @Test(arguments: SeededGenerator.seeds(1...50))
   func everyRequestStartsOnceAndTheLimitsHold(_ seed: UInt64) {
     var generator = SeededGenerator(seed: seed)
     var queue = FlightQueue()

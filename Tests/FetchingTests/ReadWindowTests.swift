@@ -133,7 +133,7 @@ struct ReadWindowTests {
     #expect(ahead == read)
   }
 
-  @Test(arguments: 1...5 as ClosedRange<UInt64>)
+  @Test(arguments: SeededGenerator.seeds(1...5))
   func readsAtRandomFetchLittle(_ seed: UInt64) {
     var generator = SeededGenerator(seed: seed)
     let reads = (0..<100).map { _ in
@@ -202,7 +202,7 @@ struct FetchTableTests {
     #expect(late.isEmpty, "it releases its claims already")
   }
 
-  @Test(arguments: 1...50 as ClosedRange<UInt64>)
+  @Test(arguments: SeededGenerator.seeds(1...50))
   func noBlockIsBroughtTwiceAndNobodyIsForgotten(_ seed: UInt64) {
     var generator = SeededGenerator(seed: seed)
     var table = FetchTable()

@@ -56,7 +56,7 @@ struct TensorLayoutTests {
     #expect(TensorLayout.read([1, 2], size: 2) == .none)
   }
 
-  @Test(arguments: 1...300 as ClosedRange<UInt64>)
+  @Test(arguments: SeededGenerator.seeds(1...300))
   func damagedHeadersAreToldOrRefusedAndNothingElse(_ seed: UInt64) {
     var generator = SeededGenerator(seed: seed)
     var bytes =

@@ -92,7 +92,7 @@ struct OpenModesTests {
     }
   }
 
-  @Test(arguments: 1...100 as ClosedRange<UInt64>)
+  @Test(arguments: SeededGenerator.seeds(1...100))
   func noAnswerIsOneThatTheKernelRefusesAndNoRegistrationIsLost(_ seed: UInt64) {
     var generator = SeededGenerator(seed: seed)
     var modes = OpenModes()

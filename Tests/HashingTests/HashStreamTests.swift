@@ -20,7 +20,7 @@ struct HashStreamTests {
     )
   }
 
-  @Test(arguments: 1...8 as ClosedRange<UInt64>)
+  @Test(arguments: SeededGenerator.seeds(1...8))
   func aMessageCanBeHashedFromTheMiddle(_ seed: UInt64) throws {
     var generator = SeededGenerator(seed: seed)
     let bytes = SeededGenerator.bytes(Int.random(in: 1000...300_000, using: &generator), seed: seed)

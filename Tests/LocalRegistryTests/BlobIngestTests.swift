@@ -132,7 +132,7 @@ struct BlobIngestTests {
     #expect(!blob.holds(0..<300_000))
   }
 
-  @Test(arguments: 1...6 as ClosedRange<UInt64>)
+  @Test(arguments: SeededGenerator.seeds(1...6))
   func requestsInAnyOrderGiveReadersRightBytes(_ seed: UInt64) async throws {
     var generator = SeededGenerator(seed: seed)
     let bytes = SeededGenerator.bytes(Int.random(in: 6 << 20...9 << 20, using: &generator), seed: seed)

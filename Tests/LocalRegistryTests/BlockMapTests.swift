@@ -6,7 +6,7 @@ import Testing
 struct BlockMapTests {
   @Test(arguments: [0, 1, 65_535, 65_536, 65_537, (1 << 20) + 5, 10 << 20, 4095 << 16, (8200 << 16) + 1])
   func agreesWithAModel(_ size: Int) {
-    for seed in 1...20 as ClosedRange<UInt64> {
+    for seed in SeededGenerator.seeds(1...20) {
       var generator = SeededGenerator(seed: seed)
       var map = BlockMap(size: Int64(size))
       var model = [Bool](repeating: false, count: (size + 65_535) / 65_536)

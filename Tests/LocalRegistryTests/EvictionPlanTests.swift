@@ -41,7 +41,7 @@ struct EvictionPlanTests {
     #expect(plan.freed == 50, "not enough, as reported")
   }
 
-  @Test(arguments: [1, 2, 3, 4] as [UInt64])
+  @Test(arguments: SeededGenerator.seeds([1, 2, 3, 4]))
   func anyPlanIsAPrefixOfTheOldestThatMayGo(_ seed: UInt64) {
     var generator = SeededGenerator(seed: seed)
     for _ in 0..<500 {

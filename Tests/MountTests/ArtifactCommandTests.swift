@@ -314,7 +314,7 @@ extension ArtifactCommandTests {
   }
 
   @Test func loadingAgainUnderOneNameKeepsNothingOfTheOld() async throws {
-    for seed in [44, 45] as [UInt64] {
+    for seed in SeededGenerator.seeds([44, 45]) {
       try LayoutMaker.write(
         folder,
         "layout\(seed)",

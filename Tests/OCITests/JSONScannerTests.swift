@@ -58,7 +58,7 @@ struct JSONScannerTests {
     try scanner.finish()
   }
 
-  @Test(arguments: 1...200 as ClosedRange<UInt64>)
+  @Test(arguments: SeededGenerator.seeds(1...200))
   func damagedTextEnds(_ seed: UInt64) {
     var generator = SeededGenerator(seed: seed)
     var text = Array(#"{"name":"a/b","tags":["v1","v\u0031",null,{"x":[1,2,3]}],"n":12}"#.utf8)
