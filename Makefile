@@ -65,7 +65,7 @@ test: release
 	echo "$$summary"
 
 # Tests of faults and of hostile artifacts with a release build that checks memory accesses (AddressSanitizer).
-SANITIZED_TESTS = FaultTests|FaultMatrixTests|HostileLayoutTests|HostileArtifactTests
+SANITIZED_TESTS = FaultTests|FaultMatrix|HostileLayoutTests|HostileArtifactTests
 test-asan:
 	$(SWIFT) build $(ASAN_FLAGS)
 	$(SWIFT) build --build-tests $(BUILD_FLAGS)

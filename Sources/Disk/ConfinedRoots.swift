@@ -220,13 +220,19 @@ package enum ConfinedRoots {
 
   // MARK: Opening below a directory
 
-  private static func openBelow(
+  /// Opens a file below a directory.
+  ///
+  /// - Parameter system: openat2(2) with RESOLVE_NO_SYMLINKS; returns a descriptor or a negative errno.
+  static func openBelow(
     _ root: Int32,
     _ relative: String,
     _ flags: Int32,
-    _ mode: CInterop.Mode
+    _ mode: CInterop.Mode,
+    system: (Int32, String, Int32, CInterop.Mode) -> Int32 = {
+      clinux_openat2($0, $1, $2, $3, clinux_resolve_no_symlinks)
+    }
   ) -> Int32 {
-    let result = clinux_openat2(root, relative, flags | O_CLOEXEC, mode, clinux_resolve_no_symlinks)
+    let result = system(root, relative, flags | O_CLOEXEC, mode)
     if result >= 0 { return result }
     // The kernel is too old, or a seccomp filter blocks the call.
     if result == -ENOSYS || result == -EPERM { return walk(root, relative, flags, mode) }

@@ -62,6 +62,20 @@ struct ConfinedRootsTests {
     )
   }
 
+  @Test(arguments: [true, false])
+  func aLinkInPlaceOfTheLedgerIsRefusedWithItsPath(_ hasTarget: Bool) throws {
+    _ = try registry("root")
+    let ledger = "root/.weightfs/state/space"
+    try FileManager.default.removeItem(atPath: folder.path(ledger))
+    if hasTarget { try folder.write(Array("mine".utf8), to: "victim") }
+    try link(ledger, to: "victim")
+    let error = #expect(throws: ContentError.self) { try registry("root") }
+    #expect(error?.subject == folder.path(ledger), "\(String(describing: error))")
+    #expect(error?.advice?.contains("bind-mount") ?? false, "\(String(describing: error))")
+    #expect(folder.has("victim") == hasTarget, "nothing is made behind the link")
+    if hasTarget { #expect(try folder.read("victim") == Array("mine".utf8)) }
+  }
+
   @Test func aLayoutBehindALinkIsRefusedWithItsPath() async throws {
     try LayoutMaker.write(folder, "other/b/__t", layers: [])
     let registry = try registry("root")
@@ -112,5 +126,46 @@ struct ConfinedRootsTests {
       if walked >= 0 { close(walked) }
       if opened >= 0 { close(opened) }
     }
+  }
+
+  /// Kernels before 5.6 answer ENOSYS, filters of containers that do not know the call EPERM.
+  @Test(arguments: [ENOSYS, EPERM])
+  func aKernelWithoutOpenat2IsWalkedComponentByComponent(_ answer: Int32) throws {
+    try folder.write([7], to: "root/a/b/file")
+    try link("root/a/link", to: "root/a/b")
+    try link("root/a/b/leaf", to: "root/a/b/file")
+    let root = open(folder.path("root"), O_RDONLY | O_DIRECTORY)
+    defer { close(root) }
+    func code(_ name: String, _ flags: Int32, _ mode: CInterop.Mode = 0) -> Int32 {
+      let found = ConfinedRoots.openBelow(root, name, flags, mode) { _, _, _, _ in -answer }
+      guard found >= 0 else { return errno }
+      close(found)
+      return 0
+    }
+    let directory = O_RDONLY | O_DIRECTORY
+    let create = O_RDWR | O_CREAT
+    let cases: [(String, Int32, Int32)] = [
+      ("a/b/file", O_RDONLY, 0), (".", directory, 0), ("a/b", directory, 0),
+      ("a/link/file", O_RDONLY, ELOOP), ("a/b/leaf", O_RDONLY, ELOOP), ("a/b/leaf", create, ELOOP),
+      ("a/link", directory, ELOOP), ("a/link/new", create, ELOOP), ("a/b/none", O_RDONLY, ENOENT),
+      ("a/none/file", O_RDONLY, ENOENT), ("a/b/file/x", O_RDONLY, ENOTDIR),
+      ("a/b/file", create | O_EXCL, EEXIST),
+    ]
+    for (name, flags, expected) in cases {
+      #expect(code(name, flags, 0o600) == expected, "\(name)")
+    }
+    #expect(code("a/b/new", create | O_EXCL, 0o640) == 0)
+    #expect(try folder.read("root/a/b/new").isEmpty)
+    #expect(!folder.has("root/a/b/none"))
+  }
+
+  @Test(arguments: [EACCES, ELOOP, ENOENT, EMFILE])
+  func anotherAnswerOfOpenat2IsFinal(_ answer: Int32) throws {
+    try folder.write([7], to: "root/file")
+    let root = open(folder.path("root"), O_RDONLY | O_DIRECTORY)
+    defer { close(root) }
+    let found = ConfinedRoots.openBelow(root, "file", O_RDONLY, 0) { _, _, _, _ in -answer }
+    let code = errno
+    #expect(found == -1 && code == answer)
   }
 }

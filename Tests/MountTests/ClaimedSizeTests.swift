@@ -66,6 +66,30 @@ import Testing
     #expect(peak < 512 << 20, "\(peak >> 20) MiB")
   }
 
+  @Test func aNodeTakesAtMostThreeHundredBytes() async throws {
+    var wide = TarMaker()
+    for number in 0..<100_000 { wide.add("directory-\(number / 1000)/file-\(number).bin") }
+    try addImage(wide.finished, repository: "acme/wide")
+    try addImage(deepTar(nodes: 999_900, depth: 100), repository: "acme/deep")
+    try addImage(deepTar(nodes: 200, depth: 100), repository: "acme/small")
+    for (name, nodes) in [("wide", 100_100), ("deep", 999_900)] as [(String, Int64)] {
+      let mount = try await MountProcess(folder, name: name, root: "root-\(name)", ["--timeout", "60"])
+      func list(_ image: String) async throws -> Command.Result {
+        try await Command.shell(
+          "ls '\(mount.path("\(registry.host)/acme/\(image):t"))' | wc -l",
+          seconds: 100
+        )
+      }
+      // What any image costs is there before.
+      #expect(try await list("small").output == "2\n", "\(mount.messages)")
+      let before = try #require(mount.peakMemory)
+      let listed = try await list(name)
+      #expect(listed.output == (name == "wide" ? "100\n" : "9999\n"), "\(listed.error)\(mount.messages)")
+      let peak = try #require(mount.peakMemory)
+      #expect(peak - before <= 300 * nodes, "\(name): \((peak - before) / nodes) bytes a node")
+    }
+  }
+
   @Test func moreThanAMillionNodesAreRefusedInLittleMemory() async throws {
     try addImage(deepTar(nodes: 2_000_000, depth: 100), repository: "acme/toomany")
     let mount = try await MountProcess(folder, ["--timeout", "60"])

@@ -53,6 +53,36 @@ struct PrivilegeTests {
     #expect(core?.split(separator: " ").dropFirst(4).first == "0", "\(core ?? "")")
   }
 
+  @Test(arguments: [false, true])
+  func aRootDaemonKeepsExactlyWhatItsRootNeeds(_ isOfAnotherGroup: Bool) async throws {
+    try write("model.gguf", ModelFile.gguf(200_000, seed: 1))
+    if isOfAnotherGroup {
+      let made = try await Command.shell(
+        "mkdir '\(folder.path("root"))' && chgrp 4242 '\(folder.path("root"))'"
+      )
+      try #require(made.status == 0, "\(made.error)")
+    }
+    let mount = try await MountProcess(folder, source: "oci:\(folder.path("layout")):t")
+    let read = try await Command.shell("sha256sum '\(mount.path("model.gguf"))'")
+    #expect(read.status == 0, "\(read.error)")
+    // CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, CAP_FOWNER, CAP_SYS_ADMIN; CAP_CHOWN for a root of somebody else.
+    var kept: UInt64 = 1 << 1 | 1 << 2 | 1 << 3 | 1 << 21
+    if isOfAnotherGroup { kept |= 1 }
+    func bits(_ set: String, _ status: [String: String]) -> UInt64? {
+      status[set].flatMap { UInt64($0, radix: 16) }
+    }
+    // A container may have given fewer to whoever runs the tests.
+    let own = try #require(statuses(of: getpid()).first.flatMap { bits("CapPrm", $0) })
+    let found = statuses(of: mount.process)
+    #expect(found.count > 3)
+    for status in found {
+      let name = status["Name"] ?? ""
+      #expect(bits("CapEff", status) == kept & own, "\(name): \(status["CapEff"] ?? "")")
+      #expect(bits("CapPrm", status) == kept & own, "\(name): \(status["CapPrm"] ?? "")")
+      #expect(bits("CapInh", status) == 0 && bits("CapAmb", status) == 0, "\(name)")
+    }
+  }
+
   @Test func aRootThatIsMadeIsItsOwnersAlone() async throws {
     try write("a.bin", [1, 2, 3])
     let mount = try await MountProcess(folder, source: "oci:\(folder.path("layout")):t")

@@ -199,6 +199,38 @@ struct AuthorizationTests {
     #expect(String(decoding: request.body, as: UTF8.self).contains("refresh_token=abc"))
   }
 
+  @Test(arguments: ["Basic realm=\"x\"", "Bearer realm=\"http://127.0.0.1:PORT/token\""])
+  func aHelperIsAskedOnceForLookUpsSideBySide(_ challenge: String) async throws {
+    let asked = fixture.folder.path("asked")
+    // Each case runs beside the others.
+    let name = "weightfs-\(fixture.registry.server.port)"
+    try HelperProgram.install(
+      name,
+      #"cat >>'\#(asked)'; echo '{"Username":"u","Secret":"p"}'"#,
+      in: fixture.folder
+    )
+    let server = try tokens()
+    defer { server.stop() }
+    let value = challenge.replacing("PORT", with: "\(server.port)")
+    fixture.registry.setFault { request, _ in
+      let header = request.headers["authorization"]
+      if header == "Bearer good" || header == "Basic dTpw" { return nil }
+      return .init(401, headers: [("WWW-Authenticate", value)])
+    }
+    let file = try fixture.folder.write(
+      Array(#"{"credHelpers":{"\#(fixture.registry.host)":"\#(name)"}}"#.utf8),
+      to: "config.json"
+    )
+    let repository = try fixture.repository(auth: file)
+    try await withThrowingTaskGroup(of: Void.self) { group in
+      for _ in 0..<20 { group.addTask { _ = try await repository.resolve(.tag("t")) } }
+      try await group.waitForAll()
+    }
+    #expect(String(decoding: try fixture.folder.read("asked"), as: UTF8.self) == fixture.registry.host)
+    #expect(server.requests.count <= 1)
+    #expect(server.requests.allSatisfy { $0.headers["authorization"] == "Basic dTpw" })
+  }
+
   @Test func aRegistryTokenIsSentAsItIs() async throws {
     challenge(1)
     let file = try fixture.folder.write(

@@ -3,7 +3,6 @@ import HTTP
 import Logging
 import OCI
 import Registry
-import Synchronization
 import TestSupport
 import Testing
 
@@ -161,17 +160,8 @@ struct CredentialFilesTests {
     #expect(messages.all.contains { $0.contains("no regular file") }, "\(messages.all)")
   }
 
-  /// A helper in a PATH of the test.
-  private static let path = Mutex(())
-
   private func helper(_ name: String, _ script: String) throws {
-    let file = try folder.write(Array("#!/bin/sh\n\(script)\n".utf8), to: "bin/docker-credential-\(name)")
-    chmod(file, 0o755)
-    // Tests run in parallel and must not remove each other's directory.
-    Self.path.withLock { _ in
-      let path = String(cString: getenv("PATH"))
-      if !path.contains(folder.path("bin")) { setenv("PATH", "\(folder.path("bin")):\(path)", 1) }
-    }
+    try HelperProgram.install(name, script, in: folder)
   }
 
   @Test func aFileThatSomebodyNamedAndIsNotThereIsToldOf() async throws {
@@ -232,5 +222,35 @@ struct CredentialFilesTests {
     } else {
       #expect(messages.all.isEmpty)
     }
+  }
+
+  @Test func aHelperThatFailsIsNamedOnceHoweverOftenItIsAsked() async throws {
+    try helper("weightfs-broken", #"echo x >>'\#(folder.path("asked"))'; echo 'no session'; exit 3"#)
+    let file = try folder.write(
+      Array(#"{"credHelpers":{"ghcr.io":"weightfs-broken"}}"#.utf8),
+      to: "config.json"
+    )
+    let files = CredentialFiles(
+      explicit: file,
+      environment: [:],
+      log: Logger(label: "test") { _ in CollectingLog(messages: messages) }
+    )
+    let repository = try Reference(parsing: "ghcr.io/acme/x").repository
+    for _ in 0..<3 {
+      await withTaskGroup(of: Void.self) { group in
+        for _ in 0..<8 {
+          group.addTask {
+            let found = await files.credential(for: repository)
+            #expect(found == nil)
+          }
+        }
+      }
+    }
+    let asked = try folder.read("asked").count { $0 == UInt8(ascii: "x") }
+    #expect((3...24).contains(asked), "it is asked again later: \(asked) times")
+    #expect(messages.all.count == 1, "\(messages.all)")
+    let told = messages.all.first ?? ""
+    #expect(told.contains("docker-credential-weightfs-broken ended with status 3: no session"), "\(told)")
+    #expect(told.contains(file), "\(told)")
   }
 }

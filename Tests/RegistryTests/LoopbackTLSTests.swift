@@ -72,6 +72,26 @@ struct LoopbackTLSTests {
     #expect(requests.count == 3, "plain http is tried once: \(requests)")
   }
 
+  @Test func aServerThatAnswersPlainHTTPWithAnAlertIsAskedByHTTPS() async throws {
+    let registry = try FaultyRegistry()
+    try registry.add(files: ["a": [1]], repository: "a/b", tag: "t")
+    let front = try await TLSFront(to: registry.server.port)
+    let log = Logger(label: "test") { [messages] _ in CollectingLog(messages: messages) }
+    let client = RegistryClient(
+      thread: TransferThread(metrics: Metrics(), environment: ["SSL_CERT_FILE": front.trusted]),
+      credentials: CredentialFiles(explicit: "/none", environment: [:], log: log),
+      configuration: RegistryConfiguration(),
+      log: log
+    )
+    let repository = client.repository(try #require(RepositoryName(registry: front.host, path: "a/b")))
+    let entry = try await repository.resolve(.tag("t"))
+    _ = try await repository.document(entry)
+    #expect(registry.server.requests.map(\.method) == ["HEAD", "GET"])
+    let requests = messages.all.filter { $0.contains("a request ") }
+    #expect(requests.count == 3, "plain http is tried once: \(requests)")
+    withExtendedLifetime(front) {}
+  }
+
   @Test func messagesTellWhatIsWrongWithACertificate() async throws {
     for (days, name, isTrusted, reason) in [
       (-1, "localhost", true, "has expired"), (2, "elsewhere.example", true, "for another host"),

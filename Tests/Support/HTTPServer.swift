@@ -62,22 +62,35 @@ package final class HTTPServer: Sendable {
   private let handler: @Sendable (Request) -> Answer
 
   /// Starts a server on a free port.
-  package init(_ handler: @escaping @Sendable (Request) -> Answer) throws {
+  ///
+  /// - Parameters:
+  ///   - address: where it listens, of version 4 or 6.
+  ///   - handler: answers each request.
+  package init(
+    at address: String = "127.0.0.1",
+    _ handler: @escaping @Sendable (Request) -> Answer
+  ) throws {
     self.handler = handler
-    listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
-    var address = sockaddr_in()
-    address.sin_family = sa_family_t(AF_INET)
-    address.sin_addr.s_addr = UInt32(0x7f00_0001).bigEndian
-    var length = socklen_t(MemoryLayout<sockaddr_in>.size)
-    let descriptor = listener
-    let bound = withUnsafePointer(to: &address) { pointer in
-      pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { bind(descriptor, $0, length) }
+    var hints = addrinfo()
+    hints.ai_flags = AI_NUMERICHOST
+    hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
+    var found: UnsafeMutablePointer<addrinfo>?
+    guard getaddrinfo(address, "0", &hints, &found) == 0, let place = found?.pointee else {
+      throw POSIXError(.EADDRNOTAVAIL)
     }
-    guard bound == 0, listen(listener, 64) == 0 else { throw POSIXError(.EADDRINUSE) }
-    _ = withUnsafeMutablePointer(to: &address) { pointer in
+    defer { freeaddrinfo(found) }
+    listener = socket(place.ai_family, Int32(SOCK_STREAM.rawValue), 0)
+    guard bind(listener, place.ai_addr, place.ai_addrlen) == 0, listen(listener, 64) == 0 else {
+      throw POSIXError(.EADDRINUSE)
+    }
+    let descriptor = listener
+    var own = sockaddr_storage()
+    var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
+    _ = withUnsafeMutablePointer(to: &own) { pointer in
       pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { getsockname(descriptor, $0, &length) }
     }
-    port = Int(UInt16(bigEndian: address.sin_port))
+    // The port lies behind the family in addresses of both versions.
+    port = withUnsafeBytes(of: own) { Int($0[2]) << 8 | Int($0[3]) }
     Thread.detachNewThread { self.accept() }
   }
 

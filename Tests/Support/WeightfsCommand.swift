@@ -5,13 +5,14 @@ package enum WeightfsCommand {
     _ words: String,
     in folder: TemporaryFolder,
     root: String = "root",
-    seconds: Int = 60
+    seconds: Int = 60,
+    environment: [String: String] = [:]
   ) async throws -> Command.Result {
     // The credentials of the user who runs the tests must not be used.
     try await Command.shell(
       "cd '\(folder.path)' && \(line(words, in: folder, root: root))",
       seconds: seconds,
-      environment: ["HOME": folder.path, "XDG_RUNTIME_DIR": folder.path]
+      environment: ["HOME": folder.path, "XDG_RUNTIME_DIR": folder.path].merging(environment) { $1 }
     )
   }
 
