@@ -122,8 +122,8 @@ struct BlobState<Reply: Sendable, Partial: BlockPresence, File: Sendable>: Senda
     case hashFile(File)
     case noteVerified(File)
     case rejectFile(File, actual: Digest)
-    /// Layouts that lack the blob get it.
-    case distribute
+    /// Layouts that lack the blob get it, and the list of its chunks is kept.
+    case distribute(Partial)
     /// The blob became complete.
     case announce
     case markBad(ContentError)
@@ -260,10 +260,10 @@ struct BlobState<Reply: Sendable, Partial: BlockPresence, File: Sendable>: Senda
 
   private mutating func settle(_ event: Event) -> [Action] {
     switch (event, phase) {
-    case (.committed(let file), .settling):
+    case (.committed(let file), .settling(let blob)):
       phase = .complete(file, .verified)
       // Distributed before waiters for all bytes are answered: a command ends then.
-      return [.distribute] + answerReady() + [.announce]
+      return [.distribute(blob)] + answerReady() + [.announce]
     case (.commitFailed(_, let file?), .settling):
       phase = .complete(file, .verified)
       return answerReady()

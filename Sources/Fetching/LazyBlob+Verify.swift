@@ -82,9 +82,7 @@ extension LazyBlob {
       guard case .file(let file, true) = try store.local.pool.complete(descriptor) else {
         throw ContentError(.disk, "\(descriptor.digest)", "the committed blob was removed")
       }
-      let needsList = state.withLock { $0.blob.chunks == nil }
       handle(.committed(file))
-      if needsList { keepChunkList(content.verifier) }
     } catch {
       store.log.error(
         "a verified blob cannot be committed; it is served as it lies",
@@ -95,9 +93,11 @@ extension LazyBlob {
     }
   }
 
-  func distribute() {
+  /// Runs before waiters for all bytes are answered: a command ends then, once the work in `store.foreign` is done.
+  func distribute(_ content: PartialContent) {
     store.metrics.committedBlobs.add()
     store.local.distribute(descriptor.digest)
+    if state.withLock({ $0.blob.chunks == nil }) { keepChunkList(content.verifier) }
   }
 
   func announce() {

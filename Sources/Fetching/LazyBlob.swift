@@ -101,7 +101,7 @@ package final class LazyBlob: Sendable {
     case .hashFile(let file): hash(file)
     case .noteVerified(let file): noteVerified(file)
     case .rejectFile(let file, let actual): reject(file, actual)
-    case .distribute: distribute()
+    case .distribute(let content): distribute(content)
     case .announce: announce()
     case .markBad(let error): markBad(error)
     case .dropPages: dropPages()

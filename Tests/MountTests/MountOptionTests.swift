@@ -2,6 +2,7 @@ import Content
 import Dispatch
 import Foundation
 import TestSupport
+import OCI
 import Testing
 
 /// Options of `mount` that only the daemon can keep to: each is shown by what a program sees of it.
