@@ -12,6 +12,11 @@ package enum ByteSize {
       unit += 1
     }
     if unit == 0 { return "\(bytes) B" }
+    // 1023.96 KiB would be printed as 1024.0 KiB.
+    if (value * 10).rounded() >= 10_240, unit < units.count - 1 {
+      value /= 1024
+      unit += 1
+    }
     let tenths = Int((value * 10).rounded())
     return "\(tenths / 10).\(tenths % 10) \(units[unit])"
   }

@@ -2,6 +2,9 @@ package import Content
 package import SystemPackage
 
 extension ContentError {
+  /// The errno of the system call that failed, where the error has one.
+  package var errnoOfDisk: Errno { underlying as? Errno ?? (isDiskFull ? .noSpace : .ioError) }
+
   /// Creates an error for a failure of the local disk.
   ///
   /// - Parameters:

@@ -188,6 +188,8 @@ final class BlobVerifier: Sendable {
     state.withLock { state in
       state.whole = whole.take()
       state.front = chunk
+      // From the start again: the entries are made again too.
+      if chunk == 0 { state.entries = [] }
     }
   }
 

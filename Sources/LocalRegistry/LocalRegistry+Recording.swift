@@ -187,7 +187,7 @@ extension LocalRegistry {
       )
     } catch {
       log.warning("cannot write an oci-dir", metadata: ["path": "\(place)", "reason": "\(error)"])
-      throw error.isDiskFull ? Errno.noSpace : Errno.ioError
+      throw error.errnoOfDisk
     }
   }
 
@@ -206,7 +206,7 @@ extension LocalRegistry {
       )
       try record.write(root, reference)
     } catch {
-      throw Errno.ioError
+      throw error.errnoOfDisk
     }
   }
 

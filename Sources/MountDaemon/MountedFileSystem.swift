@@ -38,8 +38,8 @@ package final class MountedFileSystem: Sendable {
     label: String,
     onReady: @escaping @Sendable () -> Void
   ) throws(ContentError) {
-    // A comma in the source would end the option.
-    let source = label.split(separator: ",", omittingEmptySubsequences: false).joined(separator: "\\,")
+    // libfuse ends an option at a comma and reads a backslash as an escape.
+    let source = label.replacing("\\", with: "\\\\").replacing(",", with: "\\,")
     var options = "ro,nosuid,nodev,default_permissions,fsname=\(source),subtype=weightfs"
     if allowsOther { options += ",allow_other" }
     options += kernelOptions.text

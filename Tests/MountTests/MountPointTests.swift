@@ -19,7 +19,7 @@ import Testing
   }
 
   @Test func aPathThatTheTableEscapesIsFound() async throws {
-    let mount = try await MountProcess(folder, name: name, root: "root of\tmine", ["--offline"])
+    let mount = try await MountProcess(folder, name: name, root: "root of\tmine, it \\ is\\", ["--offline"])
     let point = mount.mountPoint
     let table = try String(contentsOfFile: "/proc/self/mountinfo", encoding: .utf8)
     #expect(table.contains("/a\\040b\\134c#ü\\011d "), "the kernel escapes it")

@@ -37,7 +37,7 @@ struct SizeOptionTests {
 
   @Test(arguments: [
     "", "x", "-1", "1.2.3", ".", "5 G", "1MB", "1e9", "0x10", "٣G", "4096P", "99999999999999999999P", "101%",
-    "-1%", "%", "nan%", "inf%", "5%%",
+    "-1%", "%", "nan%", "inf%", "5%%", "1e1%", "0x5%", "+5%",
   ])
   func whatIsNoSizeIsWrongUsage(_ text: String) async throws {
     let option = try await limits("'--cache-limit=\(text)'")
@@ -53,7 +53,7 @@ struct SizeOptionTests {
     #expect(!folder.has("root"), "nothing is made for a wrong command")
   }
 
-  @Test(arguments: ["0", "100", "512k", "1048575"])
+  @Test(arguments: ["0", "100", "512k", "1048575", "0%", "0.0%"])
   func aCacheThatHoldsNothingIsWrongUsage(_ text: String) async throws {
     let result = try await limits("--cache-limit \(text)")
     #expect(result.status == 64 && result.error.contains("the minimum is 1 MiB"), "\(result.error)")

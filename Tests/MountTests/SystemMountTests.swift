@@ -61,12 +61,16 @@ import Testing
       findmnt -n -o TARGET mnt | wc -l
       run umount umount mnt
       run absent findmnt mnt
+      mkdir models
+      run path mount -t weightfs models mnt -o "$options"
+      kind mnt | sed 's/^/path /' | cut -c1-18
+      umount mnt
       """
     )
     let found = lines(result)
     #expect(
       found.filter { !$0.hasPrefix("fuse.weightfs ") } == [
-        "first 0", "again 0", "fuse 0", "1", "umount 0", "absent 1",
+        "first 0", "again 0", "fuse 0", "1", "umount 0", "absent 1", "path 0", "path fuse.weightfs",
       ],
       "\(result.output)\(result.error)"
     )

@@ -303,6 +303,17 @@ package actor ArtifactLoader {
         if failure == nil || repository.origin == source?.origin { failure = error }
       }
     }
+    // A layout that names a manifest which it lacks is damaged: the name exists, so "no such file" would be wrong.
+    if let layout, source == nil, failure.map({ $0.code == .notFound }) ?? true {
+      throw ContentError(
+        .corrupt,
+        "\(descriptor.digest)",
+        host: layout.origin,
+        "the layout lists this manifest and lacks its blob",
+        advice: "Pull the artifact again, or remove it with 'weightfs rm'",
+        underlying: failure
+      )
+    }
     throw failure
       ?? ContentError(.offline, "\(descriptor.digest)", "the manifest is not in the local registry")
   }

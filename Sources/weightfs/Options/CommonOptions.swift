@@ -117,7 +117,7 @@ struct CommonOptions: ParsableArguments {
       throw ValidationError("--insecure-registry: '\(registry)' is not a registry (host or host:port)")
     }
     if let registryRoot, registryRoot.isEmpty { throw ValidationError("--registry-root is empty") }
-    if case .bytes(let count)? = cacheLimit, count < Self.smallestCache {
+    if let cacheLimit, cacheLimit.isBelow(Self.smallestCache) {
       throw ValidationError("--cache-limit: the minimum is 1 MiB")
     }
     _ = try Self.size("WEIGHTFS_CACHE_LIMIT")
@@ -133,7 +133,7 @@ struct CommonOptions: ParsableArguments {
     guard let share = DiskShare(argument: text) else {
       throw ValidationError("\(name): '\(text)' is not a size such as 200G or 5%")
     }
-    if case .bytes(let count) = share, name == "WEIGHTFS_CACHE_LIMIT", count < smallestCache {
+    if name == "WEIGHTFS_CACHE_LIMIT", share.isBelow(smallestCache) {
       throw ValidationError("\(name): the minimum is 1 MiB")
     }
     return share

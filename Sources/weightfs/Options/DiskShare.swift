@@ -7,11 +7,22 @@ enum DiskShare: ExpressibleByArgument, Equatable {
 
   init?(argument: String) {
     if argument.hasSuffix("%") {
-      guard let value = Double(argument.dropLast()), (0...100).contains(value) else { return nil }
+      let digits = argument.dropLast()
+      guard digits.allSatisfy({ "0123456789.".contains($0) }), let value = Double(digits),
+        (0...100).contains(value)
+      else { return nil }
       self = .percent(value)
     } else {
       guard let count = ByteCount(argument: argument) else { return nil }
       self = .bytes(count.bytes)
+    }
+  }
+
+  /// Whether it is less than a number of bytes on every disk.
+  func isBelow(_ bytes: Int64) -> Bool {
+    switch self {
+    case .bytes(let count): count < bytes
+    case .percent(let value): value == 0
     }
   }
 
