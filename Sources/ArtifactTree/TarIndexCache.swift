@@ -6,14 +6,15 @@ package import OCI
 package actor TarIndexCache {
   private var known: [Digest: TarIndex] = [:]
   private var order: [Digest] = []
-  private var pending: [Digest: Task<Result<TarIndex, ContentError>, Never>] = [:]
+  private let flights = SingleFlight<Digest, TarIndex>()
+  /// Incremented with each layer that turned out wrong.
+  private var generation = 0
   nonisolated let executor: BlockingExecutor
 
   private var memory = 0
 
   // Bytes. A layer has some thousand members; an index of a million members takes about 70 MB. The newest
-  // index is
-  // always kept.
+  // index is always kept.
   private static let memoryLimit = 32 << 20
 
   /// Creates an empty cache.
@@ -23,40 +24,29 @@ package actor TarIndexCache {
 
   func index(of layer: Descriptor, bytes: any LayerBytes) async throws(ContentError) -> TarIndex {
     if let index = known[layer.digest] { return index }
-    let task: Task<Result<TarIndex, ContentError>, Never>
-    if let running = pending[layer.digest] {
-      task = running
-    } else {
-      let executor = executor
-      task = Task {
-        do throws(ContentError) {
-          return .success(
-            try await executor.run { () throws(ContentError) in try Self.read(layer, bytes) }
-          )
-        } catch {
-          return .failure(error)
-        }
-      }
-      pending[layer.digest] = task
+    let (executor, before) = (executor, generation)
+    return try await flights.value(for: layer.digest) { () async throws(ContentError) in
+      let index = try await executor.run { () throws(ContentError) in try Self.read(layer, bytes) }
+      await self.keep(index, layer.digest, before)
+      return index
     }
-    let result = await task.value
-    let isCurrent = pending[layer.digest] == task
-    if isCurrent { pending[layer.digest] = nil }
-    let index = try result.get()
-    // If the layer was removed from the cache meanwhile, the index may be wrong and is not cached.
-    guard isCurrent else { return index }
-    if known.updateValue(index, forKey: layer.digest) == nil {
-      order.append(layer.digest)
+  }
+
+  private func keep(_ index: TarIndex, _ digest: Digest, _ before: Int) {
+    // If a layer was removed from the cache meanwhile, the index may be wrong and is not cached.
+    guard generation == before else { return }
+    if known.updateValue(index, forKey: digest) == nil {
+      order.append(digest)
       memory += Self.memory(of: index)
     }
     while memory > Self.memoryLimit, order.count > 1 { forget(order.removeFirst()) }
-    return index
   }
 
   /// Forgets the members of a layer that turned out wrong.
   package func remove(_ digest: Digest) {
     forget(digest)
-    pending[digest] = nil
+    generation += 1
+    flights.forget(digest)
     order.removeAll { $0 == digest }
   }
 

@@ -28,7 +28,8 @@ extension FileSystem {
 
   private func currentLayout(of file: FileNode) async -> (any LocalRepository)? {
     guard let home = file.homes.first else { return nil }
-    return try? await layout(of: home)
+    // A layout that cannot be read has no state to tell; the pool is asked in any case.
+    return try? await layout(of: home, for: file.content.blob.digest)
   }
 
   /// Returns the value of an extended attribute.

@@ -239,7 +239,9 @@ extension FileSystem {
     isRecorded: Bool
   ) async throws(ContentError) -> (LoadedArtifact, ReferenceResolver.Resolution) {
     do throws(ContentError) {
-      return (try await loader.load(reference, resolution, isRecorded: isRecorded), resolution)
+      return (
+        try await loader.load(reference, resolution, recording: isRecorded ? .behind : .never), resolution
+      )
     } catch {
       let digest = resolution.descriptor.digest
       guard isRecorded, reference.digest == nil, [.notFound, .corrupt, .invalid].contains(error.code) else {
@@ -248,7 +250,7 @@ extension FileSystem {
       await resolver.distrust(reference, digest)
       let other = try await resolver.resolve(reference)
       guard other.descriptor.digest != digest else { throw error }
-      return (try await loader.load(reference, other), other)
+      return (try await loader.load(reference, other, recording: .behind), other)
     }
   }
 

@@ -156,10 +156,19 @@ extension FileSystem {
   // Smaller files are read quickly without passthrough.
   private static let smallestCopy: Int64 = 1 << 20
 
-  /// Returns the current layout of a home, which may have been rewritten in another format.
-  func layout(of home: FileNode.Home) async throws(ContentError) -> (any LocalRepository)? {
-    guard let known = home.layout, !known.isThere, let reference = home.reference else { return home.layout }
-    return try await local.artifact(reference)?.repository ?? known
+  /// Returns the layout of a home that may have a blob; nil if the pool has it.
+  ///
+  /// A home that was recorded behind its look-up names no layout, and a layout may have been rewritten in another
+  /// format since.
+  func layout(of home: FileNode.Home, for digest: Digest) async throws(ContentError) -> (any LocalRepository)?
+  {
+    guard let reference = home.reference else { return home.layout }
+    if let known = home.layout {
+      return known.isThere ? known : try await local.artifact(reference)?.repository ?? known
+    }
+    let pool = local.pool
+    if await local.executor.ask({ pool.has(digest) }) { return nil }
+    return try await local.artifact(reference)?.repository
   }
 
   func openBlob(_ file: FileNode) async throws(ContentError) -> LazyBlob {
@@ -167,7 +176,7 @@ extension FileSystem {
     var failure: ContentError?
     for home in file.homes {
       do throws(ContentError) {
-        let layout = try await layout(of: home)
+        let layout = try await layout(of: home, for: file.content.blob.digest)
         opened = try await store.open(
           file.content.blob,
           layout: layout,

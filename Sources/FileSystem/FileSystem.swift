@@ -284,6 +284,9 @@ extension FileSystem: BlobStoreDelegate {
     Task { await loader.forget(digest) }
   }
 
+  /// Waits until all artifacts that were looked up are recorded in the local registry.
+  package func settle() async { await loader.settle() }
+
   package func blobBecameComplete(_ digest: Digest) { dropServedPages(of: digest) }
 
   package func pagesAreWrong(_ digest: Digest) {

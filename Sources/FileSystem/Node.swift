@@ -136,7 +136,7 @@ final class ArtifactSlot: Sendable {
       if let artifact = state.artifact { return artifact }
       state.resolution = resolution
       state.artifact = loaded
-      if loaded.layout == nil { state.kept = loaded }
+      if loaded.layout == nil, !loaded.isRecorded { state.kept = loaded }
       state.created = loaded.created
       return loaded
     }

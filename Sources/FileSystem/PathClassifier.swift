@@ -33,7 +33,7 @@ package actor PathClassifier {
   private let resolver: ReferenceResolver
   private let options: FileSystemOptions
   private var memory: [Key: Memory] = [:]
-  private var pending: [Key: Task<Result<Class, ContentError>, Never>] = [:]
+  private let flights = SingleFlight<Key, Class>()
   /// Tags from the last tag list, by repository.
   private var listed: [RepositoryName: (tags: Set<String>, expires: ContinuousClock.Instant)] = [:]
 
@@ -78,24 +78,19 @@ package actor PathClassifier {
     }
     let key = Key(registry: prefix.registry, components: prefix.components, name: name)
     if let known = memory[key], known.expires > ContinuousClock.now { return known.answer }
-    let task: Task<Result<Class, ContentError>, Never>
-    if let running = pending[key] {
-      task = running
-    } else {
-      task = Task {
-        do throws(ContentError) {
-          return .success(
-            try await self.ask(name, in: prefix, mayBeComponent: mayBeComponent, mayBeTag: mayBeTag)
-          )
-        } catch {
-          return .failure(error)
-        }
-      }
-      pending[key] = task
+    return try await flights.value(for: key) { () async throws(ContentError) in
+      let answer = try await self.ask(
+        name,
+        in: prefix,
+        mayBeComponent: mayBeComponent,
+        mayBeTag: mayBeTag
+      )
+      await self.keep(answer, key)
+      return answer
     }
-    let result = await task.value
-    if pending[key] == task { pending[key] = nil }
-    let answer = try result.get()
+  }
+
+  private func keep(_ answer: Class, _ key: Key) {
     if memory.count >= Self.limit { memory = [:] }
     switch answer {
     // The resolver caches the answer for a tag, with its time to live.
@@ -106,7 +101,6 @@ package actor PathClassifier {
       if options.resolution.isOffline { break }
       memory[key] = Memory(answer: answer, expires: .now + options.resolution.negativeTimeToLive)
     }
-    return answer
   }
 
   /// Remembers a tag list.
@@ -135,10 +129,12 @@ package actor PathClassifier {
       let answer = await tagAnswer(name, in: prefix, mayBeTag: mayBeTag, isKnown: true, artifact)
       if case .success(let answer?) = answer { return answer }
     }
-    // Asked in parallel: a tag takes precedence, but the list need not wait for it.
-    async let tag = tagAnswer(name, in: prefix, mayBeTag: mayBeTag, isKnown: known.isTag)
-    async let repository = repositoryAnswer(name, in: prefix, mayBeComponent: mayBeComponent, known)
-    let tagResult = await tag
+    // Asked in parallel. A tag takes precedence, and does not wait for the list, nor for the token of the list.
+    let repository = Task {
+      await self.repositoryAnswer(name, in: prefix, mayBeComponent: mayBeComponent, known)
+    }
+    defer { repository.cancel() }
+    let tagResult = await tagAnswer(name, in: prefix, mayBeTag: mayBeTag, isKnown: known.isTag)
     if case .success(let answer?) = tagResult { return answer }
     // A tag takes precedence, so its absence must be certain: a failed request does not prove absence.
     if case .failure(let error) = tagResult {
@@ -146,7 +142,11 @@ package actor PathClassifier {
       guard known.isComponent else { throw error }
       return known.isRepository ? .repository : .namespace(isConfirmed: true)
     }
-    let repositoryResult = await repository
+    let repositoryResult = await withTaskCancellationHandler {
+      await repository.value
+    } onCancel: {
+      repository.cancel()
+    }
     if case .success(let answer?) = repositoryResult { return answer }
     if case .failure(let error) = repositoryResult { throw error }
     guard mayBeComponent else { return .absent }

@@ -16,7 +16,7 @@ package final class CredentialFiles: Sendable {
   private let warnings = OnceWarnings()
   /// Helpers wait for other programs, and for the network: they have threads of their own.
   private let executor = BlockingExecutor(label: "weightfs.credentials", threads: 4)
-  private let asking = Mutex<[String: Task<Credential?, Never>]>([:])
+  private let asking = SingleFlight<String, Credential?>()
 
   // A file of credentials has some kilobytes.
   private static let fileLimit = 4 << 20
@@ -111,19 +111,15 @@ package final class CredentialFiles: Sendable {
 
   /// Asks a helper, one at a time for each registry whoever wants to know.
   private func ask(_ name: String, _ server: String, _ path: String) async -> FoundCredential? {
-    let key = "\(name) \(server)"
-    let task = asking.withLock { asking in
-      if let running = asking[key] { return running }
-      let made = Task {
-        let credential = await self.run(name, server, path)
-        self.asking.withLock { $0[key] = nil }
-        return credential
-      }
-      asking[key] = made
-      return made
+    let credential: Credential?
+    do throws(ContentError) {
+      credential = try await asking.value(for: "\(name) \(server)") { await self.run(name, server, path) }
+    } catch {
+      // Only a cancelled caller gets an error.
+      return nil
     }
     let source = "\(path) (docker-credential-\(name))"
-    return await task.value.map { FoundCredential(credential: $0, source: source) }
+    return credential.map { FoundCredential(credential: $0, source: source) }
   }
 
   private func run(_ name: String, _ server: String, _ path: String) async -> Credential? {

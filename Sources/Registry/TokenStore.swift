@@ -34,7 +34,7 @@ actor TokenStore {
   }
 
   private var known: [String: Authorization] = [:]
-  private var pending: [Key: Task<Result<Authorization, ContentError>, Never>] = [:]
+  private let flights = SingleFlight<Key, Authorization>()
   // Every name that is looked up below a prefix may cost a token.
   private static let limit = 1000
   private let clock = ContinuousClock()
@@ -79,28 +79,21 @@ actor TokenStore {
     {
       return authorization
     }
-    let pendingKey = Key(scope: key, isAnonymous: isAnonymous)
-    let task: Task<Result<Authorization, ContentError>, Never>
-    if let running = pending[pendingKey] {
-      task = running
-    } else {
-      task = Task {
-        do throws(ContentError) {
-          return .success(try await make())
-        } catch {
-          return .failure(error)
-        }
+    return try await flights.value(for: Key(scope: key, isAnonymous: isAnonymous)) {
+      () async throws(ContentError) in
+      do throws(ContentError) {
+        let authorization = try await make()
+        await self.keep(authorization, key)
+        return authorization
+      } catch {
+        await self.keep(nil, key)
+        throw error
       }
-      pending[pendingKey] = task
     }
-    let result = await task.value
-    let authorization = try? result.get()
-    // The first who resumes stores it; a late one must not put it over a newer one.
-    if pending[pendingKey] == task {
-      pending[pendingKey] = nil
-      if known.count >= Self.limit { known = [:] }
-      known[key] = authorization
-    }
-    return try result.get()
+  }
+
+  private func keep(_ authorization: Authorization?, _ key: String) {
+    if known.count >= Self.limit { known = [:] }
+    known[key] = authorization
   }
 }

@@ -179,7 +179,9 @@ struct NamespaceTests {
 
   @Test func offlineAnswersFromTheLocalRegistryAlone() async throws {
     try remote.add("ghcr.io/acme/m:t", files: ["x": [1]])
-    _ = try await list(try make(), "ghcr.io/acme/m/t")
+    let online = try make()
+    _ = try await list(online, "ghcr.io/acme/m/t")
+    await online.settle()
     remote.forget()
     let offline = try make { $0.resolution.isOffline = true }
     #expect(try await list(offline, "ghcr.io/acme/m/t") == ["x"])

@@ -91,7 +91,7 @@ package struct Assembly: Sendable {
       return try await loader.load(
         reference,
         resolution,
-        isRecorded: isRecorded,
+        recording: isRecorded ? .before : .never,
         replacesFinal: isFresh
       )
     case .directory(let path, let entry):

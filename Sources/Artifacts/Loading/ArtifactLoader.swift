@@ -27,14 +27,16 @@ package actor ArtifactLoader {
   private var order: [Key] = []
   /// Incremented with each blob that turned out wrong.
   private var generation = 0
-  private var pending: [Key: Task<Result<LoadedArtifact, ContentError>, Never>] = [:]
+  private let flights = SingleFlight<Key, LoadedArtifact>()
+  /// Artifacts that are being recorded behind their look-ups.
+  private var recordings: [UInt64: Task<Void, Never>] = [:]
+  private var nextRecording: UInt64 = 0
 
   /// Memory of the cached artifacts in bytes.
   private var memory = 0
 
-  // Open directories hold their artifacts themselves; up to this many more are cached for later look-ups,
-  // within the
-  // memory limit.
+  // Open directories hold their artifacts themselves; up to this many more are cached for later look-ups, within
+  // the memory limit.
   private static let limit = 4096
   private let memoryLimit: Int
   // Configs of images have some kilobytes; larger configs are fetched when they are read.
@@ -73,38 +75,32 @@ package actor ArtifactLoader {
   /// - Parameters:
   ///   - reference: The reference.
   ///   - resolution: The resolution of the reference.
-  ///   - isRecorded: Whether to record the artifact in the local registry.
+  ///   - recording: Whether and when the artifact is recorded in the local registry.
   ///   - replacesFinal: Whether a final artifact is replaced, as by `pull`.
   /// - Throws: `ContentError`.
   package func load(
     _ reference: Reference,
     _ resolution: ReferenceResolver.Resolution,
-    isRecorded: Bool = true,
+    recording: ArtifactRecording = .before,
     replacesFinal: Bool = false
   ) async throws(ContentError) -> LoadedArtifact {
     let key = Key(reference: reference, digest: resolution.descriptor.digest)
     let before = generation
     if let artifact = known[key], artifact.layout?.isThere ?? true { return artifact }
-    let task: Task<Result<LoadedArtifact, ContentError>, Never>
-    if let running = pending[key] {
-      task = running
-    } else {
-      task = Task {
-        do throws(ContentError) {
-          return .success(try await self.read(reference, resolution, isRecorded: isRecorded, replacesFinal))
-        } catch {
-          return .failure(error)
-        }
-      }
-      pending[key] = task
+    let artifact = try await flights.value(for: key) { () async throws(ContentError) in
+      let artifact = try await self.read(reference, resolution, recording, replacesFinal)
+      await self.keep(artifact, key, before)
+      return artifact
     }
-    let result = await task.value
-    if pending[key] == task { pending[key] = nil }
-    let artifact = try result.get()
     // Data read before a blob turned out wrong is discarded and read again.
     guard generation == before else {
-      return try await load(reference, resolution, isRecorded: isRecorded, replacesFinal: replacesFinal)
+      return try await load(reference, resolution, recording: recording, replacesFinal: replacesFinal)
     }
+    return artifact
+  }
+
+  private func keep(_ artifact: LoadedArtifact, _ key: Key, _ before: Int) {
+    guard generation == before else { return }
     if let before = known.updateValue(artifact, forKey: key) {
       memory -= before.memory
     } else {
@@ -112,7 +108,6 @@ package actor ArtifactLoader {
     }
     memory += artifact.memory
     while order.count > 1, order.count > Self.limit || memory > memoryLimit { drop(order.removeFirst()) }
-    return artifact
   }
 
   /// Whether an artifact can be loaded without a request: its manifest is on this machine, and the layers
@@ -136,7 +131,7 @@ package actor ArtifactLoader {
   /// Forgets data that was read from a blob that turned out wrong.
   package func forget(_ digest: Digest) async {
     generation += 1
-    pending = [:]
+    flights.forgetAll()
     await indexes.remove(digest)
     await firstBytes.remove(digest)
     let affected = known.filter { $0.value.manifest.layers.contains { $0.digest == digest } }.map(\.key)
@@ -151,35 +146,26 @@ package actor ArtifactLoader {
   private func read(
     _ reference: Reference,
     _ resolution: ReferenceResolver.Resolution,
-    isRecorded: Bool,
+    _ recording: ArtifactRecording,
     _ replacesFinal: Bool
   ) async throws(ContentError) -> LoadedArtifact {
     let source = isOffline ? nil : remote.repository(reference.repository)
     let layout = resolution.local?.repository
     let (documents, manifest) = try await documents(resolution.descriptor, layout, source)
-    let blobs = LoadedArtifact.blobs(of: manifest)
+    let record = ArtifactRecord(
+      reference: reference,
+      resolution: resolution,
+      documents: documents,
+      manifest: manifest,
+      source: source,
+      replacesFinal: replacesFinal
+    )
     var home = layout
-    // An artifact that only the pool has gets a layout of its own.
-    if let local = resolution.local, local.isAdditional || local.hasLayout {
-      await self.local.adopt(reference, local, documents: documents, blobs: blobs)
-    } else if isRecorded {
-      // If the root cannot store the layout, this is logged, and the files are served nevertheless.
-      do throws(ContentError) {
-        home = try await self.local.record(
-          reference,
-          root: resolution.descriptor,
-          documents: documents,
-          blobs: blobs,
-          replacesFinal: replacesFinal
-        ).repository
-      } catch {
-        log.warning(
-          "cannot record an artifact in the local registry",
-          metadata: ["reference": "\(reference)", "reason": "\(error)"]
-        )
-      }
+    switch recording {
+    case .before: home = await write(record)
+    case .behind: writeBehind(record)
+    case .never: break
     }
-    if isRecorded, let config = manifest.config, let source { bringConfig(config, source, reference) }
     return try await artifact(
       label: "\(reference)",
       reference: reference,
@@ -188,8 +174,61 @@ package actor ArtifactLoader {
       manifest: manifest,
       layout: home,
       source: source,
-      isFetched: resolution.local?.wasFetched ?? true
+      isFetched: resolution.local?.wasFetched ?? true,
+      isRecorded: recording != .never
     )
+  }
+
+  // MARK: Recording
+
+  /// Waits until all artifacts that were looked up are recorded.
+  package func settle() async {
+    while let (number, task) = recordings.first {
+      await task.value
+      recordings[number] = nil
+    }
+  }
+
+  private func writeBehind(_ record: ArtifactRecord) {
+    nextRecording += 1
+    let number = nextRecording
+    recordings[number] = Task {
+      _ = await self.write(record)
+      self.recordings[number] = nil
+    }
+  }
+
+  /// Records an artifact in the local registry.
+  ///
+  /// If the root cannot store the layout, this is logged, and the files are served nevertheless.
+  ///
+  /// - Returns: The layout that has the artifact, if there is one.
+  private func write(_ record: ArtifactRecord) async -> (any LocalRepository)? {
+    let blobs = LoadedArtifact.blobs(of: record.manifest)
+    var home = record.resolution.local?.repository
+    // An artifact that only the pool has gets a layout of its own.
+    if let local = record.resolution.local, local.isAdditional || local.hasLayout {
+      await self.local.adopt(record.reference, local, documents: record.documents, blobs: blobs)
+    } else {
+      do throws(ContentError) {
+        home = try await self.local.record(
+          record.reference,
+          root: record.resolution.descriptor,
+          documents: record.documents,
+          blobs: blobs,
+          replacesFinal: record.replacesFinal
+        ).repository
+      } catch {
+        log.warning(
+          "cannot record an artifact in the local registry",
+          metadata: ["reference": "\(record.reference)", "reason": "\(error)"]
+        )
+      }
+    }
+    if let config = record.manifest.config, let source = record.source {
+      bringConfig(config, source, record.reference)
+    }
+    return home
   }
 
   /// Fetches the config in the background, so that the layout is complete once its layers are.
@@ -240,7 +279,8 @@ package actor ArtifactLoader {
       manifest: manifest,
       layout: layout,
       source: nil,
-      isFetched: false
+      isFetched: false,
+      isRecorded: false
     )
   }
 
@@ -252,7 +292,8 @@ package actor ArtifactLoader {
     manifest: Manifest,
     layout: (any LocalRepository)?,
     source: (any Repository)?,
-    isFetched: Bool
+    isFetched: Bool,
+    isRecorded: Bool
   ) async throws(ContentError) -> LoadedArtifact {
     let bytes = BlockingLayerBytes(store: store, layout: layout, source: source, reference: reference)
     let tree = try await trees.load(manifest, bytes: bytes)
@@ -272,7 +313,8 @@ package actor ArtifactLoader {
       tree: tree,
       layout: layout,
       source: source,
-      isFetched: isFetched
+      isFetched: isFetched,
+      isRecorded: isRecorded
     )
   }
 

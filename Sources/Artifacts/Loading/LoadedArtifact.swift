@@ -22,6 +22,8 @@ package final class LoadedArtifact: Sendable {
   package let isFetched: Bool
   /// The repository that blobs can be fetched from.
   package let source: (any Repository)?
+  /// Whether the local registry has the manifest, or will soon, so that the artifact can be loaded again.
+  package let isRecorded: Bool
 
   init(
     label: String,
@@ -32,9 +34,11 @@ package final class LoadedArtifact: Sendable {
     tree: FileTree,
     layout: (any LocalRepository)?,
     source: (any Repository)?,
-    isFetched: Bool
+    isFetched: Bool,
+    isRecorded: Bool
   ) {
     self.isFetched = isFetched
+    self.isRecorded = isRecorded
     self.label = label
     self.reference = reference
     self.root = root

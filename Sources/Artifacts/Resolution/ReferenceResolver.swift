@@ -22,19 +22,14 @@ package actor ReferenceResolver {
     let expires: ContinuousClock.Instant
   }
 
-  /// A request to a registry in flight, shared by concurrent callers.
-  private struct Question {
-    let task: Task<Result<Resolution, ContentError>, Never>
-    let begun = ContinuousClock.now
-  }
-
   private let local: LocalRegistry
   private let remote: any RepositoryProvider
   private let options: ResolutionOptions
   private let metrics: Metrics
   private let log: Logger
   private var memory: [Reference: Memory] = [:]
-  private var questions: [Reference: Question] = [:]
+  // The answer to a stale tag arrives behind the caller.
+  private let flights = SingleFlight<Reference, Resolution>(outlivesCallers: true)
 
   // When the cache exceeds this number of references it is cleared; each entry takes some hundred bytes.
   private static let limit = 50_000
@@ -101,12 +96,14 @@ package actor ReferenceResolver {
         advice: "Pull it without --offline"
       )
     }
-    let question = ask(reference, isFresh: isFresh, local)
-    guard !isFresh, options.acceptsStale, let known = lastKnown(reference, local) else {
-      return try await question.task.value.get()
+    let artifact = local
+    let ask: SingleFlight<Reference, Resolution>.Work = { () async throws(ContentError) in
+      try await self.ask(reference, artifact)
     }
-    let patience = options.staleWait - (ContinuousClock.now - question.begun)
-    if let answer = await question.task.value(within: patience) { return try answer.get() }
+    guard !isFresh, options.acceptsStale, let known = lastKnown(reference, artifact) else {
+      return try await flights.value(for: reference, isFresh: isFresh, ask)
+    }
+    if let answer = try await flights.value(for: reference, within: options.staleWait, ask) { return answer }
     metrics.staleResolutions.add()
     return known
   }
@@ -127,28 +124,19 @@ package actor ReferenceResolver {
     return local.map { Resolution(descriptor: $0.descriptor, local: $0, expires: .now) }
   }
 
-  /// Asks the registry; concurrent callers share one request.
-  private func ask(_ reference: Reference, isFresh: Bool, _ local: LocalArtifact?) -> Question {
-    if !isFresh, let running = questions[reference] { return running }
-    let question = Question(
-      task: Task {
-        let result: Result<Resolution, ContentError>
-        do throws(ContentError) {
-          result = .success(try await self.askRegistry(reference, local))
-        } catch {
-          result = .failure(error)
-        }
-        self.finish(reference, result)
-        return result
-      }
-    )
-    questions[reference] = question
-    return question
-  }
-
-  private func finish(_ reference: Reference, _ result: Result<Resolution, ContentError>) {
-    questions[reference] = nil
-    remember(reference, result)
+  /// Asks the registry, and caches the answer.
+  private func ask(
+    _ reference: Reference,
+    _ local: LocalArtifact?
+  ) async throws(ContentError) -> Resolution {
+    do throws(ContentError) {
+      let resolution = try await askRegistry(reference, local)
+      remember(reference, .success(resolution))
+      return resolution
+    } catch {
+      if error.code != .cancelled { remember(reference, .failure(error)) }
+      throw error
+    }
   }
 
   /// Forgets a resolution to a manifest that cannot be read, unless it is less than a second old, so that the
@@ -200,15 +188,15 @@ package actor ReferenceResolver {
       return Resolution(descriptor: descriptor, local: same, expires: .now + options.timeToLive)
     } catch {
       // The content of a digest cannot change.
-      guard let found, options.acceptsStale || reference.digest != nil,
+      guard let known = lastKnown(reference, found), options.acceptsStale || reference.digest != nil,
         [.unreachable, .timedOut, .invalid, .corrupt].contains(error.code)
       else { throw error }
       metrics.staleResolutions.add()
       log.warning(
         "the registry does not answer: using the last known resolution",
-        metadata: ["reference": "\(reference)", "digest": "\(found.descriptor.digest)", "reason": "\(error)"]
+        metadata: ["reference": "\(reference)", "digest": "\(known.descriptor.digest)", "reason": "\(error)"]
       )
-      return Resolution(descriptor: found.descriptor, local: found, expires: .now + .seconds(5))
+      return Resolution(descriptor: known.descriptor, local: known.local, expires: .now + .seconds(5))
     }
   }
 }

@@ -318,6 +318,7 @@ struct Mount: AsyncParsableCommand {
       () throws(ContentError) in
       mounted.run()
     }
+    await fileSystem.settle()
     withExtendedLifetime(signals) {}
     guard result == 0 || result == -ENODEV else {
       throw ContentError(.disk, mountPoint, "serving the mount failed: \(Errno(rawValue: -result))")
