@@ -240,25 +240,8 @@ package final class TransferThread: Sendable {
     // machine.
     if request.url.isLoopback { _ = ccurl_set_string(handle, CURLOPT_NOPROXY, "*") }
     certificates.apply(to: handle)
-    // Bytes are counted and hashed in the form in which the registry stores them.
-    transfer.addHeader("Accept-Encoding", "identity")
-    for header in request.headers { transfer.addHeader(header.name, header.value) }
-    if let authorization = request.authorization { transfer.addHeader("Authorization", authorization.value) }
-    if let range = request.range {
-      transfer.addHeader("Range", "bytes=\(range.lowerBound)-\(range.upperBound - 1)")
-    }
-    switch request.method {
-    case .get: break
-    case .head: _ = ccurl_set_long(handle, CURLOPT_NOBODY, 1)
-    case .post:
-      _ = ccurl_set_long(handle, CURLOPT_POST, 1)
-      _ = ccurl_set_long(handle, CURLOPT_POSTFIELDSIZE, request.body.count)
-      _ = request.body.withUnsafeBufferPointer { body in
-        body.withMemoryRebound(to: CChar.self) {
-          ccurl_set_string(handle, CURLOPT_COPYPOSTFIELDS, $0.baseAddress)
-        }
-      }
-    }
+    addHeaders(transfer)
+    setMethod(transfer)
     _ = ccurl_set_list(handle, CURLOPT_HTTPHEADER, transfer.headerList)
     _ = ccurl_set_pointer(handle, CURLOPT_PRIVATE, user)
     _ = ccurl_set_pointer(handle, CURLOPT_ERRORBUFFER, transfer.errorBuffer)
@@ -268,6 +251,34 @@ package final class TransferThread: Sendable {
     _ = ccurl_set_data_callback(handle, CURLOPT_WRITEFUNCTION, receiveBody)
     _ = ccurl_set_pointer(handle, CURLOPT_HEADERDATA, user)
     _ = ccurl_set_data_callback(handle, CURLOPT_HEADERFUNCTION, receiveHeader)
+  }
+
+  private func addHeaders(_ transfer: Transfer) {
+    let request = transfer.request
+    // Bytes are counted and hashed in the form in which the registry stores them.
+    transfer.addHeader("Accept-Encoding", "identity")
+    for header in request.headers { transfer.addHeader(header.name, header.value) }
+    if let authorization = request.authorization { transfer.addHeader("Authorization", authorization.value) }
+    if let range = request.range {
+      transfer.addHeader("Range", "bytes=\(range.lowerBound)-\(range.upperBound - 1)")
+    }
+  }
+
+  private func setMethod(_ transfer: Transfer) {
+    let handle = transfer.handle
+    switch transfer.request.method {
+    case .get: break
+    case .head: _ = ccurl_set_long(handle, CURLOPT_NOBODY, 1)
+    case .post:
+      let body = transfer.request.body
+      _ = ccurl_set_long(handle, CURLOPT_POST, 1)
+      _ = ccurl_set_long(handle, CURLOPT_POSTFIELDSIZE, body.count)
+      _ = body.withUnsafeBufferPointer { body in
+        body.withMemoryRebound(to: CChar.self) {
+          ccurl_set_string(handle, CURLOPT_COPYPOSTFIELDS, $0.baseAddress)
+        }
+      }
+    }
   }
 
   private func finishDone(_ active: inout [UInt64: Transfer]) {

@@ -64,16 +64,7 @@ package struct ArtifactContents: Sendable {
         lacking = lacking ?? next
         continue
       }
-      let size = document.descriptor.size
-      // The index of a root may lack the size.
-      guard !checksSizes || next.size == 0 || next.size == size else {
-        throw ContentError(
-          .corrupt,
-          "\(next.digest)",
-          host: places.first?.origin,
-          "the manifest has \(size) bytes, its descriptor says \(next.size)"
-        )
-      }
+      if checksSizes { try Self.check(document, next, places) }
       documents.append(document)
       switch document.content {
       case .index(let index): open += index.manifests.reversed().map { ($0.asManifest, depth + 1) }
@@ -85,17 +76,36 @@ package struct ArtifactContents: Sendable {
         }
       }
     }
-    guard manifestCount > 0 else {
-      throw ContentError(
-        .notFound,
-        "\(lacking?.digest ?? top.digest)",
-        host: places.first?.origin,
-        "the layout lacks this manifest",
-        advice: "Pull the artifact again, or copy the blob into the layout"
-      )
-    }
+    guard manifestCount > 0 else { throw Self.absence(lacking ?? top, places) }
     self.documents = documents
     self.blobs = blobs
+  }
+
+  private static func check(
+    _ document: ManifestDocument,
+    _ descriptor: Descriptor,
+    _ places: [any LocalRepository]
+  ) throws(ContentError) {
+    let size = document.descriptor.size
+    // The index of a root may lack the size.
+    guard descriptor.size == 0 || descriptor.size == size else {
+      throw ContentError(
+        .corrupt,
+        "\(descriptor.digest)",
+        host: places.first?.origin,
+        "the manifest has \(size) bytes, its descriptor says \(descriptor.size)"
+      )
+    }
+  }
+
+  private static func absence(_ descriptor: Descriptor, _ places: [any LocalRepository]) -> ContentError {
+    ContentError(
+      .notFound,
+      "\(descriptor.digest)",
+      host: places.first?.origin,
+      "the layout lacks this manifest",
+      advice: "Pull the artifact again, or copy the blob into the layout"
+    )
   }
 
   private static func document(

@@ -52,17 +52,69 @@ package final class DockerArchive: LocalRepository {
     } catch {
       throw ContentError(.invalid, "\(archive.path)/manifest.json", error.reason)
     }
+    var contents = Contents(archive: archive)
+    for image in images { try contents.add(image) }
+    entries = contents.entries
+    blobs = contents.blobs
+    manifests = contents.manifests
+  }
+
+  /// What the images of an archive are made of, as it is read.
+  private struct Contents {
+    let archive: OCIArchive
     var blobs: [Digest: TarMember] = [:]
     var manifests: [Digest: [UInt8]] = [:]
     var entries: [Descriptor] = []
-    var known: [Int64: Descriptor] = [:]
-    func blob(_ name: String, _ type: MediaType?) throws(ContentError) -> Descriptor {
+    /// Members that were hashed, by the offset of their data.
+    private var known: [Int64: Descriptor] = [:]
+
+    init(archive: OCIArchive) { self.archive = archive }
+
+    /// Adds an image, with a manifest that is generated for it.
+    mutating func add(_ image: Image) throws(ContentError) {
+      guard !image.Layers.isEmpty else {
+        throw ContentError(
+          .invalid,
+          "\(archive.path)",
+          "manifest.json lists an image without layers: \(image.RepoTags?.first ?? image.Config)",
+          advice: "Save the image again"
+        )
+      }
+      var manifest = Manifest(
+        artifactType: nil,
+        config: try blob(image.Config, .dockerImageConfig),
+        layers: []
+      )
+      manifest.mediaType = .dockerManifest
+      for layer in image.Layers { manifest.layers.append(try blob(layer, nil)) }
+      let config = try archive.bytes(of: image.Config, limit: DockerArchive.listLimit)
+      try DockerArchive.check(manifest.layers, config: config, archive.path)
+      let bytes: [UInt8]
+      do {
+        bytes = try JSONDocument.encode(manifest)
+      } catch {
+        throw ContentError(.invalid, "\(archive.path)", "cannot generate a manifest", underlying: error)
+      }
+      let digest = HashStream.digest(of: bytes)
+      manifests[digest] = bytes
+      let entry = Descriptor(mediaType: .dockerManifest, digest: digest, size: Int64(bytes.count))
+      let names = image.RepoTags ?? []
+      for name in names.isEmpty ? [""] : names {
+        var named = entry
+        if !name.isEmpty { named.annotations[DockerArchive.nameAnnotation] = name }
+        entries.append(named)
+      }
+    }
+
+    /// The descriptor of a member, whose bytes are hashed once.
+    private mutating func blob(_ name: String, _ type: MediaType?) throws(ContentError) -> Descriptor {
       guard let member = archive.member(name) else {
         throw ContentError(.invalid, "\(archive.path)", "manifest.json names '\(name)', which is missing")
       }
       if let known = known[member.dataOffset] { return known }
       let file = try archive.file(member)
       var front = [UInt8](repeating: 0, count: 2)
+      // A member that cannot be read fails when it is hashed.
       _ = front.withUnsafeMutableBytes { try? file.read(into: $0, at: 0) }
       let digest: Digest
       do throws(Errno) {
@@ -82,46 +134,6 @@ package final class DockerArchive: LocalRepository {
       known[member.dataOffset] = descriptor
       return descriptor
     }
-    for image in images {
-      guard !image.Layers.isEmpty else {
-        throw ContentError(
-          .invalid,
-          "\(archive.path)",
-          "manifest.json lists an image without layers: \(image.RepoTags?.first ?? image.Config)",
-          advice: "Save the image again"
-        )
-      }
-      var manifest = Manifest(
-        artifactType: nil,
-        config: try blob(image.Config, .dockerImageConfig),
-        layers: []
-      )
-      manifest.mediaType = .dockerManifest
-      for layer in image.Layers { manifest.layers.append(try blob(layer, nil)) }
-      try Self.check(
-        manifest.layers,
-        config: try archive.bytes(of: image.Config, limit: Self.listLimit),
-        path
-      )
-      let bytes: [UInt8]
-      do {
-        bytes = try JSONDocument.encode(manifest)
-      } catch {
-        throw ContentError(.invalid, "\(archive.path)", "cannot generate a manifest")
-      }
-      let digest = HashStream.digest(of: bytes)
-      manifests[digest] = bytes
-      let entry = Descriptor(mediaType: .dockerManifest, digest: digest, size: Int64(bytes.count))
-      let names = image.RepoTags ?? []
-      for name in names.isEmpty ? [""] : names {
-        var named = entry
-        if !name.isEmpty { named.annotations[Self.nameAnnotation] = name }
-        entries.append(named)
-      }
-    }
-    self.entries = entries
-    self.blobs = blobs
-    self.manifests = manifests
   }
 
   /// Compares layers with the digests in the config, the only digests in such an archive.

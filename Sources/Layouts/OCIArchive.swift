@@ -43,36 +43,11 @@ package final class OCIArchive: LocalRepository {
     do {
       identity = try FileIdentity(of: file)
       guard identity.isRegular else { throw ContentError(.invalid, "\(path)", "is not a regular file") }
-      let source = FileSource(file: file, size: identity.size)
-      var members: [String: TarMember] = [:]
-      var links: [String: String] = [:]
-      for member in try TarIndex(reading: source).members where !member.isSparse {
-        var name = String(decoding: member.name, as: UTF8.self)[...]
-        while name.hasPrefix("./") { name = name.dropFirst(2) }
-        switch member.kind {
-        case .file: members[String(name)] = member
-        case .symbolicLink(let target): links[String(name)] = String(decoding: target, as: UTF8.self)
-        case .directory, .hardLink, .other: break
-        }
-      }
-      self.members = members
-      self.links = links
+      (members, links) = try Self.contents(FileSource(file: file, size: identity.size))
     } catch {
+      // The first error is the one to tell.
       try? file.close()
-      switch error {
-      case let error as ContentError: throw error
-      case let error as ArchiveError:
-        throw ContentError(
-          .corrupt,
-          "\(path)",
-          "\(error)",
-          advice: Self.isCompressed(path)
-            ? "The file is compressed, and weightfs reads archives in place: unpack it with gunzip or zstd"
-            : "An oci-archive is an uncompressed tar of an OCI layout: create it again with 'skopeo copy'; for the local "
-              + "registry: 'weightfs rm', then 'weightfs pull'"
-        )
-      default: throw ContentError(.disk, "\(path)", "\(error)")
-      }
+      throw Self.failure(error, path)
     }
     guard !needsIndex || members["index.json"] != nil else {
       try? file.close()
@@ -82,6 +57,42 @@ package final class OCIArchive: LocalRepository {
         "the archive has no index.json: it is not an oci-archive",
         advice: "Convert it with 'skopeo copy … oci-archive:FILE'"
       )
+    }
+  }
+
+  /// Reads the headers of the members.
+  private static func contents(
+    _ source: FileSource
+  ) throws -> (members: [String: TarMember], links: [String: String]) {
+    var members: [String: TarMember] = [:]
+    var links: [String: String] = [:]
+    for member in try TarIndex(reading: source).members where !member.isSparse {
+      var name = String(decoding: member.name, as: UTF8.self)[...]
+      while name.hasPrefix("./") { name = name.dropFirst(2) }
+      switch member.kind {
+      case .file: members[String(name)] = member
+      case .symbolicLink(let target): links[String(name)] = String(decoding: target, as: UTF8.self)
+      case .directory, .hardLink, .other: break
+      }
+    }
+    return (members, links)
+  }
+
+  private static func failure(_ error: any Error, _ path: FilePath) -> ContentError {
+    switch error {
+    case let error as ContentError: return error
+    case let error as ArchiveError:
+      return ContentError(
+        .corrupt,
+        "\(path)",
+        "\(error)",
+        advice: isCompressed(path)
+          ? "The file is compressed, and weightfs reads archives in place: unpack it with gunzip or zstd"
+          : "An oci-archive is an uncompressed tar of an OCI layout: create it again with 'skopeo copy'; for the local "
+            + "registry: 'weightfs rm', then 'weightfs pull'",
+        underlying: error
+      )
+    default: return ContentError(.disk, "\(path)", "\(error)", underlying: error)
     }
   }
 

@@ -28,13 +28,13 @@ package struct CollectionReport: Sendable {
 /// Mark and sweep; the only operation that walks the complete tree.
 extension LocalRegistry {
   // Nanoseconds. A younger blob may belong to an artifact in flight.
-  private static let grace: Int64 = 600_000_000_000
+  static let grace: Int64 = 600_000_000_000
   // Nanoseconds. Time for a user to save the intact parts.
-  private static let damagedLife: Int64 = 7 * 86_400_000_000_000
+  static let damagedLife: Int64 = 7 * 86_400_000_000_000
   // Nanoseconds. A record of another program's file names an inode; an old record is removed, and created
   // again when
   // needed.
-  private static let recordLife: Int64 = 90 * 86_400_000_000_000
+  static let recordLife: Int64 = 90 * 86_400_000_000_000
 
   /// Evicts the fetched blobs of an artifact.
   ///
@@ -150,24 +150,10 @@ extension LocalRegistry {
   ) throws(Errno) -> [Digest: Set<Reference>] {
     var marked: [Digest: Set<Reference>] = [:]
     for reference in ownReferences() {
-      let held: Set<Digest>
-      let place = root.layout(reference)
       let isFetched = (try? findOwn(reference))?.wasFetched ?? false
-      if isFetched, OCIDirectory.exists(at: place), let archive = archives(of: reference).first,
-        let entry = try? OCIArchive(path: archive, executor: executor).index().manifests.first,
-        entry.digest == (try? OCIDirectory(path: place, executor: executor).index().manifests.first?.digest)
-      {
-        report.leftovers.append(.init(path: "\(place)", reason: "the archive beside it has the same"))
-        if !dryRun {
-          try locked { () throws(Errno) in
-            // The archive may have been removed in the meantime.
-            if !archives(of: reference).isEmpty { try removeDirectory(place) }
-          }
-        }
-        continue
-      }
+      if isFetched, try sweepBesideArchive(reference, dryRun: dryRun, &report) { continue }
       guard archives(of: reference).isEmpty else { continue }
-      held = named(by: reference)
+      let held = named(by: reference)
       // A layout that cannot be parsed keeps all of its blobs.
       for digest in held.isEmpty ? self.held(by: reference) : held {
         marked[digest, default: []].insert(reference)
@@ -177,26 +163,7 @@ extension LocalRegistry {
         try references.add(reference, to: digest)
       }
       guard isFetched, !held.isEmpty else { continue }
-      for algorithm in Digest.Algorithm.allCases {
-        let folder = place.appending("blobs").appending(algorithm.rawValue)
-        guard Disk.isRealFolder(place), Disk.isRealFolder(place.appending("blobs")), Disk.isRealFolder(folder)
-        else {
-          continue
-        }
-        for name in try Disk.names(in: folder) {
-          if let digest = Digest(algorithm: algorithm, hex: name[...]), held.contains(digest) { continue }
-          guard isOld(folder.appending(name)) else { continue }
-          report.leftovers.append(
-            .init(path: "\(folder.appending(name))", reason: "belongs to an earlier version of the artifact")
-          )
-          guard !dryRun else { continue }
-          try locked { () throws(Errno) in
-            let digest = Digest(algorithm: algorithm, hex: name[...])
-            if digest.map({ named(by: reference).contains($0) }) ?? false { return }
-            try Disk.remove(folder.appending(name))
-          }
-        }
-      }
+      try sweepEarlier(reference, held, dryRun: dryRun, &report)
     }
     return marked
   }
@@ -221,7 +188,7 @@ extension LocalRegistry {
     return found
   }
 
-  private func named(by reference: Reference) -> Set<Digest> {
+  func named(by reference: Reference) -> Set<Digest> {
     guard let artifact = try? findOwn(reference) else { return [] }
     var found: Set<Digest> = []
     // All entries of the layout: another program may have added some.
@@ -283,71 +250,18 @@ extension LocalRegistry {
     }
   }
 
-  private func isOld(_ path: FilePath) -> Bool {
+  func isOld(_ path: FilePath) -> Bool {
     guard let identity = try? FileIdentity(at: path) else { return false }
     return RealTime.now - identity.modified > Self.grace
   }
 
-  private func sweepState(
-    _ marked: [Digest: Set<Reference>],
-    dryRun: Bool,
-    _ report: inout CollectionReport
-  ) throws(Errno) {
-    func sweep(_ folder: FilePath, _ reason: String, _ isNeeded: (String, FilePath) -> Bool) throws(Errno) {
-      for name in try Disk.names(in: folder) {
-        let path = folder.appending(name)
-        guard !isNeeded(name, path) else { continue }
-        report.leftovers.append(.init(path: "\(path)", reason: reason))
-        guard !dryRun else { continue }
-        if Disk.isRealFolder(path) { try removeDirectory(path) } else { try Disk.remove(path) }
-      }
-    }
-    func digest(_ name: String) -> Digest? {
-      let parts = name.split(separator: "-", maxSplits: 2)
-      return parts.count > 1 ? Digest("\(parts[0]):\(parts[1].prefix { $0 != "." })") : nil
-    }
-    func isKnown(_ name: String) -> Bool {
-      digest(name).map { marked[$0] != nil || Disk.exists(root.blob($0)) || Disk.exists(root.partial($0)) }
-        ?? false
-    }
-    try sweep(root.references, "no artifact has the blob") { name, path in isKnown(name) || !isOld(path) }
-    try sweep(root.chunks, "no artifact has the blob") { name, path in isKnown(name) || !isOld(path) }
-    try sweep(root.profiles, "no artifact has the blob") { name, path in isKnown(name) || !isOld(path) }
-    try sweep(root.verified, "the blob does not exist") { name, path in
-      guard let identity = try? FileIdentity(at: path) else { return false }
-      let age = RealTime.now - identity.modified
-      if name.split(separator: "-").count > 2 { return age < Self.recordLife }
-      return age < Self.grace || digest(name).map { Disk.exists(root.blob($0)) } ?? false
-    }
-    try sweep(root.bad, "damaged and set aside more than 7 days ago") { _, path in
-      RealTime.now - Disk.changeTime(path) < Self.damagedLife
-    }
-    let needed = Set(marked.keys.map { "partial-\($0.hex)" })
-    try sweep(root.locks, "lock of a blob that does not exist") { name, path in
-      guard name.hasPrefix("partial-") else { return true }
-      if !needed.contains(name), !dryRun { FileLock.removeIfFree(path) }
-      return true
-    }
-    for record in OriginRecord.all(root) {
-      guard let reference = try? Reference(parsing: record.reference), try findOwnQuietly(reference) == nil
-      else {
-        continue
-      }
-      report.leftovers.append(.init(path: record.reference, reason: "the layout does not exist"))
-      guard !dryRun else { continue }
-      try locked { () throws(Errno) in
-        if try findOwnQuietly(reference) == nil { OriginRecord.remove(root, reference) }
-      }
-    }
-  }
-
-  private func locked(_ body: () throws(Errno) -> Void) throws(Errno) {
+  func locked(_ body: () throws(Errno) -> Void) throws(Errno) {
     let lock = try FileLock(waitingFor: root.locks.appending("reference"))
     defer { withExtendedLifetime(lock) {} }
     try body()
   }
 
-  private func findOwnQuietly(_ reference: Reference) throws(Errno) -> LocalArtifact? {
+  func findOwnQuietly(_ reference: Reference) throws(Errno) -> LocalArtifact? {
     do throws(ContentError) {
       return try findOwn(reference)
     } catch {

@@ -78,34 +78,46 @@ extension LocalRegistry {
           return try self.keepInPool(descriptor, documents)
         }
         try self.setArchivesAside(reference, unless: descriptor.digest, before)
-        if let archive = self.archives(of: reference).first {
-          let repository =
-            OCIDirectory.exists(at: place) ? nil : try? OCIArchive(path: archive, executor: self.executor)
-          if let repository {
-            return LocalArtifact(
-              descriptor: descriptor,
-              repository: repository,
-              wasFetched: true,
-              isAdditional: false
-            )
-          }
+        if !isThere, let archive = self.readableArchive(of: reference) {
+          return self.fetched(descriptor, archive)
         }
         if !isRight || before?.digest != descriptor.digest {
-          let others =
-            isThere
-            ? self.otherEntries(of: place, than: [descriptor.digest, before?.digest, before?.previous]) : []
-          let earlier = isThere && others.isEmpty ? self.held(by: reference) : []
-          let foreign = isThere ? self.foreignEntries(of: place) : []
-          try self.write(place, reference, descriptor, documents, blobs, keeping: others, foreign: foreign)
-          let now = Set(blobs.map(\.digest) + documents.map(\.descriptor.digest))
-          try self.leave(earlier.subtracting(now), of: reference)
+          try self.rewrite(reference, descriptor, documents, blobs, before, isThere: isThere)
         }
       } catch {
         throw ContentError(.disk, "\(place)", error)
       }
-      let layout = OCIDirectory(path: place, executor: self.executor)
-      return LocalArtifact(descriptor: descriptor, repository: layout, wasFetched: true, isAdditional: false)
+      return self.fetched(descriptor, OCIDirectory(path: place, executor: self.executor))
     }
+  }
+
+  private func fetched(_ descriptor: Descriptor, _ repository: any LocalRepository) -> LocalArtifact {
+    LocalArtifact(descriptor: descriptor, repository: repository, wasFetched: true, isAdditional: false)
+  }
+
+  /// The first archive of a reference; nil if there is none, or it cannot be read and is replaced by an oci-dir.
+  private func readableArchive(of reference: Reference) -> OCIArchive? {
+    guard let path = archives(of: reference).first else { return nil }
+    return try? OCIArchive(path: path, executor: executor)
+  }
+
+  /// Writes the oci-dir of a reference, and releases the blobs that only its earlier manifest named.
+  private func rewrite(
+    _ reference: Reference,
+    _ descriptor: Descriptor,
+    _ documents: [ManifestDocument],
+    _ blobs: [Descriptor],
+    _ before: OriginRecord?,
+    isThere: Bool
+  ) throws(Errno) {
+    let place = root.layout(reference)
+    let others =
+      isThere ? otherEntries(of: place, than: [descriptor.digest, before?.digest, before?.previous]) : []
+    let earlier = isThere && others.isEmpty ? held(by: reference) : []
+    let foreign = isThere ? foreignEntries(of: place) : []
+    try write(place, reference, descriptor, documents, blobs, keeping: others, foreign: foreign)
+    let now = Set(blobs.map(\.digest) + documents.map(\.descriptor.digest))
+    try leave(earlier.subtracting(now), of: reference)
   }
 
   /// Stores the documents of a reference that has no layout until it is complete.

@@ -47,41 +47,10 @@ package struct Reference: Sendable, Hashable {
   /// - Parameter text: The reference.
   /// - Throws: `DocumentError` that names the problem.
   package init(parsing text: String) throws(DocumentError) {
-    var rest = text[...]
-    for prefix in ["docker://", "oci://", "rlcr://"] where rest.hasPrefix(prefix) {
-      rest = rest.dropFirst(prefix.count)
-      break
-    }
-    guard rest.utf8.count <= 600 else {
-      throw DocumentError(reason: "a reference of \(rest.utf8.count) bytes is too long")
-    }
+    var rest = try Self.unprefixed(text)
     let shown = "'\(text.prefix(200))'"
-    // Docker's grammar refuses 64 hexadecimal digits for the same reason.
-    let isDigestAlone =
-      Digest(rest) != nil || rest.utf8.count == 64 && rest.allSatisfy { $0.isASCII && $0.isHexDigit }
-    guard !isDigestAlone else {
-      throw DocumentError(
-        reason:
-          "\(shown) is a digest without a repository: use registry/repository@sha256:…"
-      )
-    }
-    var digest: Digest?
-    if let at = rest.firstIndex(of: "@") {
-      guard let parsed = Digest(rest[rest.index(after: at)...]) else {
-        throw DocumentError(reason: "\(shown) has no valid digest after '@' (sha256:<64 hexadecimal digits>)")
-      }
-      digest = parsed
-      rest = rest[..<at]
-    }
-    var tag: String?
-    if let colon = rest.lastIndex(of: ":"), !rest[colon...].contains("/") {
-      let candidate = rest[rest.index(after: colon)...]
-      guard Grammar.isTag(candidate) else {
-        throw DocumentError(reason: "\(shown): '\(candidate.prefix(130))' is not a valid tag")
-      }
-      tag = String(candidate)
-      rest = rest[..<colon]
-    }
+    let digest = try Self.takeDigest(from: &rest, shown)
+    let tag = try Self.takeTag(from: &rest, shown)
     var registry = "docker.io"
     if let slash = rest.firstIndex(of: "/"), Grammar.looksLikeRegistry(rest[..<slash]) {
       registry = String(rest[..<slash])
@@ -97,6 +66,52 @@ package struct Reference: Sendable, Hashable {
     self.repository = repository
     self.tag = tag ?? (digest == nil ? "latest" : nil)
     self.digest = digest
+  }
+
+  /// Removes the prefix of a scheme, and refuses texts that are no references.
+  private static func unprefixed(_ text: String) throws(DocumentError) -> Substring {
+    var rest = text[...]
+    for prefix in ["docker://", "oci://", "rlcr://"] where rest.hasPrefix(prefix) {
+      rest = rest.dropFirst(prefix.count)
+      break
+    }
+    guard rest.utf8.count <= 600 else {
+      throw DocumentError(reason: "a reference of \(rest.utf8.count) bytes is too long")
+    }
+    // Docker's grammar refuses 64 hexadecimal digits for the same reason.
+    let isDigestAlone =
+      Digest(rest) != nil || rest.utf8.count == 64 && rest.allSatisfy { $0.isASCII && $0.isHexDigit }
+    guard !isDigestAlone else {
+      throw DocumentError(
+        reason: "'\(text.prefix(200))' is a digest without a repository: use registry/repository@sha256:…"
+      )
+    }
+    return rest
+  }
+
+  private static func takeDigest(
+    from rest: inout Substring,
+    _ shown: String
+  ) throws(DocumentError) -> Digest? {
+    guard let at = rest.firstIndex(of: "@") else { return nil }
+    guard let digest = Digest(rest[rest.index(after: at)...]) else {
+      throw DocumentError(reason: "\(shown) has no valid digest after '@' (sha256:<64 hexadecimal digits>)")
+    }
+    rest = rest[..<at]
+    return digest
+  }
+
+  private static func takeTag(
+    from rest: inout Substring,
+    _ shown: String
+  ) throws(DocumentError) -> String? {
+    guard let colon = rest.lastIndex(of: ":"), !rest[colon...].contains("/") else { return nil }
+    let tag = rest[rest.index(after: colon)...]
+    guard Grammar.isTag(tag) else {
+      throw DocumentError(reason: "\(shown): '\(tag.prefix(130))' is not a valid tag")
+    }
+    rest = rest[..<colon]
+    return String(tag)
   }
 }
 

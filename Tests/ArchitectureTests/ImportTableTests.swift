@@ -177,6 +177,49 @@ struct ImportTableTests {
     }
   }
 
+  /// A function fits on a screen.
+  @Test func noFunctionHasMoreThanFiftyLines() throws {
+    var count = 0
+    for target in Self.table.keys {
+      for file in try sources(target) where file.name.hasSuffix(".swift") {
+        let lines = file.text.split(separator: "\n", omittingEmptySubsequences: false)
+        for (index, line) in lines.enumerated() {
+          guard let end = Self.bodyEnd(of: index, in: lines) else { continue }
+          count += 1
+          let title = line.drop { $0 == " " }
+          #expect(
+            end - index < 50,
+            "\(target)/\(file.name):\(index + 1) \(title) has \(end - index + 1) lines"
+          )
+        }
+      }
+    }
+    #expect(count > 1000, "functions are found: \(count)")
+  }
+
+  /// The last line of the function that is declared at a line; nil where none is, or its body is on that line.
+  private static func bodyEnd(of start: Int, in lines: [Substring]) -> Int? {
+    guard lines[start].contains("func ") || lines[start].contains("init"),
+      lines[start].contains(/^ *([@a-z()]+ )*(func |init[?(<]|deinit )/)
+    else { return nil }
+    var (line, depth) = (start, 0)
+    while line < lines.count {
+      for character in lines[line] {
+        if character == "(" { depth += 1 } else if character == ")" { depth -= 1 }
+      }
+      if depth == 0 { break }
+      line += 1
+    }
+    // The arrow and the where clause may stand on lines of their own.
+    while line + 1 < lines.count, !lines[line].hasSuffix("{"),
+      lines[line + 1].contains(/^ *(async|throws|->|where|\{|let |$)/), line - start < 30,
+      !lines[line].hasSuffix("}")
+    { line += 1 }
+    guard line < lines.count, lines[line].hasSuffix("{") else { return nil }
+    let close = String(lines[start].prefix { $0 == " " }) + "}"
+    return lines[line...].firstIndex { $0 == close }
+  }
+
   /// The frames of async functions are always aligned to 16 bytes, so release builds write past the end of a
   /// frame that holds a value with a larger alignment.
   @Test func noTypeNeedsMoreAlignmentThanAnAsyncFrameHas() throws {

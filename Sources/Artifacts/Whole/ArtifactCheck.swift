@@ -80,32 +80,10 @@ package final class ArtifactCheck: Sendable {
     let total = present.reduce(0) { $0 + $1.descriptor.size }
     let done = ByteTally()
     let display = show(Work(label: "\(reference)", total: total, missing: total) { done.value })
-    var damaged: [(Descriptor, BlobFile, BlobExamination)] = []
-    var failure: ContentError?
-    var isClean = true
-    for (descriptor, file) in present {
-      let place = Place(file: file.identity, offset: file.offset)
-      if let isRight = known.withLock({ $0[place] }) {
-        isClean = isClean && isRight
-        if !isRight { report(reference, .damagedAsBefore(descriptor.digest)) }
-        done.add(file.size)
-        continue
-      }
-      do throws(ContentError) {
-        let limit = limit
-        let found = try await local.executor.run { () throws(ContentError) in
-          try local.examine(file, descriptor) { count in
-            done.add(count)
-            limit?.wait(for: count)
-          }
-        }
-        known.withLock { $0[place] = found.isIntact }
-        if !found.isIntact { damaged.append((descriptor, file, found)) }
-      } catch {
-        failure = failure ?? error
-      }
-    }
+    let examined = await examine(reference, present, done)
     await display.end()
+    let damaged = examined.damaged
+    var isClean = examined.isClean
     for (descriptor, file, found) in damaged {
       report(reference, .damaged(descriptor, file, found))
       let isMended = repairs ? await mend(reference, artifact, descriptor, file, found) : false
@@ -115,7 +93,7 @@ package final class ArtifactCheck: Sendable {
     if repairs, !damaged.isEmpty, isClean, artifact.repository.format == .archive {
       try await rewrite(reference, artifact)
     }
-    if let failure { throw failure }
+    if let failure = examined.failure { throw failure }
     if isClean, !missing.isEmpty, !artifact.wasFetched {
       // A loaded or built artifact is not fetched automatically.
       report(reference, .lacks(missing))
@@ -125,6 +103,46 @@ package final class ArtifactCheck: Sendable {
       report(reference, .right(bytes: total, missing: missing.count, isMended: !damaged.isEmpty))
     }
     return isClean
+  }
+
+  /// The result of hashing the files of an artifact.
+  private struct Examined {
+    var damaged: [(Descriptor, BlobFile, BlobExamination)] = []
+    /// The first file that could not be read.
+    var failure: ContentError?
+    /// No file is known as damaged from an earlier artifact.
+    var isClean = true
+  }
+
+  private func examine(
+    _ reference: Reference,
+    _ present: [(descriptor: Descriptor, file: BlobFile)],
+    _ done: ByteTally
+  ) async -> Examined {
+    var examined = Examined()
+    let (local, limit) = (local, limit)
+    for (descriptor, file) in present {
+      let place = Place(file: file.identity, offset: file.offset)
+      if let isRight = known.withLock({ $0[place] }) {
+        examined.isClean = examined.isClean && isRight
+        if !isRight { report(reference, .damagedAsBefore(descriptor.digest)) }
+        done.add(file.size)
+        continue
+      }
+      do throws(ContentError) {
+        let found = try await local.executor.run { () throws(ContentError) in
+          try local.examine(file, descriptor) { count in
+            done.add(count)
+            limit?.wait(for: count)
+          }
+        }
+        known.withLock { $0[place] = found.isIntact }
+        if !found.isIntact { examined.damaged.append((descriptor, file, found)) }
+      } catch {
+        examined.failure = examined.failure ?? error
+      }
+    }
+    return examined
   }
 
   private func mend(
@@ -148,27 +166,12 @@ package final class ArtifactCheck: Sendable {
       report(reference, .mendedFromPool)
       return true
     }
-    var reason = "weightfs is offline"
-    if !assembly.settings.resolution.isOffline {
-      do throws(ContentError) {
-        let source = try await source(of: descriptor, found, reference)
-        if artifact.repository.format != .archive {
-          try await local.executor.run { () throws(ContentError) in
-            local.claim(descriptor, for: reference)
-          }
-        }
-        let blob = try await assembly.store.repair(file, descriptor, damage: found.damage, from: source)
-        let bytes = found.damage.reduce(0) { $0 + Int64($1.count) }
-        report(reference, .mended(bytes: bytes, origin: source.origin))
-        await assembly.store.settle()
-        _ = try await local.executor.run { () throws(ContentError) in
-          try local.replaceCopy(file, descriptor, of: artifact)
-        }
-        withExtendedLifetime(blob) {}
-        return true
-      } catch {
-        reason = "\(error)"
-      }
+    let reason: String
+    do throws(ContentError) {
+      try await fetchDamage(reference, artifact, descriptor, file, found)
+      return true
+    } catch {
+      reason = error.code == .offline ? "weightfs is offline" : "\(error)"
     }
     let digest = descriptor.digest
     let aside = try? await local.executor.run { () throws(ContentError) in try local.setAside(file, digest) }
@@ -177,6 +180,32 @@ package final class ArtifactCheck: Sendable {
       .notMended(digest, reason: reason, movedTo: aside.flatMap { $0 }.map { "\($0)" })
     )
     return false
+  }
+
+  /// Fetches the damaged bytes of a blob, and replaces the copy of the artifact.
+  private func fetchDamage(
+    _ reference: Reference,
+    _ artifact: LocalArtifact,
+    _ descriptor: Descriptor,
+    _ file: BlobFile,
+    _ found: BlobExamination
+  ) async throws(ContentError) {
+    guard !assembly.settings.resolution.isOffline else {
+      throw ContentError(.offline, "\(descriptor.digest)", "weightfs is offline")
+    }
+    let local = local
+    let source = try await source(of: descriptor, found, reference)
+    if artifact.repository.format != .archive {
+      try await local.executor.run { () throws(ContentError) in local.claim(descriptor, for: reference) }
+    }
+    let blob = try await assembly.store.repair(file, descriptor, damage: found.damage, from: source)
+    let bytes = found.damage.reduce(0) { $0 + Int64($1.count) }
+    report(reference, .mended(bytes: bytes, origin: source.origin))
+    await assembly.store.settle()
+    _ = try await local.executor.run { () throws(ContentError) in
+      try local.replaceCopy(file, descriptor, of: artifact)
+    }
+    withExtendedLifetime(blob) {}
   }
 
   /// Returns a repository that has the blob: the artifact's own, or that of another artifact with the blob.

@@ -263,6 +263,24 @@ struct Mount: AsyncParsableCommand {
     }
   }
 
+  private func warnOfLittleSpace(_ assembly: Assembly) {
+    guard assembly.local.space.isBelowDefault else { return }
+    assembly.log.notice(
+      "less disk space is free than the default minimum: new bytes are served without being cached",
+      metadata: ["root": "\(settings.root.path)", "advice": "Free some space, or set --min-free"]
+    )
+  }
+
+  private static func unmountOnSignals(_ mounted: MountedFileSystem) -> [any DispatchSourceSignal] {
+    [SIGINT, SIGTERM, SIGHUP].map { number in
+      signal(number, SIG_IGN)
+      let source = DispatchSource.makeSignalSource(signal: number, queue: .global())
+      source.setEventHandler { mounted.unmount() }
+      source.resume()
+      return source
+    }
+  }
+
   private func serve(_ ready: ReadySignal) async throws {
     Heap.limit()
     let settings = settings
@@ -274,12 +292,7 @@ struct Mount: AsyncParsableCommand {
       root = .artifact(artifact)
       label = arguments[0]
     }
-    if assembly.local.space.isBelowDefault {
-      assembly.log.notice(
-        "less disk space is free than the default minimum: new bytes are served without being cached",
-        metadata: ["root": "\(settings.root.path)", "advice": "Free some space, or set --min-free"]
-      )
-    }
+    warnOfLittleSpace(assembly)
     let fileSystem = assembly.makeFileSystem(root: root, options: options)
     let mounted = try MountedFileSystem(
       fileSystem,
@@ -306,13 +319,7 @@ struct Mount: AsyncParsableCommand {
     if let point = MountPoints.all().last(where: { $0.path == AbsolutePath.of(mountPoint) }) {
       Readahead.set(Readahead.bytes(fill), of: point.device, log: assembly.log)
     }
-    let signals = [SIGINT, SIGTERM, SIGHUP].map { number in
-      signal(number, SIG_IGN)
-      let source = DispatchSource.makeSignalSource(signal: number, queue: .global())
-      source.setEventHandler { mounted.unmount() }
-      source.resume()
-      return source
-    }
+    let signals = Self.unmountOnSignals(mounted)
     assembly.log.info("mounted", metadata: ["at": "\(mountPoint)", "root": "\(settings.root.path)"])
     let result = try await BlockingExecutor(label: "weightfs.session", threads: 1).run {
       () throws(ContentError) in
