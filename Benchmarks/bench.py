@@ -252,6 +252,30 @@ class Bench:
                 time.sleep(0.5)
                 self.note(f"random/rclone {form}, MiB", (bytes_sent(link) - sent) / (1 << 20))
 
+    def advice(self):
+        """Ascending faults over a cold file, with MADV_RANDOM and without, 1 Gbit/s and 20 ms."""
+        link, model = self.links["shaped"], self.shaped_model
+        for name, program in self.builds():
+            for mode in ("map", "maprandom"):
+                with Mount(program, self.folder, link) as mount:
+                    path = mount.path(model)
+                    os.stat(path)
+                    self.note(f"advice/{mode}{name}", self.timed(mode, path))
+
+    def strided(self):
+        """One of eight ranks reads its part of each row, nothing else is fetched for it."""
+        link, model = self.links["shaped"], self.model
+        for name, program in self.builds():
+            for rows in (SIZE >> 23, SIZE >> 25):
+                with Mount(program, self.folder, link, "--fill", "demand") as mount:
+                    path = mount.path(model)
+                    os.stat(path)
+                    sent = bytes_sent(link)
+                    self.note(f"strided/rows of {SIZE // rows >> 20} MiB{name}", self.timed("stride", path, rows, 3))
+                    time.sleep(0.2)
+                    fetched = bytes_sent(link) - sent
+                    self.note(f"strided/rows of {SIZE // rows >> 20} MiB{name}, fetched, of its part", fetched / (model.size / 8))
+
     def formats(self):
         """Headers and single tensors of cold models."""
         link = self.links["shaped"]
@@ -403,7 +427,7 @@ def main():
         try:
             groups = [
                 bench.complete, bench.page_cache, bench.cold_shaped, bench.cold_loopback, bench.fetched, bench.verify,
-                bench.cold_throttled, bench.random, bench.formats, bench.engine, bench.readers, bench.archives,
+                bench.cold_throttled, bench.random, bench.advice, bench.strided, bench.formats, bench.engine, bench.readers, bench.archives,
             ]
             if ONLY:
                 groups = [group for group in groups if group.__name__ in ONLY]

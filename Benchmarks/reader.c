@@ -4,6 +4,8 @@
 //   reader pread PATH SEED COUNT     reads of 4 KiB at random
 //   reader fault PATH SEED COUNT     touches of a mapping at random, timed from when it is there
 //   reader map PATH                  touches every page of a mapping, in order
+//   reader maprandom PATH            the same with MADV_RANDOM
+//   reader stride PATH ROWS RANK     reads the part of one rank of eight in each row, in pieces of 1 MiB
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <stdint.h>
@@ -55,6 +57,18 @@ int main(int count, char **words) {
       position += got;
       sum += (unsigned char)buffer[0];
     }
+  } else if (strcmp(mode, "stride") == 0 && count > 4) {
+    int64_t row = size / atoll(words[3]), part = row / 8;
+    char *buffer = malloc(1 << 20);
+    for (int64_t first = part * atoll(words[4]); first + part <= size; first += row) {
+      for (int64_t position = first; position < first + part;) {
+        int64_t left = first + part - position;
+        ssize_t got = pread(file, buffer, left < 1 << 20 ? (size_t)left : 1 << 20, position);
+        if (got <= 0) fail("pread");
+        position += got;
+        sum += (unsigned char)buffer[0];
+      }
+    }
   } else if (strcmp(mode, "pread") == 0 && count > 4) {
     state = strtoull(words[3], NULL, 10);
     char buffer[4096];
@@ -71,6 +85,7 @@ int main(int count, char **words) {
       state = strtoull(words[3], NULL, 10);
       for (int left = atoi(words[4]); left > 0; left--) sum += map[next_random() % (uint64_t)(size / 4096) * 4096];
     } else {
+      if (strcmp(mode, "maprandom") == 0) madvise((void *)map, (size_t)size, MADV_RANDOM);
       for (int64_t at = 0; at < size; at += 4096) sum += map[at];
     }
   }

@@ -5,6 +5,9 @@
 /// Reads that follow each other form a stream; each stream has a window that doubles as it is used. A read far from
 /// every stream fetches just what was asked for and starts a stream of its own, unless it is where something begins: the
 /// blob, or a tensor that a header names.
+///
+/// A reader that jumps by the same distance after runs of the same length, as one rank of several does that reads its
+/// part of each row, gets each further run at once and nothing behind it.
 package struct ReadWindow: Sendable, Equatable {
   /// The window of a read at the start of something: 1 MiB and the 128 KiB of the kernel's own readahead, so that the
   /// first request covers what a reader of the header causes.
@@ -35,7 +38,23 @@ package struct ReadWindow: Sendable, Equatable {
     }
   }
 
+  /// Runs of equal length at equal distances.
+  private struct Stride: Sendable, Equatable {
+    /// From the start of one run to the start of the next, bytes.
+    let distance: Int64
+    /// Of the run before, bytes.
+    let length: Int64
+    /// How often the next run began where it was expected.
+    let count: Int
+  }
+
   private struct Stream: Sendable, Equatable {
+    /// Where it began.
+    let start: Int64
+    /// How it follows the stream before; nil for one that does not.
+    var stride: Stride?
+    /// The expected end of a run of a stride; nil where none is expected.
+    var runEnd: Int64?
     /// Where the next read is expected.
     var next: Int64
     /// Bytes ahead of the reader.
@@ -99,11 +118,15 @@ package struct ReadWindow: Sendable, Equatable {
     let hasCrossed = enter(region, &stream)
     let before = stream.next
     stream.next = max(stream.next, read.upperBound)
+    // The kernel's readahead goes a little way behind a run; a reader that goes further reads on.
+    if let end = stream.runEnd, stream.next > end + Self.slack { stream.runEnd = nil }
     if let origin = stream.origin, stream.next >= origin.upperBound + Self.first { stream.readsOn = true }
     // Half of the window is left when the next part is asked for, so that requests overlap.
     // A header is asked for as far as it is known to go, and further when that was read: guesses get better.
     let isHeader = region?.isWhole ?? false
-    if isHeader ? stream.next + Self.slack >= stream.end : stream.next + stream.size / 2 >= stream.end {
+    if stream.runEnd == nil,
+      isHeader ? stream.next + Self.slack >= stream.end : stream.next + stream.size / 2 >= stream.end
+    {
       let count = Int64(read.count)
       stream.size = max(stream.size * 2, hasCrossed ? 2 * count : first)
       stream.size = min(stream.size, max(limit, count))
@@ -118,9 +141,21 @@ package struct ReadWindow: Sendable, Equatable {
 
   private mutating func begin(_ read: Range<Int64>, _ region: Region?, _ first: Int64) -> Range<Int64> {
     let isStart = region.map { read.lowerBound <= $0.range.lowerBound + Self.slack } ?? (read.lowerBound == 0)
-    var stream = Stream(next: read.upperBound, size: isStart ? first : 0, end: 0)
+    var stream = Stream(
+      start: read.lowerBound,
+      stride: takeStride(to: read.lowerBound),
+      next: read.upperBound,
+      size: isStart ? first : 0,
+      end: 0
+    )
+    if let stride = stream.stride, stride.count > 0 {
+      stream.runEnd = read.lowerBound + stride.length
+      // The run is asked for at once; a read behind it, by more than the kernel's readahead, is another run.
+      stream.size = Self.slack
+    }
     _ = enter(region, &stream)
-    stream.end = max(read.upperBound, bound(stream, read.lowerBound + stream.size))
+    let ahead = max(stream.size, stream.stride.map { $0.count > 0 ? $0.length : 0 } ?? 0)
+    stream.end = max(read.upperBound, bound(stream, read.lowerBound + ahead))
     if let region, region.isWhole, isStart {
       stream.end = max(stream.end, region.range.upperBound + Self.slack)
     }
@@ -128,6 +163,26 @@ package struct ReadWindow: Sendable, Equatable {
     streams.append(stream)
     if streams.count > Self.streamLimit { streams.removeFirst() }
     return read.lowerBound..<max(stream.end, read.upperBound)
+  }
+
+  /// The stride by which a read follows an earlier stream.
+  ///
+  /// A stream that the read continues by its stride ends with it. Otherwise the read may be the second run of the
+  /// stream that was used last, which the run after it will show.
+  private mutating func takeStride(to start: Int64) -> Stride? {
+    let index = streams.lastIndex { stream in
+      guard let stride = stream.stride else { return false }
+      return abs(stream.start + stride.distance - start) <= Self.slack
+        && abs(stream.next - stream.start - stride.length) <= 2 * Self.slack
+    }
+    if let index, let stride = streams[index].stride {
+      let length = min(stride.length, streams[index].next - streams[index].start)
+      let distance = start - streams[index].start
+      streams.remove(at: index)
+      return Stride(distance: distance, length: length, count: stride.count + 1)
+    }
+    guard let last = streams.last, start > last.next else { return nil }
+    return Stride(distance: start - last.start, length: last.next - last.start, count: 0)
   }
 
   /// Notes what a stream reads now; true while it is behind the first thing that it read, and not far.
@@ -148,6 +203,7 @@ package struct ReadWindow: Sendable, Equatable {
   }
 
   private func bound(_ stream: Stream, _ end: Int64) -> Int64 {
+    if let run = stream.runEnd { return min(end, run, blobSize) }
     guard let region = stream.region, !stream.readsOn else { return min(end, blobSize) }
     return min(end, region.range.upperBound, blobSize)
   }

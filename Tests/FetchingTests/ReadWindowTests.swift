@@ -42,6 +42,36 @@ struct ReadWindowTests {
     return (waits, requests, map.presentBytes)
   }
 
+  /// One rank of eight reads its part of each row, as the kernel asks for it: in requests of 128 KiB, two at a time in
+  /// either order, and a little behind the end of the part.
+  @Test(arguments: [4, 8, 16, 32] as [Int64])
+  func aRankThatReadsItsPartOfEachRowFetchesLittleElse(_ row: Int64) {
+    let (row, part, request) = (row << 20, row << 17, Int64(128 << 10))
+    var reads: [Range<Int64>] = []
+    for start in stride(from: row / 4, to: size - row, by: Int64.Stride(row)) {
+      var requests: [Range<Int64>] = []
+      for first in stride(from: start, to: start + part + request, by: Int64.Stride(request)) {
+        requests.append(first..<first + request)
+      }
+      for index in stride(from: 1, to: requests.count, by: 2) { requests.swapAt(index - 1, index) }
+      reads += requests
+    }
+    let result = replay(reads)
+    let wanted = (size / row) * part
+    #expect(Double(result.bytes) <= 1.3 * Double(wanted), "\(result.bytes) of \(wanted)")
+    #expect(Int64(result.requests) <= 4 * size / row, "\(result.requests) requests")
+  }
+
+  /// A reader that goes on behind the run that was expected of it gets its window again.
+  @Test func aStrideThatEndsIsReadOn() {
+    let (row, part) = (Int64(8 << 20), Int64(1 << 20))
+    var reads = (0..<8).map { number in (Int64(number) * row)..<(Int64(number) * row + part) }
+    let last = 8 * row
+    reads += (0..<64).map { number in (last + Int64(number) * part)..<(last + Int64(number + 1) * part) }
+    let result = replay(reads)
+    #expect(result.requests <= 40, "the sequential part is fetched in large requests: \(result)")
+  }
+
   @Test func llamaCppWaitsForFewRequestsAndFetchesEachByteOnce() {
     let size: Int64 = 253_113_024
     let result = replay(ReadTraces.llama, size: size)
