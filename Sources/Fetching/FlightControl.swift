@@ -134,6 +134,12 @@ final class FlightControl: Sendable {
     }
   }
 
+  /// Whether so little is asked for that a reader's part of it may arrive long before the end.
+  var isSmall: Bool { state.withLock { !$0.isWidened && $0.range.count <= Self.smallRequest } }
+
+  // A few blocks, as of a read at random.
+  private static let smallRequest = 256 << 10
+
   /// Every byte that it is to bring came.
   var isAtEnd: Bool { state.withLock { !$0.isWidened && $0.position >= $0.range.upperBound } }
 

@@ -41,11 +41,14 @@ struct FlightSink: BlobSink {
     if distance > 0, control.comesToEnd(within: distance) { blob.store.scheduler.release(flight) }
     do throws(ContentError) {
       let taken = UnsafeRawBufferPointer(rebasing: bytes[..<count])
-      let arrival = try ingest.accept(taken, at: offset, isLast: control.isAtEnd)
-      guard arrival.isReadable else { return goesOn(count == bytes.count) }
-      blob.handle(.arrived)
+      let arrival = try ingest.accept(taken, at: offset, isLast: false)
+      // The reader of a small request waits for a part of it: it is answered before anything is written.
+      if arrival.isReadable || control.isSmall { blob.handle(.arrived) }
       for run in arrival.kept { blob.arrived(run) }
-      if arrival.kept.isEmpty, blob.needsOnDisk(offset..<offset + Int64(count)) { try blob.flush(ingest) }
+      let range = offset..<offset + Int64(count)
+      if control.isAtEnd || (arrival.isReadable && arrival.kept.isEmpty && blob.needsOnDisk(range)) {
+        try blob.flush(ingest)
+      }
     } catch {
       control.fail(error)
       return false

@@ -112,8 +112,17 @@ extension RegistryRepository {
       subject,
       host: error.url?.endpoint ?? name.registry,
       error.reason,
+      advice: advice(error),
       underlying: error
     )
+  }
+
+  private func advice(_ error: HTTPError) -> String? {
+    switch error.code {
+    case .unreachable: "Check the name of the registry, that it runs, and the network"
+    case .broken: "The connection broke off: try again, and check the proxies in between"
+    case .timedOut, .tls, .cancelled, .stopped, .redirect, .refusedAddress, .tooLong: nil
+    }
   }
 }
 

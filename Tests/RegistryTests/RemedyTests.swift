@@ -182,6 +182,16 @@ struct RemedyTests {
     }
   }
 
+  @Test func aRegistryThatNoConnectionCanBeMadeToIsNamedWithAnAdvice() async throws {
+    let repository = try fixture.repository { $0.retry.retryFor = .zero }
+    fixture.registry.server.stop()
+    let error = try #require(await fixture.failure { _ = try await repository.resolve(.tag("t")) })
+    #expect(error.code == .unreachable)
+    #expect("\(error)".contains(fixture.registry.host))
+    #expect("\(error)".contains("Check the name of the registry"), "\(error)")
+    #expect(error.underlying is HTTPError, "the cause is kept")
+  }
+
   @Test func aRefusalOfTheStorageHostIsItsOwn() async throws {
     let storage = try fixture.storage { _ in
       .init(
