@@ -68,6 +68,7 @@ package actor FirstBytes {
   private static func judge(_ question: Question, _ bytes: any LayerBytes) -> Verdict? {
     let layer = question.layer
     var first = [UInt8](repeating: 0, count: Int(min(Int64(ArchiveFormat.length), layer.size)))
+    // A layer that cannot be read is judged when its file is read.
     let count = try? first.withUnsafeMutableBytes { buffer in try bytes.read(layer, into: buffer, at: 0) }
     guard count == first.count else { return nil }
     if let format = ArchiveFormat(first: first) {

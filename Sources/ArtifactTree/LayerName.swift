@@ -16,6 +16,7 @@ enum LayerName {
   static func metadata(of layer: Descriptor) -> Metadata? {
     for key in metadataKeys {
       guard let text = layer.annotations[key], text.utf8.count <= 65_536 else { continue }
+      // An annotation that is not readable is skipped; the title may name the layer.
       if let metadata = try? JSONDocument.decode(Metadata.self, from: Array(text.utf8)) { return metadata }
     }
     return nil

@@ -150,6 +150,7 @@ struct RawLayer {
     let shown = LayerName.fallback(layer)
     if let doubt {
       let name = LayerName.name(of: layer, metadata: metadata).map { String($0.prefix(1024)) } ?? ""
+      // An unusable path is shown as it is written.
       let path = (try? TreePath.parse(annotation: name))?.map(\.description).joined(separator: "/")
       builder.withhold(WithheldName(path: path ?? name, shownAs: shown, reason: doubt))
     } else if let name = LayerName.name(of: layer, metadata: metadata) {
@@ -164,6 +165,7 @@ struct RawLayer {
       }
     }
     for name in doubt == nil ? LayerName.names(byTypeOf: layer) : [] {
+      // The next candidate is tried.
       guard let path = try? TreePath.parse(annotation: name) else { continue }
       if builder.digest(at: path) == layer.digest { return }
       if !builder.exists(path), builder.addFile(content, at: path, attributes, layer: 0) { return }

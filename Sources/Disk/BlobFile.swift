@@ -43,7 +43,7 @@ package final class BlobFile: Sendable {
     self.identity = identity
   }
 
-  deinit { try? descriptor.close() }
+  deinit { Disk.close(descriptor) }
 
   /// Reads bytes of the blob.
   ///
@@ -80,6 +80,7 @@ package final class BlobFile: Sendable {
     into buffer: UnsafeMutableRawBufferPointer,
     at offset: Int64
   ) -> Int {
+    // Fewer bytes than asked for are the caller's to report.
     (try? Disk.read(FileDescriptor(rawValue: descriptor), into: buffer, at: offset)) ?? 0
   }
 
@@ -131,7 +132,7 @@ package final class BlobFile: Sendable {
           isInMemory: true
         )
       } catch {
-        try? descriptor.close()
+        Disk.close(descriptor)
         throw error
       }
     } catch {
@@ -172,7 +173,7 @@ package final class BlobFile: Sendable {
           identity: identity
         )
       } catch {
-        try? descriptor.close()
+        Disk.close(descriptor)
         throw error
       }
     } catch .noSuchFileOrDirectory {

@@ -214,6 +214,7 @@ package enum ConfinedRoots {
       errno = ENOENT
       return nil
     }
+    // A directory that cannot be made fails at its first use, with its path.
     for directory in root.directories { try? Disk.createFolder(directory) }
     return roots.withLock { $0[root.path] }
   }

@@ -124,8 +124,19 @@ package enum Disk {
 
   package static func synchronizeFolder(_ path: FilePath) throws(Errno) {
     let descriptor = try open(path, .readOnly, options: [.closeOnExec, .directory])
-    defer { try? descriptor.close() }
+    defer { Disk.close(descriptor) }
     guard fsync(descriptor.rawValue) == 0 else { throw Errno(rawValue: errno) }
+  }
+
+  /// Closes a file.
+  ///
+  /// close(2) reports only failures of earlier writes; writes that matter are synchronised before.
+  package static func close(_ file: FileDescriptor) {
+    do {
+      try file.close()
+    } catch {
+      return
+    }
   }
 
   /// Creates a directory and its missing parents.
@@ -250,7 +261,7 @@ package enum Disk {
     let descriptor = ConfinedRoots.open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0)
     guard descriptor >= 0 else { return nil }
     guard let folder = fdopendir(descriptor) else {
-      close(descriptor)
+      Glibc.close(descriptor)
       return nil
     }
     return folder
@@ -309,7 +320,7 @@ package enum Disk {
   package static func contents(of path: FilePath, limit: Int) throws(ContentError) -> [UInt8]? {
     do throws(Errno) {
       let descriptor = try open(path, .readOnly, options: [.closeOnExec, .nonBlocking])
-      defer { try? descriptor.close() }
+      defer { Disk.close(descriptor) }
       let identity = try FileIdentity(of: descriptor)
       guard identity.isRegular else { throw Errno.invalidArgument }
       guard identity.size <= limit else { throw Errno.fileTooLarge }

@@ -31,7 +31,7 @@ package final class FileLock: Sendable {
       while flock(file.rawValue, operation) != 0 {
         let error = Errno(rawValue: errno)
         if error == .interrupted { continue }
-        try? file.close()
+        Disk.close(file)
         if error == .wouldBlock { return nil }
         throw error
       }
@@ -42,7 +42,7 @@ package final class FileLock: Sendable {
       {
         return file
       }
-      try? file.close()
+      Disk.close(file)
     }
   }
 
@@ -56,5 +56,5 @@ package final class FileLock: Sendable {
     withExtendedLifetime(lock) {}
   }
 
-  deinit { try? descriptor.close() }
+  deinit { Disk.close(descriptor) }
 }

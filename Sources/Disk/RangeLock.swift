@@ -36,6 +36,7 @@ package enum RangeLock {
   }
 
   package static func unlock(_ descriptor: FileDescriptor, _ range: Range<Int>) {
+    // A lock that cannot be released ends with its descriptor.
     try? set(descriptor, range, type: F_UNLCK)
   }
 

@@ -38,6 +38,7 @@ package struct TemporaryFile: ~Copyable {
       guard error == .notSupported || error == .isDirectory || error == .invalidArgument else { throw error }
       let path = name(in: folder)
       let descriptor = try open(path, [.create, .exclusiveCreate, .closeOnExec], permissions)
+      // Without the lock another process may take the file for a leftover only after the grace time.
       _ = try? RangeLock.tryLock(descriptor, 0..<1)
       return (descriptor, path, true)
     }
@@ -61,8 +62,9 @@ package struct TemporaryFile: ~Copyable {
   }
 
   deinit {
+    // A file that stays is a leftover that the next `gc` removes.
     if hasName, !isDone { try? Disk.remove(path) }
-    try? descriptor.close()
+    Disk.close(descriptor)
   }
 
   /// Syncs the file and gives it its final name, atomically replacing an existing file.
@@ -76,6 +78,7 @@ package struct TemporaryFile: ~Copyable {
       isDone = true
     } catch .improperLink {
       // The target directory is on another file system.
+      // A file that stays is a leftover that the next `gc` removes.
       if !hasName { try? Disk.remove(own) }
       try copy(to: target)
     } catch {
@@ -117,8 +120,9 @@ package struct TemporaryFile: ~Copyable {
     var removed: [FilePath] = []
     for name in try Disk.names(in: folder) {
       let path = folder.appending(name)
+      // A file that is in use or cannot be read is left alone.
       guard let file = try? Disk.open(path, .readOnly, options: [.closeOnExec, .noFollow]) else { continue }
-      defer { try? file.close() }
+      defer { Disk.close(file) }
       guard let identity = try? FileIdentity(of: file), now - identity.modified > grace,
         (try? RangeLock.firstConflict(file, 0..<1)) == .some(nil)
       else { continue }

@@ -118,6 +118,7 @@ package struct ArtifactContents: Sendable {
         continue
       }
       var bytes = [UInt8](repeating: 0, count: Int(file.size))
+      // A short read is reported as damage below.
       let count = bytes.withUnsafeMutableBytes { try? file.read(into: $0, at: 0) }
       if count == bytes.count, HashStream.digest(of: bytes, descriptor.digest.algorithm) == descriptor.digest
       {

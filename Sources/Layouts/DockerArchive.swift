@@ -144,6 +144,7 @@ package final class DockerArchive: LocalRepository {
     config: [UInt8]?,
     _ path: FilePath
   ) throws(ContentError) {
+    // A config without digests vouches for nothing.
     guard let config, let listed = (try? JSONDocument.decode(Config.self, from: config))?.rootfs?.diffs,
       !listed.isEmpty
     else { return }

@@ -127,7 +127,7 @@ package struct LayoutExport {
 
   private func write(_ bytes: [UInt8], to path: FilePath) throws(Errno) {
     let output = try create(path)
-    defer { try? output.close() }
+    defer { Disk.close(output) }
     try Disk.write(output, bytes, at: 0)
     try Disk.synchronize(output)
   }
@@ -135,7 +135,7 @@ package struct LayoutExport {
   // A reflink if the file system supports it, never a hard link, as the copy belongs to the user.
   private func copy(_ file: BlobFile, to path: FilePath) throws(Errno) {
     let output = try create(path)
-    defer { try? output.close() }
+    defer { Disk.close(output) }
     if file.offset != 0 || ioctl(output.rawValue, clinux_ficlone, file.descriptor.rawValue) != 0 {
       try Disk.copy(file.descriptor, file.offset..<file.offset + file.size, to: output)
     }
@@ -143,6 +143,7 @@ package struct LayoutExport {
   }
 
   private static func remove(_ folder: FilePath) {
+    // Files of a failed export that cannot be removed stay; the error of the export is the one to tell.
     for name in (try? Disk.names(in: folder)) ?? [] {
       let path = folder.appending(name)
       if Disk.isFolder(path) { remove(path) } else { try? Disk.remove(path) }

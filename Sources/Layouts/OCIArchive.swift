@@ -46,11 +46,11 @@ package final class OCIArchive: LocalRepository {
       (members, links) = try Self.contents(FileSource(file: file, size: identity.size))
     } catch {
       // The first error is the one to tell.
-      try? file.close()
+      Disk.close(file)
       throw Self.failure(error, path)
     }
     guard !needsIndex || members["index.json"] != nil else {
-      try? file.close()
+      Disk.close(file)
       throw ContentError(
         .invalid,
         "\(path)",
@@ -97,16 +97,17 @@ package final class OCIArchive: LocalRepository {
   }
 
   private static func isCompressed(_ path: FilePath) -> Bool {
+    // Only the words of the advice depend on it.
     guard let file = try? Disk.open(path, .readOnly, options: [.closeOnExec, .nonBlocking]) else {
       return false
     }
-    defer { try? file.close() }
+    defer { Disk.close(file) }
     var front = [UInt8](repeating: 0, count: 4)
     _ = front.withUnsafeMutableBytes { try? Disk.read(file, into: $0, at: 0) }
     return [.gzip, .zstd].contains(ArchiveFormat(first: front))
   }
 
-  deinit { try? file.close() }
+  deinit { Disk.close(file) }
 
   package func index() throws(ContentError) -> Index {
     guard let bytes = try bytes(of: "index.json", limit: Int64(Index.maximumSize)) else {

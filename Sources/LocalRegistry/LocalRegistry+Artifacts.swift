@@ -49,6 +49,7 @@ extension LocalRegistry {
     }
     for descriptor in missing {
       let partial = root.partial(descriptor.digest)
+      // A partial blob that was committed meanwhile is counted as complete.
       if let identity = try? FileIdentity(at: partial) { files[identity] = Disk.allocatedBytes(partial) }
     }
     return (apparent, files)
@@ -220,6 +221,7 @@ extension LocalRegistry {
     let blobs = contents.blobs.map(\.descriptor)
     try checkName(reference, contents)
     for blob in blobs + contents.documents.map(\.descriptor) {
+      // A reference that is not recorded is recorded at the next open.
       try? references.add(reference, to: blob.digest)
     }
     // Kept open until the layout has them: open blobs are not evicted.
@@ -349,6 +351,7 @@ extension LocalRegistry {
     var found: Set<Digest> = []
     for place in spellings(reference) {
       for algorithm in Digest.Algorithm.allCases {
+        // A layout without one of the directories has no blobs in it.
         let names = (try? Disk.names(in: place.appending("blobs").appending(algorithm.rawValue))) ?? []
         found.formUnion(names.compactMap { Digest(algorithm: algorithm, hex: $0[...]) })
       }
@@ -358,6 +361,7 @@ extension LocalRegistry {
     descriptors += (try? repository?.index().manifests) ?? []
     for descriptor in descriptors {
       let places = [repository, poolRepository].compactMap { $0 }
+      // A damaged manifest names no blob; the blobs themselves are counted above.
       guard let contents = try? ArtifactContents(descriptor.asManifest, in: places) else { continue }
       found.formUnion(contents.documents.map(\.descriptor.digest))
       found.formUnion(contents.blobs.map(\.descriptor.digest))

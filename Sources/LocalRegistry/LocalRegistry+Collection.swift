@@ -126,6 +126,7 @@ extension LocalRegistry {
   @discardableResult
   func removeLeftovers(dryRun: Bool) -> [CollectionReport.Leftover] {
     let temporary =
+      // Leftovers that cannot be removed are left to the next run.
       (try? TemporaryFile.removeLeftovers(in: root.temporary, now: RealTime.now, dryRun: dryRun)) ?? []
     var found = temporary.map {
       CollectionReport.Leftover(path: "\($0)", reason: "left by a process that was killed")
@@ -137,6 +138,7 @@ extension LocalRegistry {
           !pool.isOpen(digest, isPartial: true)
         else { continue }
         found.append(.init(path: "\(root.partial(digest))", reason: "its blob is complete"))
+        // Names that stay are found again by the next run.
         if !dryRun { try? pool.removePartialNames(digest) }
       }
     }
@@ -150,6 +152,7 @@ extension LocalRegistry {
   ) throws(Errno) -> [Digest: Set<Reference>] {
     var marked: [Digest: Set<Reference>] = [:]
     for reference in ownReferences() {
+      // A layout that cannot be read is not weightfs' own to clean.
       let isFetched = (try? findOwn(reference))?.wasFetched ?? false
       if isFetched, try sweepBesideArchive(reference, dryRun: dryRun, &report) { continue }
       guard archives(of: reference).isEmpty else { continue }
@@ -174,6 +177,7 @@ extension LocalRegistry {
     for registry in (try? tree.registries()) ?? [] {
       var open: [[String]] = [[]]
       while let components = open.popLast() {
+        // A directory that cannot be read has no artifacts to keep or remove.
         guard let children = try? tree.children(registry: registry, components: components) else { continue }
         if components.count < 64 { open += children.components.map { components + [$0] } }
         guard let name = RepositoryName(registry: registry, path: components.joined(separator: "/")) else {
@@ -183,12 +187,14 @@ extension LocalRegistry {
       }
     }
     for record in OriginRecord.all(root) where Disk.exists(root.blob(record.digest)) {
+      // A record of another version is no artifact.
       if let reference = try? Reference(parsing: record.reference) { found.insert(reference) }
     }
     return found
   }
 
   func named(by reference: Reference) -> Set<Digest> {
+    // A layout that cannot be read names nothing, so that all of its blobs are kept.
     guard let artifact = try? findOwn(reference) else { return [] }
     var found: Set<Digest> = []
     // All entries of the layout: another program may have added some.
@@ -251,6 +257,7 @@ extension LocalRegistry {
   }
 
   func isOld(_ path: FilePath) -> Bool {
+    // A file that was removed meanwhile is not old.
     guard let identity = try? FileIdentity(at: path) else { return false }
     return RealTime.now - identity.modified > Self.grace
   }

@@ -84,6 +84,7 @@ extension LocalRegistry {
     try sweep(root.chunks, "no artifact has the blob") { name, path in isKnown(name) || !isOld(path) }
     try sweep(root.profiles, "no artifact has the blob") { name, path in isKnown(name) || !isOld(path) }
     try sweep(root.verified, "the blob does not exist") { name, path in
+      // A file that was removed meanwhile needs no record.
       guard let identity = try? FileIdentity(at: path) else { return false }
       let age = RealTime.now - identity.modified
       if name.split(separator: "-").count > 2 { return age < Self.recordLife }

@@ -76,6 +76,7 @@ extension LocalRegistry {
 
   private func findChild(_ name: String, _ registry: String, _ components: [String]) -> LocalChild {
     var child =
+      // A directory that cannot be read counts as absent here; opening it reports why.
       (try? self.tree.child(name, registry: registry, components: components)) ?? LocalChild()
     for store in self.stores {
       let more = self.attempt(store) { () throws(ContentError) in

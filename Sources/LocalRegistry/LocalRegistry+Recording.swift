@@ -140,6 +140,7 @@ extension LocalRegistry {
     _ record: OriginRecord?
   ) throws(Errno) {
     for archive in archives(of: reference) {
+      // An archive that cannot be read is replaced.
       guard let entries = try? OCIArchive(path: archive, executor: executor).index().manifests,
         let entry = entries.first, entries.count == 1, entry.digest != digest
       else { continue }
@@ -172,6 +173,7 @@ extension LocalRegistry {
     var isRight = true
     for document in documents {
       let path = layout.appending(document.descriptor.digest.layoutPath)
+      // A document that cannot be read is written again.
       if (try? Disk.contents(of: path, limit: document.bytes.count)) == document.bytes { continue }
       try? Disk.remove(path)
       isRight = false
@@ -277,6 +279,7 @@ extension LocalRegistry {
     blobs: [Descriptor]
   ) async {
     guard artifact.wasFetched, let layout = artifact.repository.directory else { return }
+    // An artifact that cannot be recorded is recorded at its next look-up.
     try? await executor.run { () throws(ContentError) in
       self.want(blobs, reference)
       if !self.hasRight(documents, in: layout) {

@@ -30,6 +30,7 @@ extension LocalRegistry {
         for archive in archives { try Disk.remove(archive) }
         for directory in directories { try removeDirectory(directory) }
         OriginRecord.remove(root, reference)
+        // A pin that stays protects nothing, as its artifact is removed.
         _ = try? pins.remove(reference)
         freed += try drop(held, of: reference)
         removeEmptyFolders(above: root.layout(reference))
@@ -139,6 +140,7 @@ extension LocalRegistry {
   private func removeEmptyFolders(above path: FilePath) {
     var folder = path.removingLastComponent()
     while folder.starts(with: root.path), folder != root.path {
+      // A directory with other entries stays.
       guard (try? Disk.removeFolder(folder)) != nil else { return }
       folder.removeLastComponent()
     }

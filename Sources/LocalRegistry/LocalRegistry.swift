@@ -218,6 +218,7 @@ package final class LocalRegistry: Sendable {
     guard let digest = known, Disk.exists(root.blob(digest)),
       let bytes = try Disk.contents(of: root.blob(digest), limit: Int(ManifestDocument.maximumSize)),
       Verification.digest(of: bytes, digest.algorithm) == digest,
+      // A document that cannot be read is fetched again.
       let document = try? ManifestDocument(bytes: bytes, digest: digest, declared: nil)
     else { return nil }
     return LocalArtifact(
@@ -293,6 +294,7 @@ package final class LocalRegistry: Sendable {
   package func removeLinks(of digest: Digest, to file: FileIdentity) {
     for reference in references.references(of: digest) {
       let path = root.layout(reference).appending(digest.layoutPath)
+      // A name that was removed meanwhile, or cannot be removed, is found wrong at its next use.
       guard let there = try? FileIdentity(at: path), there.isSameFile(as: file) else { continue }
       try? Disk.remove(path)
     }
@@ -310,6 +312,7 @@ package final class LocalRegistry: Sendable {
     ifItIs file: FileIdentity? = nil
   ) {
     guard owns(layout), let directory = layout.directory else { return }
+    // A name that was removed meanwhile, or cannot be removed, is found wrong at its next use.
     if let file, let there = try? FileIdentity(at: directory.appending(digest.layoutPath)),
       !there.isSameFile(as: file)
     {

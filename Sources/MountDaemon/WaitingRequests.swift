@@ -58,6 +58,7 @@ final class WaitingRequests: Sendable {
   private func watch() {
     Task {
       while true {
+        // A cancelled sleep ends the loop below.
         try? await Task.sleep(for: Self.interval)
         let (waiting, isOver) = state.withLock { state in
           if state.tasks.isEmpty { state.isWatched = false }

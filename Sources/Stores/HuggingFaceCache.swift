@@ -179,6 +179,7 @@ final class HuggingFaceCache: ReadOnlyStore {
     if let target = Disk.linkTarget(file) {
       guard let name = FilePath(target).lastComponent?.string else { return nil }
       path = folder.appending("blobs").appending(name)
+      // A file that was removed meanwhile has no digest.
       if let digest = Digest(algorithm: .sha256, hex: name[...]), let identity = try? FileIdentity(at: path) {
         return identity.isRegular ? (path, digest, identity.size) : nil
       }

@@ -52,6 +52,7 @@ final class OMMXStore: ReadOnlyStore {
   private func names() throws(ContentError) -> NameTable {
     let files = ["index.sqlite3", "index.sqlite3-wal"].map { path.appending($0) }
     for _ in 0..<5 {
+      // An absent file is a state like any other.
       let before = files.map { try? FileIdentity(at: $0) }
       if let cached = cache.withLock({ $0 }), cached.identities == before { return cached.names }
       let contents = try files.map { (file) throws(ContentError) in
@@ -85,6 +86,7 @@ final class OMMXStore: ReadOnlyStore {
       var entries: [Reference: Descriptor] = [:]
       for row in rows {
         let separator = row[1].contains(":") ? "@" : ":"
+        // A row of another version is skipped.
         guard let reference = try? Reference(parsing: "\(row[0])\(separator)\(row[1])"),
           let digest = Digest(row[2])
         else { continue }
@@ -103,11 +105,12 @@ final class OMMXStore: ReadOnlyStore {
       options: [.create, .exclusiveCreate, .closeOnExec],
       permissions: [.ownerReadWrite]
     )
-    defer { try? file.close() }
+    defer { Disk.close(file) }
     try Disk.write(file, bytes, at: 0)
   }
 
   private static func remove(_ folder: FilePath) {
+    // A copy that cannot be removed lies in the temporary directory of the system.
     for name in (try? Disk.names(in: folder)) ?? [] { try? Disk.remove(folder.appending(name)) }
     try? Disk.removeFolder(folder)
   }

@@ -107,6 +107,7 @@ extension CacheSpace {
     guard let record else { return false }
     guard hasLayout else { return true }
     let index = root.layout(reference).appending("index.json")
+    // An index that cannot be read names no blob.
     guard let text = try? Disk.contents(of: index, limit: Index.maximumSize) else { return false }
     return [record.digest, record.previous].compactMap { $0 }.contains {
       text.firstRange(of: Array($0.hex.utf8)) != nil

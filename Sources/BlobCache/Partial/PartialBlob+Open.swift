@@ -40,11 +40,11 @@ extension PartialBlob {
       do throws(Errno) {
         return try empty(descriptor, file, mapFile, path, bootIdentifier, isInMemory: false)
       } catch {
-        try? mapFile.close()
+        Disk.close(mapFile)
         throw error
       }
     } catch {
-      try? file.close()
+      Disk.close(file)
       throw error
     }
   }
@@ -68,8 +68,8 @@ extension PartialBlob {
       guard numbers.0 >= 0, numbers.1 >= 0 else { throw Errno(rawValue: -min(numbers.0, numbers.1)) }
       return try empty(descriptor, file, mapFile, path, bootIdentifier, isInMemory: true)
     } catch {
-      if numbers.0 >= 0 { try? file.close() }
-      if numbers.1 >= 0 { try? mapFile.close() }
+      if numbers.0 >= 0 { Disk.close(file) }
+      if numbers.1 >= 0 { Disk.close(mapFile) }
       throw error
     }
   }
@@ -104,10 +104,11 @@ extension PartialBlob {
     _ bootIdentifier: [UInt8]
   ) throws(Errno) -> PartialBlob? {
     let options: FileDescriptor.OpenOptions = [.closeOnExec, .noFollow]
+    // A blob that cannot be opened is begun again.
     guard let file = try? Disk.open(path, .readWrite, options: options) else { return nil }
     let mapPath = PartialNames.map(of: path)
     guard let mapFile = try? Disk.open(mapPath, .readWrite, options: options) else {
-      try? file.close()
+      Disk.close(file)
       return nil
     }
     do throws(Errno) {
@@ -127,12 +128,12 @@ extension PartialBlob {
           path: path
         )
       }
-      try? file.close()
-      try? mapFile.close()
+      Disk.close(file)
+      Disk.close(mapFile)
       return nil
     } catch {
-      try? file.close()
-      try? mapFile.close()
+      Disk.close(file)
+      Disk.close(mapFile)
       throw error
     }
   }

@@ -53,8 +53,8 @@ package final class PartialBlob: Sendable {
   static let presence = 0..<1
 
   deinit {
-    try? file.close()
-    try? map.descriptor.close()
+    Disk.close(file)
+    Disk.close(map.descriptor)
   }
 
   /// Returns the file as a complete blob, for a blob that is verified but could not be linked under its

@@ -59,6 +59,7 @@ extension BlobPool {
     defer { withExtendedLifetime(lock) {} }
     guard Disk.exists(root.blob(digest)), !isOpen(digest, isPartial: true) else { return }
     let path = root.partial(digest)
+    // A name that was removed meanwhile frees nothing.
     let isSame = (try? FileIdentity(at: path)).map { own in
       (try? FileIdentity(at: root.blob(digest)))?.isSameFile(as: own) ?? false
     }

@@ -23,6 +23,7 @@ extension BlobPool {
       let lock = try namesLock(digest)
       defer { withExtendedLifetime(lock) {} }
       guard let file = try BlobFile.open(source) else { return }
+      // A name that cannot be read is made again below, which reports why.
       if let there = try? FileIdentity(at: target), there.size == file.size { return }
       try Disk.createFolder(folder)
       if file.size >= Self.smallestLink {

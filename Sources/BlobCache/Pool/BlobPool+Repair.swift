@@ -20,8 +20,9 @@ extension BlobPool {
     try Disk.remove(path)
     try PartialNames.removeMap(of: path)
     let isOwn = file.path == root.blob(digest) && file.isInPlace
+    // A file that cannot be made writable, as with fs-verity, is copied.
     let target = isOwn ? try? makeWritable(file) : nil
-    defer { try? target?.close() }
+    defer { target.map(Disk.close) }
     if target == nil { try copy(file, descriptor, without: damage, to: path) }
     // The map before the data file: a data file without its map would be cleared.
     var map = try TemporaryFile(in: root.temporary, permissions: [.ownerReadWrite, .groupRead, .otherRead])

@@ -31,9 +31,10 @@ package final class BlobPool: Sendable {
   /// Returns the 16 bytes that identify this boot of the machine.
   package static func currentBootIdentifier() -> [UInt8] {
     let descriptor = try? Disk.open("/proc/sys/kernel/random/boot_id", .readOnly)
-    defer { try? descriptor?.close() }
+    defer { descriptor.map(Disk.close) }
     var text = [UInt8](repeating: 0, count: 64)
     let count = text.withUnsafeMutableBytes { buffer in
+      // Without the identifier no map is trusted after a restart.
       descriptor.flatMap { try? Disk.read($0, into: buffer, at: 0) } ?? 0
     }
     let digits = text[..<count].filter { $0 != UInt8(ascii: "-") && $0 > 0x20 }
@@ -120,7 +121,8 @@ package final class BlobPool: Sendable {
     guard let file = try? Disk.open(path, .readOnly, options: [.closeOnExec, .noFollow]) else {
       return Disk.exists(path)
     }
-    defer { try? file.close() }
+    defer { Disk.close(file) }
+    // A lock that cannot be read counts as held.
     return (try? RangeLock.firstConflict(file, Self.presence)) != .some(nil)
   }
 
@@ -183,8 +185,9 @@ package final class BlobPool: Sendable {
       return blob.blocks.presentBytes(in: range)
     }
     let path = PartialNames.map(of: root.partial(descriptor.digest))
+    // A map that cannot be read has no present blocks.
     guard let file = try? Disk.open(path, .readOnly) else { return 0 }
-    defer { try? file.close() }
+    defer { Disk.close(file) }
     var blocks = BlockMap(size: descriptor.size)
     let map = PartialMapFile(descriptor: file, size: descriptor.size)
     guard (try? map.bootIdentifier()) != nil, let runs = try? map.presentRuns(in: 0..<blocks.blockCount)
@@ -256,6 +259,7 @@ package final class BlobPool: Sendable {
   func adopt(_ file: inout TemporaryFile, _ digest: Digest) throws(Errno) {
     let lock = try namesLock(digest)
     defer { withExtendedLifetime(lock) {} }
+    // No file, or one that the rename below replaces.
     if let there = try? FileIdentity(at: root.blob(digest)) {
       if VerificationRecords(root: root).poolRecord(there, digest) == .same { return }
       try setAsideLocked(digest, ifItIs: there)
@@ -280,6 +284,7 @@ package final class BlobPool: Sendable {
   package func discard(_ blob: PartialBlob) {
     let digest = blob.descriptor.digest
     if let lock = try? namesLock(digest) {
+      // Names that stay are those of a blob that is begun again.
       try? removeNames(blob)
       withExtendedLifetime(lock) {}
     }
@@ -347,6 +352,7 @@ package final class BlobPool: Sendable {
       if isOther, VerificationRecords(root: root).poolRecord(there, digest) == .same { return }
     }
     try root.replace(path, with: bytes, permissions: [.ownerRead, .groupRead, .otherRead])
+    // The next count puts the ledger right.
     try? ledger.add(Disk.allocatedBytes(path))
     guard let identity = try? FileIdentity(at: path) else { return }
     // If this fails, the blob is only hashed again at its next use.

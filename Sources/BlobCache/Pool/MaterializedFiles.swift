@@ -60,6 +60,7 @@ package final class MaterializedFiles: Sendable {
   private func size(without path: FilePath) -> Int64 {
     let names = (try? Disk.names(in: root.materialized)) ?? []
     let paths = names.map { root.materialized.appending($0) }
+    // A file that was removed meanwhile has no size.
     return paths.reduce(0) { $0 + ($1 == path ? 0 : (try? FileIdentity(at: $1))?.size ?? 0) }
   }
 

@@ -97,7 +97,7 @@ package struct AccessProfileStore: Sendable {
       let options: FileDescriptor.OpenOptions = [.create, .closeOnExec]
       let permissions: FilePermissions = [.ownerReadWrite, .groupRead, .otherRead]
       let file = try Disk.open(mark(blob), .writeOnly, options: options, permissions: permissions)
-      try? file.close()
+      Disk.close(file)
     } catch {
       throw ContentError(.disk, "\(mark(blob))", error)
     }

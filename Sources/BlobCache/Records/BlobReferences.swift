@@ -39,6 +39,7 @@ package struct BlobReferences {
     guard let bytes = read else { return [] }
     var seen: Set<Reference> = []
     return String(decoding: bytes, as: UTF8.self).split(separator: "\n").compactMap { line in
+      // A line that another version wrote is skipped.
       (try? Reference(parsing: String(line))).flatMap { seen.insert($0).inserted ? $0 : nil }
     }
   }
@@ -63,7 +64,7 @@ package struct BlobReferences {
       options: [.create, .append, .closeOnExec],
       permissions: [.ownerReadWrite, .groupRead, .otherRead]
     )
-    defer { try? file.close() }
+    defer { Disk.close(file) }
     // One append per line, so that lines of two processes do not interleave.
     let line = Array("\(reference)\n".utf8)
     let count = line.withUnsafeBytes { Glibc.write(file.rawValue, $0.baseAddress, $0.count) }
@@ -100,7 +101,7 @@ package struct BlobReferences {
       options: options,
       permissions: [.ownerReadWrite, .groupRead, .otherRead]
     )
-    try? file?.close()
+    file.map(Disk.close)
   }
 
   /// Whether a record exists that lists no reference for the blob.

@@ -50,6 +50,7 @@ package struct OriginRecord: Sendable, Codable, Equatable {
   }
 
   package static func read(_ root: RegistryRoot, _ reference: Reference) -> OriginRecord? {
+    // A record that cannot be read counts as absent: the artifact is then one that the user put there.
     guard let bytes = try? Disk.contents(of: path(root, reference), limit: 65_536),
       let record = try? JSONDocument.decode(OriginRecord.self, from: bytes),
       record.reference == "\(reference.stored)"
@@ -63,11 +64,13 @@ package struct OriginRecord: Sendable, Codable, Equatable {
       guard let bytes = try? Disk.contents(of: root.origins.appending(name), limit: 65_536) else {
         return nil
       }
+      // A record of another version counts as absent.
       return try? JSONDocument.decode(OriginRecord.self, from: bytes)
     }
   }
 
   package static func remove(_ root: RegistryRoot, _ reference: Reference) {
+    // A record that stays is removed by the next `gc`.
     try? Disk.remove(path(root, reference))
   }
 

@@ -51,13 +51,13 @@ final class SpaceFile: Sendable {
       }
     } catch {
       // The first error is the one to tell.
-      try? file.close()
+      Disk.close(file)
       throw error
     }
   }
 
   // Nothing can be done about a close that fails: nothing was written through the descriptor since.
-  deinit { try? file.close() }
+  deinit { Disk.close(file) }
 
   /// Whether the path still names this file: a root may have been removed and made again.
   func isCurrent(at path: FilePath) -> Bool {

@@ -80,6 +80,7 @@ package struct VerificationRecords: Sendable {
   func removePool(_ digest: Digest) { try? Disk.remove(poolPath(digest)) }
 
   private func read(_ path: FilePath) -> String? {
+    // A record that cannot be read counts as absent: the file is hashed again.
     guard let bytes = try? Disk.contents(of: path, limit: 4096) else { return nil }
     return String(decoding: bytes, as: UTF8.self)
   }

@@ -87,6 +87,7 @@ struct List: AsyncParsableCommand {
       return try await found.repository.manifest(found.descriptor).manifest
     } catch {
       guard !found.isAdditional,
+        // An artifact without a readable manifest is listed without its blobs.
         let (_, manifest) = try? await assembly.local.poolRepository.manifest(found.descriptor)
       else { throw error }
       return manifest

@@ -28,6 +28,7 @@ enum BackgroundProcess {
       Terminal.printError("weightfs: cannot open the log \(log): \(error)")
       return 1
     }
+    // The child has its own copy; nothing was written through this one.
     defer { try? logDescriptor.close() }
     var ends: [Int32] = [0, 0]
     guard pipe(&ends) == 0 else { return 1 }

@@ -182,6 +182,7 @@ struct CommonOptions: ParsableArguments {
     var settings = Settings(root: root)
     settings.additionalStores = additionalStore.map { FilePath(AbsolutePath.of($0)) }
     settings.limits = limits(of: root)
+    // A wrong format was refused by `validate`.
     settings.localFormat = localFormat ?? (try? Self.format()).flatMap { $0 } ?? .directory
     settings.insecureRegistries = Set(insecureRegistry)
     settings.fetching.deadline = .seconds(timeout)
