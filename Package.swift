@@ -124,7 +124,7 @@ let package = Package(
     // Tests. Only tests use Support.
     .target(
       name: "TestSupport",
-      dependencies: ["OCI", "Content"],
+      dependencies: ["OCI", "Content", log],
       path: "Tests/Support",
       swiftSettings: strict
     ),
@@ -171,6 +171,14 @@ let package = Package(
       ["Archive", "ArtifactTree", "Content", "Fetching", "HTTP", "OCI", "Registry", "TestSupport"]
     ),
     tests("MountTests", ["TestSupport", "OCI", "Content", "MountDaemon"]),
+    tests(
+      "MountDaemonTests",
+      ["MountDaemon", "FileSystem", "Fetching", "Content", "Telemetry", "TestSupport", system, log]
+    ),
+    tests(
+      "CommandTests",
+      ["weightfs", "Artifacts", "Layouts", "Content", "OCI", "TestSupport", arguments, system]
+    ),
     tests("ArchitectureTests", ["TestSupport"]),
   ],
   swiftLanguageModes: [.v6]
