@@ -1,25 +1,25 @@
 import BlobCache
 import LocalRegistry
 
-/// Which chunks of a blob were read, in the order in which each was first.
+/// Records which chunks of a blob were read, in the order of their first reads.
 ///
 /// Pure.
 package struct AccessRecorder: Sendable {
   private var seen = RangeSet<Int>()
   private let chunkCount: Int
-  /// Runs of chunks, in order.
+  /// The runs of chunks, in order of their first reads.
   package private(set) var runs: [Range<Int>] = []
 
-  /// Nothing was read yet.
+  /// Creates a recorder without reads.
   ///
-  /// - Parameter blobSize: bytes.
+  /// - Parameter blobSize: The size of the blob in bytes.
   package init(blobSize: Int64) {
     chunkCount = BlockMap.chunkCount(size: blobSize)
   }
 
-  /// Takes a read.
+  /// Records a read.
   ///
-  /// - Parameter range: within the blob.
+  /// - Parameter range: A byte range within the blob.
   package mutating func note(_ range: Range<Int64>) {
     guard !range.isEmpty else { return }
     for chunk in BlockMap.chunks(touching: range).clamped(to: 0..<chunkCount) where !seen.contains(chunk) {

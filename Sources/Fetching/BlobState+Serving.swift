@@ -2,29 +2,29 @@ import BlobCache
 import Content
 import OCI
 
-/// Which bytes may be served, and to which waiters.
+/// Determines which bytes may be served, and to which waiters.
 extension BlobState {
-  /// How a read is answered without waiting.
+  /// The answer to a read that does not wait.
   enum Hit: Sendable {
     case file(File)
     case partial(Partial)
     case bad(ContentError)
-    /// The chunk differed twice a moment ago.
+    /// The chunk differed from its list twice a moment ago.
     case refusedChunk(Int)
-    /// A reader waited for the same bytes in vain a moment ago.
+    /// A reader waited for the same bytes until its deadline a moment ago.
     case justTimedOut
     case miss
   }
 
-  // The kernel asks again, page by page, for what failed as readahead: one wait is enough for both.
+  // The kernel repeats failed readahead page by page: one wait is enough for both.
   private static var timeoutMemory: Duration { .seconds(1) }
 
-  /// The answer to a read.
+  /// Returns the answer to a read.
   ///
   /// - Parameters:
-  ///   - range: bytes within the blob, not empty.
-  ///   - now: the time.
-  ///   - progress: the time of the last byte that arrived.
+  ///   - range: A byte range within the blob that is not empty.
+  ///   - now: The current time.
+  ///   - progress: The time of the last byte that arrived.
   func hit(_ range: Range<Int64>, now: ContinuousClock.Instant, progress: ContinuousClock.Instant) -> Hit {
     switch phase {
     case .complete(let file, let trust):
@@ -40,10 +40,10 @@ extension BlobState {
     }
   }
 
-  /// The list in use, with the chunks that were compared; nil for none.
+  /// The chunk list in use, with the compared chunks; nil for none.
   var chunks: TrustedChunks? { trust.chunks }
 
-  /// The partial blob, while the blob is one.
+  /// The partial blob; nil in the other phases.
   var partial: Partial? {
     switch phase {
     case .partial(let blob), .settling(let blob): blob
@@ -66,18 +66,20 @@ extension BlobState {
     if case .bad(let error) = phase { error } else { nil }
   }
 
-  /// Whether bytes may be served that nothing vouches for yet.
+  /// Whether bytes may be served before they are verified.
   var servesUnverified: Bool { rule.verify == .deferred && !rule.isSmall && !isMixed }
 
-  /// Whether bytes may be served before all are verified: unverified by policy, or each verified by a list.
+  /// Whether bytes may be served before the complete blob is verified: unverified by policy, or each chunk
+  /// verified by a list.
   var servesPartial: Bool { chunks != nil || servesUnverified }
 
-  /// Whether the bytes of a range may be served to a reader.
+  /// Returns whether the bytes of a range may be served to a reader.
   private func isReady(_ range: Range<Int64>, _ blob: Partial) -> Bool {
     Self.isReady(range, blob, chunks, servesUnverified, isReader: true)
   }
 
-  /// Whether the bytes of a range may be served; to a command that fetches ahead, whether they are on the disk.
+  /// Returns whether the bytes of a range may be served; for a command that prefetches, whether they are on
+  /// the disk.
   static func isReady(
     _ range: Range<Int64>,
     _ blob: Partial,
@@ -89,41 +91,41 @@ extension BlobState {
     return servesUnverified && (isReader ? blob.holds(range) : blob.contains(range))
   }
 
-  /// Complete chunks around a range where a list is used, else the range.
+  /// Returns the complete chunks around a range if a list is in use, else the range.
   func aligned(_ range: Range<Int64>) -> Range<Int64> { chunks?.aligned(range) ?? range }
 
-  /// The blocks that a waiter needs before it is answered.
+  /// Returns the blocks that a waiter needs before it is answered.
   func blocks(of waiter: Waiter) -> Range<Int> {
     BlockMap.blocks(touching: aligned(waiter.needed(of: size)), size: size)
   }
 
-  /// Whether a waiter for all bytes is a reader.
+  /// Whether one of the waiters for all bytes is a reader.
   var hasReaderOfAllBytes: Bool { waiters.all.contains { $0.needsWhole && $0.isReader } }
 
   // MARK: Chunks
 
-  /// The chunks of a range that are present and were not compared; they count as being compared from now on.
+  /// Returns the present chunks of a range that were not compared, and marks them as being compared.
   mutating func takeUnchecked(in range: Range<Int64>) -> (blob: Partial, list: ChunkList, chunks: [Int])? {
     guard let blob = partial, let list = chunks?.list else { return nil }
     let found = trust.chunks?.takeUnchecked(in: range) { blob.contains($0) } ?? []
     return found.isEmpty ? nil : (blob, list, found)
   }
 
-  /// Whether every chunk was compared with a list that vouches for the digest; nil where no such list is used.
+  /// Whether every chunk was compared with a list that proves the digest; nil if no such list is in use.
   var isProven: Bool? {
     guard let chunks, let blob = partial, chunks.list.isProof(of: digest) else { return nil }
     return blob.isComplete && chunks.isVerified
   }
 
-  /// Whether a list is still to be looked for.
+  /// Returns whether a chunk list must still be looked up.
   func needsList(_ named: Digest?) -> Bool { partial != nil && trust.needsList(named) }
 
-  /// Bytes of a further source may be present.
+  /// Notes that bytes of more than one source may be present.
   mutating func mix() { isMixed = true }
 
   // MARK: Taking waiters
 
-  /// Removes and returns the waiters that need a chunk, those for all bytes apart.
+  /// Removes and returns the waiters that need a chunk, except those for all bytes.
   mutating func takeWaiters(ofChunk chunk: Int) -> [Waiter] {
     guard let list = chunks?.list, partial != nil else { return [] }
     let blocks = BlockMap.blocks(touching: list.range(of: chunk), size: size)
@@ -162,21 +164,21 @@ extension BlobState {
     }
   }
 
-  /// The ends of waits: of dying callers, and of those that waited too long.
+  /// The waiters whose waits end: those of killed callers, and those past the deadline.
   struct Sweep {
     var killed: [Waiter] = []
     var late: [Waiter] = []
-    /// No waiter is left.
+    /// Whether no waiter is left.
     var isOver = false
   }
 
   /// Removes and returns the waiters whose wait is over.
   ///
   /// - Parameters:
-  ///   - now: the time.
-  ///   - deadline: the longest time without progress.
-  ///   - dying: threads that are being killed.
-  ///   - progress: the time of the last byte that is progress for a waiter.
+  ///   - now: The current time.
+  ///   - deadline: The longest time without progress.
+  ///   - dying: The threads that are being killed.
+  ///   - progress: Returns the time of the last byte that counts as progress for a waiter.
   mutating func sweep(
     now: ContinuousClock.Instant,
     deadline: Duration,
@@ -192,7 +194,7 @@ extension BlobState {
     return sweep
   }
 
-  /// Bytes are being hashed or committed.
+  /// Whether bytes are being hashed or committed.
   private var isBusy: Bool {
     if case .complete(_, .checking) = phase { return true }
     return isHashing

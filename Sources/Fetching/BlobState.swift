@@ -4,99 +4,105 @@ import OCI
 
 /// The blocks of a partial blob that are present.
 protocol BlockPresence: Sendable {
-  /// Every block is on the disk.
+  /// Whether every block is on the disk.
   var isComplete: Bool { get }
-  /// Whether every byte of a range is on the disk.
+  /// Returns whether every byte of a range is on the disk.
   func contains(_ range: Range<Int64>) -> Bool
-  /// Whether every byte of a range can be read, from the disk or from memory.
+  /// Returns whether every byte of a range can be read, from the disk or from memory.
   func holds(_ range: Range<Int64>) -> Bool
-  /// The runs of blocks that are absent, in order.
+  /// Returns the runs of absent blocks, in order.
   func missing(in blocks: Range<Int>) -> [Range<Int>]
-  /// The next run of absent blocks at or behind a block, up to a length.
+  /// Returns the next run of absent blocks at or after a block, up to a length.
   func nextMissing(from block: Int, limit: Int) -> Range<Int>?
 }
 
-/// The life of one blob: which bytes may be served, which readers wait, and how it becomes complete or bad.
+/// The state machine of one blob: which bytes may be served, which readers wait, and how the blob becomes
+/// complete or bad.
 ///
-/// Pure: events in, actions out. The blocks themselves are asked of `Partial`, time is given by the caller.
+/// Pure: events in, actions out. `Partial` knows which blocks are present; the caller passes the time.
 ///
-///     phase                   event                     next phase              actions
-///     partial, settling       wait                      same                    startWatch; promote where all bytes are needed
-///     partial, settling       arrived                   same                    answer the waiters whose range may be served
-///     partial                 chunkMatched              same                    the same
-///     partial                 chunkDiffers, 1st time    same                    fetchAgain
-///     partial                 chunkDiffers, 2nd time    same                    failChunk: its waiters, and those for all bytes
-///     partial                 chunkUnreadable           same                    fail its waiters
-///     partial                 flightFailed              same                    fail the waiters of absent blocks, and those
-///                                                                               for all bytes
-///     partial                 hashed, right digest      settling                commit
-///     partial                 hashed, wrong digest      settling                discard
-///     partial                 listChanged               same                    recheck
-///     settling                committed                 complete, verified      distribute, answer, announce
-///     settling                commitFailed, with a file complete, verified      answer
-///     settling                commitFailed, without     partial                 fail all
-///     settling                condemned                 bad                     markBad, fail all, dropPages
-///     complete, unverified    checkWanted               complete, checking      hashFile
-///     complete, checking      hashed, right digest      complete, verified      noteVerified, answer
-///     complete, checking      hashed, wrong digest      complete, checking      rejectFile
-///     complete, checking      hashFailed                complete, unverified    fail the waiters for all bytes
-///     complete, checking      condemned                 bad                     markBad, fail all, dropPages
-///     complete                wait, arrived             same                    answer: all if verified, else by the policy
-///     bad                     wait, arrived             bad                     fail all
-///     any                     waitFailed                same                    fail the waiters for all bytes, or all
+///     phase                 event                      next phase            actions
+///     partial, settling     wait                       same                  startWatch; promote if all
+///                                                                            bytes are needed
+///     partial, settling     arrived                    same                  answer the waiters whose range
+///                                                                            may be served
+///     partial               chunkMatched               same                  the same
+///     partial               chunkDiffers, 1st time     same                  fetchAgain
+///     partial               chunkDiffers, 2nd time     same                  failChunk: its waiters, and
+///                                                                            those for all bytes
+///     partial               chunkUnreadable            same                  fail its waiters
+///     partial               flightFailed               same                  fail the waiters of absent
+///                                                                            blocks, and those for all bytes
+///     partial               hashed, right digest       settling              commit
+///     partial               hashed, wrong digest       settling              discard
+///     partial               listChanged                same                  recheck
+///     settling              committed                  complete, verified    distribute, answer, announce
+///     settling              commitFailed, with a file  complete, verified    answer
+///     settling              commitFailed, without      partial               fail all
+///     settling              condemned                  bad                   markBad, fail all, dropPages
+///     complete, unverified  checkWanted                complete, checking    hashFile
+///     complete, checking    hashed, right digest       complete, verified    noteVerified, answer
+///     complete, checking    hashed, wrong digest       complete, checking    rejectFile
+///     complete, checking    hashFailed                 complete, unverified  fail the waiters for all bytes
+///     complete, checking    condemned                  bad                   markBad, fail all, dropPages
+///     complete              wait, arrived              same                  answer: all if verified, else
+///                                                                            by the policy
+///     bad                   wait, arrived              bad                   fail all
+///     any                   waitFailed                 same                  fail the waiters for all bytes,
+///                                                                            or all
 ///
 /// Every other pair changes nothing and has no action.
 struct BlobState<Reply: Sendable, Partial: BlockPresence, File: Sendable>: Sendable {
   typealias Waiter = Waiters<Reply>.Waiter
 
-  /// How far a complete file is trusted.
+  /// The trust in a complete file.
   enum Trust: Sendable, Equatable {
     case unverified
-    /// It is being hashed.
+    /// The file is being hashed.
     case checking
     case verified
   }
 
   enum Phase: Sendable {
     case partial(Partial)
-    /// Its digest is known: it is being committed or discarded.
+    /// The digest of the blob is known: the blob is being committed or discarded.
     case settling(Partial)
     case complete(File, Trust)
-    /// Its bytes are not those of its digest.
+    /// The bytes of the blob do not match its digest.
     case bad(ContentError)
   }
 
   enum Event: Sendable {
-    /// A reply waits for a range, or until the whole blob is verified.
+    /// A reply waits for a range, or until the complete blob is verified.
     case wait(Waiter)
     /// Blocks became present.
     case arrived
     case chunkMatched(Int)
-    /// A chunk is not what its list says.
+    /// A chunk does not match its list.
     ///
-    /// - isDropped: its blocks count as absent again.
-    /// - refusedUntil: the time until which it is not asked for, if it differs again.
+    /// - isDropped: Whether its blocks count as absent again.
+    /// - refusedUntil: The time until which the chunk is not requested if it differs again.
     case chunkDiffers(Int, isDropped: Bool, refusedUntil: ContinuousClock.Instant)
     /// A chunk could not be read from the disk.
     case chunkUnreadable(Int, ContentError)
-    /// A request ended without these blocks.
+    /// A flight ended without these blocks.
     ///
-    /// - sparesReaders: readers are served in another way.
+    /// - sparesReaders: Whether readers are served in another way.
     case flightFailed([Range<Int>], ContentError, sparesReaders: Bool)
-    /// The list of chunks was found or withdrawn.
+    /// The chunk list was found or withdrawn.
     case listChanged(ChunkList?, named: Digest?, isOwn: Bool)
-    /// The digest of all bytes, of the partial blob or of the complete file.
+    /// The digest of all bytes, of the partial blob or of the complete file, was computed.
     case hashed(Digest)
     /// The complete file could not be hashed.
     case hashFailed(ContentError)
     case committed(File)
-    /// - file: the partial blob's own file, to be served in place.
+    /// - file: The partial blob's own file, to be served in place; nil if it cannot be served.
     case commitFailed(ContentError, file: File?)
     /// The wrong bytes were discarded, and their origins are refused.
     case condemned(ContentError)
     /// A reader needs the file of another program verified.
     case checkWanted
-    /// Waiting is in vain: for all bytes, or for any.
+    /// Waiting is useless: for all bytes, or for any bytes.
     case waitFailed(ContentError, onlyForAllBytes: Bool)
   }
 
@@ -108,12 +114,12 @@ struct BlobState<Reply: Sendable, Partial: BlockPresence, File: Sendable>: Senda
   enum Action: Sendable {
     case answer([Waiter], from: Content)
     case fail([Waiter], ContentError)
-    /// A chunk differed twice, or cannot be dropped.
+    /// A chunk differed twice, or its blocks cannot be dropped.
     case failChunk([Waiter], Int, isDropped: Bool)
-    /// Requests under way become as urgent as this.
+    /// The flights of the blob become at least as urgent as this purpose.
     case promote(FlightQueue.Purpose)
     case startWatch
-    /// A chunk is fetched over another connection.
+    /// A chunk is fetched again over another connection.
     case fetchAgain(Int)
     /// Chunks are compared with the list; waiters for chunks may now wait for all bytes.
     case recheck(isListDropped: Bool)
@@ -122,7 +128,7 @@ struct BlobState<Reply: Sendable, Partial: BlockPresence, File: Sendable>: Senda
     case hashFile(File)
     case noteVerified(File)
     case rejectFile(File, actual: Digest)
-    /// Layouts that lack the blob get it, and the list of its chunks is kept.
+    /// Layouts that lack the blob receive it, and its chunk list is stored.
     case distribute(Partial)
     /// The blob became complete.
     case announce
@@ -131,22 +137,22 @@ struct BlobState<Reply: Sendable, Partial: BlockPresence, File: Sendable>: Senda
   }
 
   let digest: Digest
-  /// Bytes.
+  /// The size of the blob in bytes.
   let size: Int64
   let rule: ServingRule
 
   private(set) var phase: Phase
   var waiters = Waiters<Reply>()
-  /// With a trusted list each byte is verified before it is served.
+  /// The chunk list: with a trusted list, each byte is verified before it is served.
   var trust = ChunkTrust()
-  /// All bytes are wanted whatever the policy: by a pull, or by a reader that may only see verified bytes.
+  /// Whether all bytes are wanted regardless of the policy: by a pull, or by a reader of verified bytes only.
   var wantsAllBytes = false
-  /// Bytes of several sources may be present: none is served before all are verified.
+  /// Whether bytes of several sources may be present: none is served before all are verified.
   var isMixed = false
   var isWatched = false
-  /// Bytes are being hashed: waiters for all bytes are not late.
+  /// Whether bytes are being hashed: waiters for all bytes are not late meanwhile.
   var isHashing = false
-  /// The ranges that waiters last waited for in vain.
+  /// The time and the ranges of the last waits that timed out.
   var lastTimeout: (at: ContinuousClock.Instant, ranges: [Range<Int64>])?
 
   init(_ phase: Phase, digest: Digest, size: Int64, rule: ServingRule) {
@@ -205,7 +211,7 @@ struct BlobState<Reply: Sendable, Partial: BlockPresence, File: Sendable>: Senda
     guard !waiters.isEmpty else { return [] }
     switch phase {
     case .complete(let file, let level):
-      // Waiters for all bytes wait for the digest too.
+      // Waiters for all bytes also wait for the digest.
       let mayServe = rule.verify != .strict
       let ready = waiters.take { level == .verified || (!$0.needsWhole && mayServe) }
       return ready.isEmpty ? [] : [.answer(ready, from: .file(file))]
@@ -237,7 +243,7 @@ struct BlobState<Reply: Sendable, Partial: BlockPresence, File: Sendable>: Senda
     case .none: return []
     case .kept: return [.recheck(isListDropped: false)]
     case .dropped(let hadList):
-      // Waiters for verified parts wait for all bytes from now on, if the policy wants them verified.
+      // Waiters for verified chunks now wait for all bytes, if the policy requires verified bytes.
       if !servesUnverified { wantsAllBytes = true }
       return [.recheck(isListDropped: hadList)]
     }
@@ -253,7 +259,7 @@ struct BlobState<Reply: Sendable, Partial: BlockPresence, File: Sendable>: Senda
       guard isRight else { return [.rejectFile(file, actual: actual)] }
       phase = .complete(file, .verified)
       return [.noteVerified(file)] + answerReady()
-    // Two runs may come to the end; the first one's result stands.
+    // Two hash runs may finish; the result of the first one counts.
     case .settling, .complete, .bad: return []
     }
   }
@@ -262,7 +268,7 @@ struct BlobState<Reply: Sendable, Partial: BlockPresence, File: Sendable>: Senda
     switch (event, phase) {
     case (.committed(let file), .settling(let blob)):
       phase = .complete(file, .verified)
-      // Distributed before waiters for all bytes are answered: a command ends then.
+      // The blob is distributed before waiters for all bytes are answered: a command exits then.
       return [.distribute(blob)] + answerReady() + [.announce]
     case (.commitFailed(_, let file?), .settling):
       phase = .complete(file, .verified)
@@ -282,9 +288,9 @@ struct BlobState<Reply: Sendable, Partial: BlockPresence, File: Sendable>: Senda
   }
 }
 
-/// The part of the policy that says which bytes of one blob may be served.
+/// The part of the policy that determines which bytes of one blob may be served.
 struct ServingRule: Sendable {
   let verify: FetchPolicy.Verify
-  /// Small blobs are verified before a byte is served.
+  /// Whether the blob is small; a small blob is verified before a byte is served.
   let isSmall: Bool
 }

@@ -1,13 +1,13 @@
-/// What is known of a blob's bytes, for attributes and lists.
+/// The presence and verification of a blob's bytes, for attributes and lists.
 package struct BlobStatus: Sendable, Equatable {
-  /// How much is here.
+  /// The part of the bytes that is present.
   package enum Presence: String, Sendable {
     case remote
     case partial
     case complete
   }
 
-  /// What its bytes were held against.
+  /// The level at which the bytes were verified.
   package enum Verified: String, Sendable {
     case no
     case chunk
@@ -18,18 +18,18 @@ package struct BlobStatus: Sendable, Equatable {
   package let cachedBytes: Int64
   package let verified: Verified
 
-  /// The status of bytes whose blob is not complete.
+  /// Returns the status of bytes whose blob is not complete.
   static func partial(_ bytes: Int64, of count: Int64, verified: Verified = .no) -> BlobStatus {
     let presence: Presence = bytes == 0 ? .remote : bytes == count ? .complete : .partial
     return BlobStatus(presence: presence, cachedBytes: bytes, verified: verified)
   }
 
-  /// Makes a status.
+  /// Creates a status.
   ///
   /// - Parameters:
-  ///   - presence: how much is here.
-  ///   - cachedBytes: how many bytes.
-  ///   - verified: what they were held against.
+  ///   - presence: The part of the bytes that is present.
+  ///   - cachedBytes: The number of present bytes.
+  ///   - verified: The level at which the bytes were verified.
   package init(presence: Presence, cachedBytes: Int64, verified: Verified) {
     self.presence = presence
     self.cachedBytes = cachedBytes

@@ -6,30 +6,30 @@ import LocalRegistry
 package import OCI
 import SystemPackage
 
-/// Where a blob is: one cascade of places for those who open it and those who ask what is here.
+/// Locates a blob: opening a blob and reporting its status search the same locations in the same order.
 extension BlobStore {
-  /// A place that has, or may have, all bytes of a blob.
+  /// A location that has, or may have, all bytes of a blob.
   private enum Location {
-    /// In its descriptor.
+    /// The data of the blob, embedded in its descriptor.
     case embedded([UInt8])
     case pool
     case layout(BlobFile, any LocalRepository)
     case store(BlobFile)
   }
 
-  /// In the order in which they are asked.
+  /// The places to search, in order.
   private enum Place: CaseIterable {
     case descriptor, pool, layout, store
   }
 
-  /// Looks for a blob in one place, by names: nothing is hashed or changed.
+  /// Looks for a blob in one place by name, without hashing or changing a file; returns nil if it is not
+  /// there.
   ///
   /// - Parameters:
-  ///   - descriptor: of the blob.
-  ///   - layout: where it may lie apart from the pool.
-  ///   - place: where to look.
-  /// - Returns: nil where the place has none.
-  /// - Throws: `ContentError` where the layout cannot be read.
+  ///   - descriptor: The descriptor of the blob.
+  ///   - layout: A layout that may have the blob, in addition to the pool.
+  ///   - place: The place to search.
+  /// - Throws: `ContentError` if the layout cannot be read.
   private func locate(
     _ descriptor: Descriptor,
     _ layout: (any LocalRepository)?,
@@ -49,7 +49,7 @@ extension BlobStore {
     }
   }
 
-  /// Opens what is here of a blob.
+  /// Opens the present content of a blob, in its first location or as a partial blob.
   func phase(
     _ descriptor: Descriptor,
     _ layout: (any LocalRepository)?,
@@ -71,7 +71,7 @@ extension BlobStore {
       }
     }
     let partial = try local.pool.partial(descriptor)
-    // Another process may have committed it between the two looks.
+    // Another process may have committed the blob between the two checks.
     if case .file(let file, let isVerified) = try local.pool.complete(descriptor) {
       if !partial.isComplete { local.pool.discard(partial) }
       return .complete(file, isVerified ? .verified : .unverified)
@@ -79,7 +79,7 @@ extension BlobStore {
     return .partial(PartialContent(blob: partial, verifier: BlobVerifier(blob: partial)))
   }
 
-  /// The pool's file; nil where it turns out wrong, and is out of the way then.
+  /// Returns the pool's file, or nil if there is none or it is damaged; a damaged file is set aside.
   private func pooled(
     _ descriptor: Descriptor,
     _ layout: (any LocalRepository)?
@@ -89,7 +89,7 @@ extension BlobStore {
       return isVerified || !isKnownBad(file, descriptor.digest)
         ? .complete(file, isVerified ? .verified : .unverified) : nil
     case .setAside(let damaged):
-      // The layouts of this root have links to the same damaged file.
+      // The layouts of this root have hard links to the same damaged file.
       local.removeLinks(of: descriptor.digest, to: damaged)
       if let layout { local.remove(descriptor.digest, from: layout, ifItIs: damaged) }
       return nil
@@ -105,7 +105,8 @@ extension BlobStore {
     VerificationRecords(root: local.root).covers(file, descriptor.digest)
   }
 
-  /// Whether a file of a layout may be served; one that is wrong and can be had elsewhere is taken out of the layout.
+  /// Returns whether a layout's file may be served; a wrong file is removed from the layout if the blob can
+  /// be fetched.
   private func isUsable(
     _ file: BlobFile,
     _ descriptor: Descriptor,
@@ -128,13 +129,12 @@ extension BlobStore {
     )
   }
 
-  /// What is here of a blob, or of a range of it, without opening it.
+  /// Returns the status of a blob, or of a range of it, without opening it.
   ///
   /// - Parameters:
-  ///   - descriptor: of the blob.
-  ///   - layout: where it may lie apart from the pool.
-  ///   - range: of a file in it; nil for all of it.
-  /// - Returns: bytes and state of the range.
+  ///   - descriptor: The descriptor of the blob.
+  ///   - layout: A layout that may have the blob, in addition to the pool.
+  ///   - range: The range of a file in the blob; nil for the complete blob.
   package func status(
     _ descriptor: Descriptor,
     layout: (any LocalRepository)?,
@@ -147,13 +147,13 @@ extension BlobStore {
     if let blob = openBlob(descriptor.digest),
       blob.descriptor.size == descriptor.size
     {
-      // All bytes of a blob may be here before they are verified; that is not complete.
+      // All bytes of a blob may be present before they are verified; such a blob is not complete.
       return whole.count == Int(descriptor.size) ? blob.status : blob.status(of: whole)
     }
     let found = try? await local.executor.run { () throws(ContentError) in
       try self.lookAt(descriptor, layout, whole)
     }
-    // What cannot be read is not here for a reader either.
+    // Bytes that cannot be read count as absent: a reader cannot use them either.
     return found ?? BlobStatus(presence: .remote, cachedBytes: 0, verified: .no)
   }
 

@@ -3,18 +3,19 @@ package import Content
 import LocalRegistry
 package import OCI
 
-/// Mending what `verify` found damaged.
+/// Repairs blobs that `verify` found damaged.
 extension BlobStore {
-  /// Fetches the damaged bytes of a blob again, and puts it back once its whole digest is right.
+  /// Fetches the damaged bytes of a blob again, and commits it after its complete digest matches.
   ///
-  /// What was right stays: where this fails, the blob is one that lacks the damaged bytes, and these are not served.
+  /// Undamaged bytes are kept: if the repair fails, the blob is a partial blob that lacks the damaged bytes,
+  /// and these are not served.
   ///
   /// - Parameters:
-  ///   - file: that has the damaged blob, of the pool or of an archive.
-  ///   - descriptor: of the blob.
-  ///   - damage: bytes that are wrong.
-  ///   - source: where it can be fetched from.
-  /// - Returns: the mended blob, which is not evicted while it is held.
+  ///   - file: The damaged file, of the pool or of an archive.
+  ///   - descriptor: The descriptor of the blob.
+  ///   - damage: The byte ranges that are wrong.
+  ///   - source: The repository to fetch from.
+  /// - Returns: The repaired blob, which is not evicted while it is held.
   /// - Throws: `ContentError`.
   package func repair(
     _ file: BlobFile,

@@ -9,52 +9,53 @@ import Locking
 import SystemPackage
 package import Telemetry
 
-/// What somebody who serves blobs must know of them.
+/// Receives the events of blobs that a server of blobs must act on.
 package protocol BlobStoreDelegate: AnyObject, Sendable {
-  /// A blob's bytes are wrong: reads of it fail from now on. Called before waiting reads are answered.
+  /// The bytes of a blob are wrong: reads of it fail from now on. Called before waiting reads are answered.
   ///
-  /// - Parameter digest: of the blob.
+  /// - Parameter digest: The digest of the blob.
   func blobTurnedBad(_ digest: Digest)
 
-  /// A blob is whole and verified: its file can be read in place of the blob's parts.
+  /// A blob is complete and verified: its file can be read in place of the partial blob.
   ///
-  /// - Parameter digest: of the blob.
+  /// - Parameter digest: The digest of the blob.
   func blobBecameComplete(_ digest: Digest)
 
   /// Pages with wrong bytes may be in the kernel's cache. Called after waiting reads were answered.
   ///
-  /// - Parameter digest: of the blob.
+  /// - Parameter digest: The digest of the blob.
   func pagesAreWrong(_ digest: Digest)
 }
 
-/// Every blob that is being read or fetched, one object a digest.
+/// The blobs that are being read or fetched, with one object per digest.
 package final class BlobStore: Sendable {
   package let local: LocalRegistry
   package let policy: FetchPolicy
   package let isOffline: Bool
   let metrics: Metrics
-  /// Hashes, which takes a core for seconds: apart from the disk's threads, so that an open does not wait behind it.
+  /// Hashes blobs, which occupies a core for seconds: separate from the disk's threads, so that an open does
+  /// not wait for it.
   let hashing = BlockingExecutor(label: "weightfs.hash", threads: 2)
-  /// Hashes blobs that a reader waits for as a whole, so that none waits behind a large one.
+  /// Hashes small blobs, which readers wait for as a whole, so that none waits behind a large one.
   let hashingSmall = BlockingExecutor(label: "weightfs.hash.small", threads: 1)
-  /// Hashes files that weightfs did not write: nobody who fetches waits behind them.
+  /// Hashes files that weightfs did not write: no fetch waits for them.
   let foreign = BlockingExecutor(label: "weightfs.check", threads: 1)
-  /// Has the kernel build its trees of hashes, which takes as long as reading the blob.
+  /// Lets the kernel build fs-verity trees, which takes as long as reading the blob.
   let sealing = BlockingExecutor(label: "weightfs.verity", threads: 1)
-  /// Holds chunks against lists: a reader waits for each.
+  /// Compares chunks with lists: a reader waits for each comparison.
   let chunking = BlockingExecutor(label: "weightfs.chunk", threads: 2)
-  /// Reads headers of models.
+  /// Reads the headers of model files.
   let parsing = BlockingExecutor(label: "weightfs.header", threads: 1)
   let scheduler = FetchScheduler()
-  /// Memory for bytes that the disk has no room for.
+  /// The memory for bytes that do not fit on the disk.
   let unkept = UnkeptBytes.Budget(limit: 64 << 20)
-  /// Memory for bytes on their way to the disk; what comes beyond it goes there at once.
+  /// The buffers for bytes before they are written; bytes beyond the limit are written at once.
   let buffers = AppendBufferPool(capacity: Int(BlobIngest.pieceSize), limit: 24, kept: 4)
-  /// For failures that come again with each request of a reader.
+  /// Limits the log messages of failures that repeat with each request of a reader.
   let limiter = MessageLimiter()
   let lists: ChunkListStore
   package let log: Logger
-  /// How often waits are looked at.
+  /// The interval at which waits are checked.
   let watchInterval: Duration = .milliseconds(100)
   private let state = Mutex(State())
 
@@ -62,7 +63,7 @@ package final class BlobStore: Sendable {
     var until: ContinuousClock.Instant
     var delay: Duration
     var error: ContentError
-    /// Whose bytes they were.
+    /// The origins that the wrong bytes came from.
     var origins: Set<String>
   }
 
@@ -72,25 +73,25 @@ package final class BlobStore: Sendable {
 
   private struct State {
     var blobs: [Digest: Weak] = [:]
-    /// Blobs with something under way live without a reader.
+    /// Blobs with work in progress, which stay alive without a reader.
     var kept: [Digest: LazyBlob] = [:]
     var refusals: [Digest: Refusal] = [:]
-    /// Files of layouts and stores whose bytes were found wrong.
+    /// The files of layouts and stores whose bytes were found wrong.
     var badFiles: Set<FileIdentity> = []
     var recordings: [Digest: Recording] = [:]
-    /// Lists that could not be had, and until when they are not asked for.
+    /// The chunk lists that could not be fetched, and the time until which they are not requested.
     var missingLists: [Digest: ContinuousClock.Instant] = [:]
     weak var delegate: (any BlobStoreDelegate)?
   }
 
-  /// Makes a store.
+  /// Creates a store.
   ///
   /// - Parameters:
-  ///   - local: where blobs are kept.
-  ///   - policy: what is fetched and verified when.
-  ///   - isOffline: whether no network is to be used.
-  ///   - metrics: where blobs are counted.
-  ///   - log: for what a user should know.
+  ///   - local: The local registry that keeps the blobs.
+  ///   - policy: The rules for fetching and verification.
+  ///   - isOffline: Whether network access is disabled.
+  ///   - metrics: Counts events of blobs.
+  ///   - log: Receives messages for the operator.
   package init(local: LocalRegistry, policy: FetchPolicy, isOffline: Bool, metrics: Metrics, log: Logger) {
     self.local = local
     lists = ChunkListStore(root: local.root)
@@ -100,7 +101,7 @@ package final class BlobStore: Sendable {
     self.log = log
   }
 
-  /// Who is told of bad blobs.
+  /// The receiver of events of blobs.
   package var delegate: (any BlobStoreDelegate)? {
     get { state.withLock { $0.delegate } }
     set { state.withLock { $0.delegate = newValue } }
@@ -109,12 +110,12 @@ package final class BlobStore: Sendable {
   /// Opens a blob for reading.
   ///
   /// - Parameters:
-  ///   - descriptor: of the blob.
-  ///   - layout: where it may lie already, apart from the pool.
-  ///   - source: where it can be fetched from.
-  ///   - reference: of the artifact by which it is opened; nil for one that has no name in the local registry.
-  /// - Returns: the one object for the blob, shared with all who have it open.
-  /// - Throws: `ContentError` where it is known to be wrong or the disk fails.
+  ///   - descriptor: The descriptor of the blob.
+  ///   - layout: A layout that may have the blob, in addition to the pool.
+  ///   - source: The repository to fetch from; nil for none.
+  ///   - reference: The reference of the opened artifact; nil if it has no name in the local registry.
+  /// - Returns: The object of the blob, shared by all its readers.
+  /// - Throws: `ContentError` if the blob is known to be wrong or the disk fails.
   package func open(
     _ descriptor: Descriptor,
     layout: (any LocalRepository)?,
@@ -162,7 +163,7 @@ package final class BlobStore: Sendable {
     return blob
   }
 
-  /// Notes a use for who evicts, and whether there can be room for the rest.
+  /// Notes a use for the order of eviction, and whether the disk can hold the missing bytes.
   private func noteUse(of blob: LazyBlob) async {
     guard blob.isUseDue(at: .now) else { return }
     let missing = blob.descriptor.size - blob.status.cachedBytes
@@ -178,7 +179,7 @@ package final class BlobStore: Sendable {
     }
   }
 
-  /// Looks for a list that the blob's chunks can be held against: of an earlier verification, or named by the manifest.
+  /// Looks for a chunk list to verify with: from an earlier verification, or named by the manifest.
   private func findList(for blob: LazyBlob, _ descriptor: Descriptor, _ source: (any Repository)?) async {
     let named = Self.namedList(descriptor)
     guard blob.needsList(named?.digest) else { return }
@@ -195,7 +196,7 @@ package final class BlobStore: Sendable {
     blob.adopt(list, named: named.digest, isOwn: false)
   }
 
-  // A registry that has lost a list, or is not there, is not asked at each open.
+  // A registry that lost a list, or is unreachable, is not asked again at each open.
   private static let missingListMemory: Duration = .seconds(60)
 
   private func fetchList(
@@ -209,21 +210,21 @@ package final class BlobStore: Sendable {
       guard let size = Self.chunkSize(descriptor),
         let list = ChunkList(bytes, blobSize: descriptor.size, chunkSize: size)
       else { return nil }
-      // A list that cannot be kept is fetched again.
+      // A list that cannot be stored is fetched again.
       _ = try? await local.executor.run { () throws(ContentError) in
         try self.lists.write(list, of: descriptor.digest, list: named.digest)
       }
       return list
     } catch {
       log.warning(
-        "the list of a blob's chunks cannot be had; it is verified as a whole",
+        "the chunk list of a blob cannot be fetched; the blob is verified only when complete",
         metadata: ["blob": "\(descriptor.digest)", "list": "\(named.digest)", "reason": "\(error)"]
       )
       return nil
     }
   }
 
-  // 32 bytes for each MiB of the largest blob.
+  // The maximum size of a chunk list: 32 bytes for each MiB of the largest blob.
   private static let longestList: Int64 = 128 << 20
 
   private static func chunkSize(_ blob: Descriptor) -> Int64? {
@@ -232,7 +233,7 @@ package final class BlobStore: Sendable {
     }
   }
 
-  /// The list that a layer's annotations name: the manifest's digest covers them.
+  /// Returns the chunk list that a layer's annotations name; the manifest's digest covers them.
   private static func namedList(_ blob: Descriptor) -> Descriptor? {
     guard let digest = blob.annotations[ChunkList.digestAnnotation].flatMap({ Digest($0) }),
       let chunkSize = chunkSize(blob)
@@ -244,10 +245,12 @@ package final class BlobStore: Sendable {
     )
   }
 
-  // 4 TiB: some ten times the largest model; the map of a partial blob has a byte for each 64 KiB.
+  // The maximum size of a blob: 4 TiB, about ten times the largest model; the map of a partial blob has a
+  // byte per 64 KiB.
   static let largestBlob: Int64 = 4 << 40
 
-  /// The object of a digest, and one that may not be used again: bad, or its file removed or replaced.
+  /// Returns the object of a digest, or one that must not be reused: it is bad, or its file was removed or
+  /// replaced.
   private func known(
     _ descriptor: Descriptor
   ) throws(ContentError) -> (usable: LazyBlob?, rejected: LazyBlob?) {
@@ -269,14 +272,14 @@ package final class BlobStore: Sendable {
       || VerificationRecords(root: local.root).isDamaged(file, digest)
   }
 
-  /// The object of a blob that somebody has open.
+  /// Returns the object of an open blob, or nil if the blob is not open.
   func openBlob(_ digest: Digest) -> LazyBlob? { state.withLock { $0.blobs[digest]?.blob } }
 
   func noteBadFile(_ identity: FileIdentity) { _ = state.withLock { $0.badFiles.insert(identity) } }
 
-  /// Waits until what is known of verified blobs is on the disk: the lists of their chunks.
+  /// Waits until the chunk lists of verified blobs are on the disk.
   ///
-  /// For commands, which end when their work is done.
+  /// For commands, which exit when their work is done.
   package func settle() async { await foreign.ask {} }
 
   // MARK: Life of the objects
@@ -287,7 +290,7 @@ package final class BlobStore: Sendable {
 
   func releaseIfIdle(_ blob: LazyBlob) {
     guard blob.isIdle else { return }
-    // The last reference may go here: it must not go with the lock held.
+    // The last reference may be released here: that must not happen while the lock is held.
     let released = state.withLock { state in
       state.kept[blob.descriptor.digest] === blob
         ? state.kept.removeValue(forKey: blob.descriptor.digest) : nil
@@ -297,7 +300,7 @@ package final class BlobStore: Sendable {
 
   // MARK: Recordings
 
-  /// The recording of a blob; it begins with the first who asks.
+  /// Returns the recording of a blob; the first call starts it.
   func recording(of blob: Descriptor, _ profiles: AccessProfileStore) -> Recording {
     let (recording, isNew) = state.withLock { state in
       if let known = state.recordings[blob.digest], known.blob.size == blob.size { return (known, false) }

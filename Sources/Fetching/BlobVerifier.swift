@@ -6,34 +6,37 @@ import OCI
 import Locking
 import SystemPackage
 
-/// Hashes a partial blob as its bytes arrive: the whole digest over the contiguous front, whose states between chunks make
-/// the list of its chunks.
+/// Hashes a partial blob as its bytes arrive: the digest of the blob over its contiguous front.
 ///
-/// Chunks behind a gap get digests of their own, so that they outlive a reboot; where bytes come fast, that is left out.
+/// The hash
+/// states between chunks form the chunk list.
+///
+/// Chunks after a gap get digests of their own, so that they survive a reboot; these are omitted while bytes
+/// arrive fast.
 final class BlobVerifier: Sendable {
   private struct State: ~Copyable {
-    /// Nil while a run has it.
+    /// The hash stream of the front; nil while a run uses it.
     var whole: HashStream?
-    /// The next chunk of the front.
+    /// The first chunk after the front.
     var front = 0
-    /// The entries of the chunks of the front, one after another.
+    /// The concatenated list entries of the chunks of the front.
     var entries: [UInt8] = []
-    /// Chunks behind a gap, whose digest is to be recorded.
+    /// The chunks after a gap whose digest must be recorded.
     var owed: Set<Int> = []
-    /// What came out, once.
+    /// The digest of the blob; nil until all bytes are hashed.
     var digest: Digest?
     var isRunning = false
-    /// Something arrived while it ran.
+    /// Whether chunks arrived during the current run.
     var isAsked = false
-    /// Bytes that were hashed were thrown away since: the front is to be hashed anew.
+    /// Whether hashed bytes were discarded since: the front must be hashed again.
     var mustRestart = false
   }
 
-  /// What a run came to.
+  /// The result of a run.
   enum Outcome {
-    /// Bytes are missing still.
+    /// Bytes are still missing.
     case incomplete
-    /// Others should have their turn before it goes on.
+    /// The run used up its turn; other blobs are hashed before it continues.
     case more
     case finished(Digest)
     case failed(ContentError)
@@ -44,11 +47,11 @@ final class BlobVerifier: Sendable {
   private let chunkCount: Int
   private let state: Mutex<State>
 
-  // Bytes that go to the disk together.
+  // The number of chunks whose writeback is started together.
   private static let writebackChunks = 16
-  // Chunks that are hashed before others have a turn.
+  // The number of chunks that are hashed in one turn.
   private static let turn = 64
-  // Pieces that stay in a core's cache between the copy and the hash.
+  // The size of a read in bytes; it stays in a core's cache between the copy and the hash.
   private static let piece = 256 << 10
 
   init(blob: PartialBlob) {
@@ -58,9 +61,9 @@ final class BlobVerifier: Sendable {
     state = Mutex(State(whole: HashStream(blob.descriptor.digest.algorithm)))
   }
 
-  /// Whether the caller is to start a run; one at a time.
+  /// Returns whether the caller must start a run; only one runs at a time.
   ///
-  /// - Parameter chunks: that became whole.
+  /// - Parameter chunks: The chunks that became complete.
   func request(_ chunks: [Int]) -> Bool {
     state.withLock { state in
       for chunk in chunks where chunk >= state.front { state.owed.insert(chunk) }
@@ -73,21 +76,20 @@ final class BlobVerifier: Sendable {
     }
   }
 
-  /// The states between all chunks; nil while the whole is not hashed, and for digests that have none.
+  /// The hash states between all chunks; nil before the blob is hashed, and for algorithms without states.
   var chunkList: ChunkList? {
     let entries = state.withLock { $0.digest == nil ? [] : $0.entries }
     return ChunkList(entries, blobSize: size, chunkSize: BlockMap.chunkSize, kind: .states)
   }
 
-  /// Hashes all that can be hashed.
+  /// Hashes all present chunks.
   ///
-  /// Blocks.
+  /// Blocks the calling thread.
   ///
   /// - Parameters:
-  ///   - mayHash: whether a chunk that is there is one whose bytes count.
-  ///   - isHurried: bytes come so fast that digests of chunks behind a gap are left out.
-  ///   - progress: called now and then.
-  /// - Returns: what it came to.
+  ///   - mayHash: Returns whether the bytes of a present chunk count.
+  ///   - isHurried: Returns whether bytes arrive so fast that digests of chunks after a gap are omitted.
+  ///   - progress: Called after each chunk.
   func run(_ mayHash: (Int) -> Bool, isHurried: () -> Bool, _ progress: () -> Void) -> Outcome {
     let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: Int(BlockMap.chunkSize), alignment: 4096)
     defer { buffer.deallocate() }
@@ -101,7 +103,7 @@ final class BlobVerifier: Sendable {
         if budget == 0 { return .more }
         if !isHurried() { try recordOwed(buffer, mayHash, progress) }
       } catch {
-        // What was hashed is lost with the error: the next run begins at the front.
+        // An error invalidates the hash state: the next run starts at the first chunk.
         put(HashStream(blob.descriptor.digest.algorithm), at: 0)
         state.withLock { $0.isRunning = false }
         return .failed(ContentError(.disk, "\(blob.path)", "\(error)"))
@@ -159,7 +161,7 @@ final class BlobVerifier: Sendable {
     }
   }
 
-  /// Adds a chunk to the whole digest.
+  /// Adds a chunk to the digest of the blob.
   private func hash(
     _ chunk: Int,
     _ buffer: UnsafeMutableRawBufferPointer,
@@ -176,8 +178,9 @@ final class BlobVerifier: Sendable {
     }
   }
 
-  /// Keeps the entry of a chunk of the front, and records it: one that cannot be recorded costs the chunk at the next
-  /// reboot, and nothing before.
+  /// Appends the list entry of a chunk of the front and records it.
+  ///
+  /// If it cannot be recorded, the chunk is lost at the next reboot, but not before.
   private func note(_ entry: [UInt8], of chunk: Int) {
     state.withLock { $0.entries += entry }
     try? blob.record(ChunkRecord(kind: .states, bytes: entry), ofChunk: chunk)
@@ -188,12 +191,12 @@ final class BlobVerifier: Sendable {
     state.withLock { state in
       state.whole = whole.take()
       state.front = chunk
-      // From the start again: the entries are made again too.
+      // The front starts again, and so do its entries.
       if chunk == 0 { state.entries = [] }
     }
   }
 
-  /// Records the digests of chunks behind a gap.
+  /// Records the digests of chunks after a gap.
   private func recordOwed(
     _ buffer: UnsafeMutableRawBufferPointer,
     _ mayHash: (Int) -> Bool,
@@ -204,7 +207,7 @@ final class BlobVerifier: Sendable {
       return state.owed.filter { $0 >= state.front }.sorted()
     }
     for (index, chunk) in chunks.enumerated() where blob.contains(chunk: chunk) && mayHash(chunk) {
-      // The front goes first.
+      // The front takes precedence.
       let front = state.withLock { $0.isAsked ? $0.front : chunkCount }
       if front < chunkCount, blob.contains(chunk: front) {
         state.withLock { $0.owed.formUnion(chunks[index...]) }
@@ -220,11 +223,11 @@ final class BlobVerifier: Sendable {
     let part = UnsafeMutableRawBufferPointer(rebasing: buffer[..<range.count])
     guard try blob.read(into: part, at: range.lowerBound) == range.count else { throw Errno.ioError }
     let digest = HashStream.digest(of: UnsafeRawBufferPointer(part))
-    // One that cannot be recorded costs the chunk at the next reboot, and nothing before.
+    // If the digest cannot be recorded, the chunk is lost at the next reboot, but not before.
     try? blob.record(ChunkRecord(kind: .digests, bytes: digest.bytes), ofChunk: chunk)
   }
 
-  /// Forgets a chunk whose bytes were taken out again.
+  /// Forgets chunks whose bytes were dropped.
   func forget(_ chunks: Range<Int>) {
     state.withLock { state in
       state.owed.subtract(chunks)

@@ -1,16 +1,16 @@
 import Glibc
 
-/// What is to be known of a thread that waits in the kernel.
+/// The state of a thread that waits in the kernel.
 package enum CallerState {
-  /// Whether a thread has SIGKILL pending, or is gone: the kernel gives SIGKILL to every thread of a
-  /// process that a signal ends.
+  /// Returns whether a thread has SIGKILL pending or has exited.
   ///
-  /// A program with a handler for its signal is left alone: it does not expect EINTR of a regular file.
+  /// The kernel sends SIGKILL to every thread of a process that a signal terminates. A program with a handler
+  /// for its signal is not interrupted: it does not expect EINTR from a regular file.
   ///
-  /// - Parameter thread: its number in this process' namespace.
+  /// - Parameter thread: The thread ID in the namespace of this process.
   package static func isBeingKilled(_ thread: Int32) -> Bool {
     guard let file = fopen("/proc/\(thread)/status", "re") else {
-      // Gone; where /proc does not show other users' processes, nothing is known of it.
+      // The thread has exited, unless /proc hides the processes of other users.
       return errno == ENOENT && kill(thread, 0) != 0 && errno == ESRCH
     }
     defer { fclose(file) }

@@ -1,19 +1,19 @@
 import BlobCache
 import OCI
 
-/// Which list of chunks a blob is compared with.
+/// Chooses the chunk list that a blob is compared with.
 ///
-/// A list of weightfs' own verification is used before any other. A list that a manifest names is that manifest's word
-/// alone: once the blob was opened by way of another manifest, which names another list or none, it is not used any
-/// more, as it may be made to fit wrong bytes.
+/// A list from weightfs' own verification takes precedence. A list that a manifest names is trusted for that
+/// manifest only: after the blob was opened through another manifest, which names another list or none, the
+/// list is no longer used, as it may have been made to match wrong bytes.
 struct ChunkTrust: Sendable {
-  /// The list in use, with what was compared; nil for none.
+  /// The list in use, with the compared chunks; nil for none.
   var chunks: TrustedChunks?
   private var usesOwnList = false
   /// The lists that manifests name; nil for a manifest that names none.
   private var namedLists: Set<Digest?> = []
 
-  /// Whether a list that a manifest names, or an own one, is still to be looked for.
+  /// Returns whether a list, named by a manifest or own, must still be looked up.
   func needsList(_ named: Digest?) -> Bool {
     !usesOwnList && (chunks == nil || !namedLists.contains(named))
   }
@@ -23,16 +23,16 @@ struct ChunkTrust: Sendable {
     /// An own list is in use: nothing changes.
     case none
     case kept
-    /// The list in use is not trusted any more, or none will be.
+    /// The list in use is no longer trusted, or no list will be.
     case dropped(hadList: Bool)
   }
 
-  /// Uses a list from now on, unless another one goes before it.
+  /// Uses a list from now on, unless another list takes precedence.
   ///
   /// - Parameters:
-  ///   - list: trusted, of this blob; nil where there is none.
-  ///   - named: the digest that the manifest has for it; nil where it names none.
-  ///   - isOwn: it is of an earlier verification.
+  ///   - list: A trusted list of this blob; nil for none.
+  ///   - named: The digest of the list in the manifest; nil if the manifest names none.
+  ///   - isOwn: Whether the list is from an earlier verification.
   mutating func adopt(_ list: ChunkList?, named: Digest?, isOwn: Bool) -> Change {
     guard !usesOwnList else { return .none }
     if let list, isOwn {

@@ -1,7 +1,7 @@
 import Content
 import Locking
 
-/// Resumes somebody who waits for a whole blob, or for a range of it.
+/// Resumes a task that waits for a complete blob, or for a range of it.
 final class CompletionResponder: ReadResponder {
   private let continuation: Mutex<CheckedContinuation<Result<Void, ContentError>, Never>?>
 

@@ -1,27 +1,28 @@
 import BlobCache
 import Content
 
-/// What is to be fetched of one blob: for readers, ahead of them, by a profile, and to complete it.
+/// Decides which blocks of one blob are fetched: for readers, ahead of them, by a profile, and to complete
+/// the blob.
 ///
-/// Pure: which blocks are present is asked of the blob, requests are sent by the caller.
+/// Pure: the blob knows which blocks are present; the caller sends the requests.
 struct FetchDemand: Sendable {
   typealias Purpose = FlightQueue.Purpose
 
-  /// The blocks of all requests under way.
+  /// The blocks of all flights.
   var table = FetchTable()
   var formats: FileFormats
-  /// How far ahead of one reader is fetched, bytes, by what was last measured of the link.
+  /// The window ahead of one reader in bytes, from the last measurement of the endpoint.
   var windowSize = ReadWindow.first
-  /// Fetching ahead failed: only readers start a request now.
+  /// Whether fetching ahead has failed: only readers start requests then.
   var isFillPaused = false
-  /// The disk can hold all of the blob, if others are evicted.
+  /// Whether the disk can hold the complete blob, if other blobs are evicted.
   var mayFill = true
-  /// When a slow request gets a second one beside it.
+  /// Schedules the second request beside a slow one.
   var hedge = Hedge()
-  /// Bytes beyond the header of a model file were read: the blob may be completed in the background.
+  /// Whether bytes after a model file's header were read: the blob may be completed in the background.
   private(set) var isContentRead = false
   private var window: ReadWindow
-  /// Runs that an earlier start read, in its order, and the number of the first that is not fetched yet.
+  /// The runs that an earlier start read, in order, and the index of the first run that is not fetched yet.
   private var profile: [Range<Int>] = []
   private var profileIndex = 0
 
@@ -35,17 +36,18 @@ struct FetchDemand: Sendable {
 
   // MARK: Windows
 
-  /// Sets how far ahead of one reader is fetched: what the link delivers in time, within the budget of all readers.
+  /// Sets the window ahead of one reader: what the endpoint delivers in time, within the budget of all
+  /// readers.
   ///
   /// - Parameters:
-  ///   - linkWindow: bytes that the link needs under way.
-  ///   - budget: bytes for all readers of the blob.
+  ///   - linkWindow: The number of bytes in flight that the endpoint needs.
+  ///   - budget: The number of bytes for all readers of the blob.
   mutating func measureWindow(linkWindow: Int64, budget: Int64) {
     let share = budget / Int64(max(1, window.streamCount))
     windowSize = max(ReadWindow.first, min(share, max(linkWindow, ReadWindow.largest)))
   }
 
-  /// The window of a read.
+  /// Returns the window of a read.
   mutating func window(ahead range: Range<Int64>) -> Range<Int64> {
     if !isContentRead { isContentRead = !formats.isHeader(at: range.lowerBound) }
     let (region, first) = formats.region(at: range.lowerBound)
@@ -53,7 +55,7 @@ struct FetchDemand: Sendable {
     return window.advance(range, in: region, endingIn: end, first: first, limit: windowSize)
   }
 
-  /// The window of a read whose bytes are present; nil where nothing has to be asked for.
+  /// Returns the window of a read whose bytes are present, or nil if nothing must be requested.
   mutating func lack<Reply, Partial, File>(
     ahead range: Range<Int64>,
     _ state: BlobState<Reply, Partial, File>,
@@ -62,7 +64,7 @@ struct FetchDemand: Sendable {
   ) -> Range<Int64>? {
     let wasContentRead = isContentRead
     let ahead = window(ahead: range)
-    // While no request is under way, no end of one goes on with the blob.
+    // Without a request in flight, no completion of one continues with the blob.
     guard wasContentRead == isContentRead, !isIdle else { return ahead }
     let blocks = BlockMap.blocks(touching: state.aligned(ahead), size: size)
     return table.uncovered(blob.missing(in: blocks)).isEmpty ? nil : ahead
@@ -70,39 +72,39 @@ struct FetchDemand: Sendable {
 
   // MARK: Requests
 
-  /// One wish: bytes, why, and how.
+  /// A wish for bytes: the range, its purpose and the kind of request.
   struct Wish: Sendable {
     var range: Range<Int64>
     /// The part that a reader waits for; nil for none.
     var need: Range<Int64>?
-    /// Of the bytes outside of `need`.
+    /// The purpose of the bytes outside `need`.
     var purpose: Purpose
-    /// Of one request, blocks.
+    /// The maximum size of one request in blocks.
     var part: Int
-    /// Connections that were used before are not used, and blocks under way are asked for again.
+    /// Whether new connections are used, and blocks in flight are requested again.
     var wantsNewConnection = false
-    /// The source sends all bytes in one stream, which is under way.
+    /// Whether the source sends all bytes in one stream, which is in flight.
     var isStreaming: Bool
   }
 
-  /// The requests that fulfil a wish, and those under way that it concerns.
+  /// The requests that fulfil a wish, and the flights that the wish affects.
   struct Plan: Sendable {
     struct Request: Sendable {
       let identifier: UInt64
       let purpose: Purpose
     }
 
-    /// To be sent; they are in the table.
+    /// The requests to send; they are already in the table.
     var requests: [Request] = []
-    /// Requests that lost all their blocks before they were sent.
+    /// The requests that lost all their blocks before they were sent.
     var emptied: [UInt64] = []
-    /// Requests under way that fetch what a reader waits for, and the first such block of each.
+    /// The flights that fetch bytes that a reader waits for, and the first such block of each.
     var urgent: [(identifier: UInt64, block: Int)] = []
-    /// Requests that became as urgent as a reader.
+    /// The requests that became as urgent as a reader's.
     var promoted: [UInt64] = []
   }
 
-  /// Plans requests for the blocks of a wish that are absent and not under way, and enters them in the table.
+  /// Plans requests for the blocks of a wish that are absent and not in flight, and adds them to the table.
   mutating func plan<Reply, Partial, File>(
     _ wish: Wish,
     _ state: BlobState<Reply, Partial, File>,
@@ -112,13 +114,13 @@ struct FetchDemand: Sendable {
   ) -> Plan {
     var plan = Plan()
     let blocks = BlockMap.blocks(touching: state.aligned(wish.range), size: size)
-    // Blocks that were dropped are still in the table of the request that delivered them.
+    // Dropped blocks are still in the table as part of the flight that delivered them.
     if wish.wantsNewConnection { table.relinquish(blocks) }
     let needed = wish.need.map { BlockMap.blocks(touching: state.aligned($0), size: size) } ?? 0..<0
     let missing = state.permitted(blob.missing(in: blocks), now: now)
     hurry(missing.compactMap { $0.overlaps(needed) ? $0.clamped(to: needed) : nil }, &plan)
     if wish.wantsNewConnection || !wish.isStreaming {
-      // A reader's bytes stand at the start of a request.
+      // Bytes that a reader waits for are at the start of a request.
       let runs = table.take(missing, for: wish.purpose).flatMap { run in
         run.lowerBound < needed.lowerBound && needed.lowerBound < run.upperBound
           ? [run.lowerBound..<needed.lowerBound, needed.lowerBound..<run.upperBound] : [run]
@@ -136,7 +138,7 @@ struct FetchDemand: Sendable {
     return plan
   }
 
-  /// Makes requests more urgent that fetch what a reader waits for.
+  /// Makes requests more urgent that fetch bytes that a reader waits for.
   private mutating func hurry(_ lacking: [Range<Int>], _ plan: inout Plan) {
     guard !lacking.isEmpty else { return }
     _ = table.take(lacking, for: .demand)
@@ -150,10 +152,11 @@ struct FetchDemand: Sendable {
     plan.promoted = table.promote(bringing: lacking, to: .demand)
   }
 
-  // Blocks that go to the disk in one write.
+  // The number of blocks that are written to the disk at once.
   private static let stagedBlocks = Int(BlobIngest.pieceSize / BlockMap.blockSize)
 
-  /// A run in requests: each but the last ends at a border of what is written at once, so that no two share a write.
+  /// Splits a run into requests; each but the last ends at a boundary of writes, so that no two share a
+  /// write.
   static func pieces(of run: Range<Int>, _ part: Int) -> [Range<Int>] {
     var pieces: [Range<Int>] = []
     var first = run.lowerBound
@@ -171,25 +174,26 @@ struct FetchDemand: Sendable {
 
   // MARK: Completion
 
-  /// Fetches what an earlier start read, in its order.
+  /// Sets the runs of an earlier start, to be fetched in that order.
   mutating func follow(_ runs: [Range<Int>]) { profile = runs }
 
-  /// Whether blocks of the profile are absent.
+  /// Returns whether blocks of the profile are absent.
   func lacksProfile(_ blob: some BlockPresence) -> Bool {
     profile.contains { !blob.missing(in: $0).isEmpty }
   }
 
-  /// How much is fetched that no reader waits for.
+  /// The limits of fetching that no reader waits for.
   struct Appetite: Sendable {
-    /// Requests at once.
+    /// The number of concurrent requests.
     var requests: Int
-    /// Of one request, blocks.
+    /// The maximum size of one request in blocks.
     var part: Int
-    /// The policy completes a blob whose content is read.
+    /// Whether the policy completes a blob whose content is read.
     var fillsInBackground: Bool
   }
 
-  /// The next part of what no reader waits for; nil where enough is under way, or nothing is absent.
+  /// Returns the next blocks to fetch that no reader waits for, or nil if enough are in flight or none is
+  /// absent.
   mutating func nextFill<Reply, Partial, File>(
     _ appetite: Appetite,
     _ state: BlobState<Reply, Partial, File>,
@@ -207,7 +211,7 @@ struct FetchDemand: Sendable {
       return (run.lowerBound..<min(run.upperBound, run.lowerBound + appetite.part), .profile)
     }
     guard state.wantsAllBytes || (appetite.fillsInBackground && mayFill && isContentRead) else { return nil }
-    // A reader that may only see verified bytes waits for all of them.
+    // A reader of verified bytes only waits for all of them.
     let purpose: Purpose =
       state.hasReaderOfAllBytes ? .demand : state.wantsAllBytes ? .window : .background
     guard table.flightCount(from: purpose) < appetite.requests else { return nil }
@@ -225,7 +229,7 @@ struct FetchDemand: Sendable {
 }
 
 extension BlobState {
-  /// Runs without the chunks that are not asked for at present.
+  /// Returns the runs without the chunks that are currently refused.
   func permitted(_ missing: [Range<Int>], now: ContinuousClock.Instant) -> [Range<Int>] {
     guard let chunks else { return missing }
     var result: [Range<Int>] = []

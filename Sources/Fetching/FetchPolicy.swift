@@ -1,42 +1,42 @@
-/// What is fetched when, and what must be verified before it is served (design 4 and 5).
+/// The rules for fetching bytes and for verifying them before they are served (design 4 and 5).
 package struct FetchPolicy: Sendable {
-  /// When bytes may be served.
+  /// The rule for serving bytes before they are verified.
   package enum Verify: String, Sendable, CaseIterable {
-    /// Small blobs verified first, large ones as they arrive.
+    /// Small blobs are verified before they are served, large ones are served as they arrive.
     case deferred
-    /// Nothing before it is verified.
+    /// Only verified bytes are served.
     case strict
   }
 
-  /// What is fetched beside what is read.
+  /// The rule for fetching bytes that are not read.
   package enum Fill: String, Sendable, CaseIterable {
     /// The first read of a blob starts its completion.
     case background
-    /// Only what is read, and what is likely to be read next.
+    /// Only bytes that are read, or are likely to be read next, are fetched.
     case demand
   }
 
   package var verify = Verify.deferred
   package var fill = Fill.background
-  /// How long fewer bytes than the minimum rate may come in one request.
+  /// How long one request may stay below the minimum rate.
   package var deadline: Duration = .seconds(30)
-  /// Bytes a second below which a request counts as standing still.
+  /// The rate in bytes per second below which a request counts as stalled.
   package var minimumRate = 1024
-  /// How long a request is tried at an endpoint that refuses, resets or answers with errors.
+  /// How long a request is retried at an endpoint that refuses, resets or answers with errors.
   package var retryFor: Duration = .zero
-  /// How long a reader waits in all without a byte of its blob arriving: until every way to fetch it has failed.
+  /// How long a reader waits without a byte of its blob arriving: until every way to fetch it has failed.
   package var patience: Duration { deadline + retryFor }
-  /// Blobs up to this size are verified before they are served, whatever the policy.
+  /// The size in bytes up to which blobs are verified before they are served, regardless of the policy.
   package var smallBlob: Int64 = 16 << 20
-  /// The most that one request asks for.
+  /// The maximum size of one request in bytes.
   package var requestSize: Int64 = 16 << 20
-  /// What an earlier start read is fetched as soon as a blob is opened.
+  /// Whether the reads of an earlier start are fetched when a blob is opened.
   package var appliesProfiles = false
-  /// The most that is fetched ahead of readers, of all blobs together, bytes.
+  /// The maximum number of bytes fetched ahead of readers, for all blobs together.
   package var windowBudget: Int64 = 256 << 20
-  /// How long a blob that turned out wrong is refused at first; doubled each time it does so again.
+  /// How long a blob with wrong bytes is first refused; doubled at each repetition.
   package var firstRefusal: Duration = .seconds(30)
 
-  /// Makes the usual policy.
+  /// Creates the default policy.
   package init() {}
 }

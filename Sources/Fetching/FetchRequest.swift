@@ -1,15 +1,15 @@
 import Content
 
-/// A wish for bytes of a blob, and how urgent it is.
+/// A request for bytes of a blob, with its urgency.
 struct FetchRequest: Sendable {
   let range: Range<Int64>
   /// The part that a reader waits for; nil for none.
   let need: Range<Int64>?
-  /// Of the bytes outside of `need`.
+  /// The purpose of the bytes outside `need`.
   let purpose: FlightQueue.Purpose
-  /// Connections that were used before are not used, and blocks under way are asked for again.
+  /// Whether new connections are used, and blocks in flight are requested again.
   let wantsNewConnection: Bool
-  /// A request under way fetches the same bytes, too slowly.
+  /// Whether a flight fetches the same bytes too slowly.
   let isHedge: Bool
 
   init(

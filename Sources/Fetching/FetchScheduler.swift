@@ -1,6 +1,6 @@
 import Locking
 
-/// Sends requests when their turn comes.
+/// Starts requests in the order of the queue.
 final class FetchScheduler: Sendable {
   private struct State {
     var queue = FlightQueue()
@@ -10,12 +10,12 @@ final class FetchScheduler: Sendable {
   private let state = Mutex(State())
   private let lastIdentifier = Atomic<UInt64>(0)
 
-  /// A number that no other flight or blob has; without a lock, as it is asked for with that of a blob held.
+  /// Returns a number unique among flights and blobs; needs no lock, as callers hold the lock of a blob.
   func makeIdentifier() -> UInt64 { lastIdentifier.add(1, ordering: .relaxed).newValue }
 
-  /// Adds requests; each is started once, by this call or a later one of anybody.
+  /// Adds requests; each is started once, by this call or a later call of any caller.
   ///
-  /// - Parameter flights: with what starts them, which must not wait.
+  /// - Parameter flights: The requests and the closures that start them; a closure must not block.
   func submit(_ flights: [(flight: FlightQueue.Flight, start: @Sendable () -> Void)]) {
     update { state in
       for (flight, start) in flights {
@@ -25,7 +25,7 @@ final class FetchScheduler: Sendable {
     }
   }
 
-  /// Ends a request, or takes one out that was not sent.
+  /// Ends a request, or removes one that was not sent.
   func finish(_ identifier: UInt64) {
     update { state in
       state.queue.finish(identifier)
@@ -33,7 +33,7 @@ final class FetchScheduler: Sendable {
     }
   }
 
-  /// Little is left of a request: the next may be sent.
+  /// Lets the next request start: this one has few bytes left.
   func release(_ identifier: UInt64) { update { $0.queue.release(identifier) } }
 
   func promote(_ identifier: UInt64, to purpose: FlightQueue.Purpose) {
@@ -50,10 +50,10 @@ final class FetchScheduler: Sendable {
     if mayStartMore { update { _ in } }
   }
 
-  /// Its requests wait for bytes that another process brings.
+  /// Notes that the endpoint answers ranges, or that its requests wait for blocks of another process.
   func prove(_ link: String) { update { $0.queue.prove(link) } }
 
-  /// Its requests are answered with whole blobs.
+  /// Notes that the endpoint answers ranges with complete blobs.
   func disprove(_ link: String) { state.withLock { $0.queue.disprove(link) } }
 
   func throttled(_ link: String) {

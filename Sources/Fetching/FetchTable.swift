@@ -1,37 +1,37 @@
-/// Which bytes of a blob are under way, by which requests.
+/// The blocks of a blob that are in flight, and the flights that fetch them.
 ///
-/// Pure: which blocks are there is asked of the caller.
+/// Pure: the caller knows which blocks are present.
 package struct FetchTable: Sendable {
   package typealias Purpose = FlightQueue.Purpose
 
   private struct Flight: Sendable {
     var purpose: Purpose
-    /// Blocks it is to bring.
+    /// The blocks that the flight fetches.
     var blocks: [Range<Int>]
-    /// Its request was sent; before that others may take blocks from it.
+    /// Whether its request was sent; before that, other flights may take blocks from it.
     var isStarted = false
-    /// It is about to end: it is not cut any more.
+    /// Whether the flight is about to end; it is then no longer truncated.
     var isEnding = false
   }
 
   private var flights: [UInt64: Flight] = [:]
 
-  /// Makes an empty table.
+  /// Creates an empty table.
   package init() {}
 
-  /// Whether nothing is under way.
+  /// Whether nothing is in flight.
   package var isIdle: Bool { flights.isEmpty }
 
-  /// Whether some of these blocks are to be brought by a request that was not sent yet.
+  /// Returns whether some of the blocks belong to a request that was not sent yet.
   ///
-  /// - Parameter blocks: in order.
+  /// - Parameter blocks: A run of blocks.
   package func isWaiting(_ blocks: Range<Int>) -> Bool {
     flights.values.contains { flight in !flight.isStarted && flight.blocks.contains { $0.overlaps(blocks) } }
   }
 
-  /// Takes blocks out of every flight that was started: they came, were thrown away, and are asked for anew.
+  /// Removes blocks from every started flight: they arrived, were dropped, and are requested again.
   ///
-  /// - Parameter blocks: that no flight has a claim on.
+  /// - Parameter blocks: Blocks that no flight has claimed.
   package mutating func relinquish(_ blocks: Range<Int>) {
     for (identifier, flight) in flights where flight.isStarted {
       flights[identifier]?.blocks = flight.blocks.flatMap { Self.subtract(blocks, from: $0) }
@@ -41,15 +41,14 @@ package struct FetchTable: Sendable {
   /// Whether a request was sent.
   package var hasStartedFlights: Bool { flights.values.contains { $0.isStarted } }
 
-  /// How many flights are that urgent or less.
+  /// Returns the number of flights with this purpose or a less urgent one, including those not yet sent.
   ///
-  /// - Parameter purpose: the most urgent that counts.
-  /// - Returns: waiting ones too.
+  /// - Parameter purpose: The most urgent purpose that counts.
   package func flightCount(from purpose: Purpose) -> Int { flights.values.count { $0.purpose >= purpose } }
 
-  /// The parts of missing runs that no flight brings.
+  /// Returns the parts of missing runs that no flight fetches.
   ///
-  /// - Parameter missing: runs of blocks, in order.
+  /// - Parameter missing: Runs of blocks, in order.
   package func uncovered(_ missing: [Range<Int>]) -> [Range<Int>] {
     var result = missing
     for flight in flights.values {
@@ -60,13 +59,12 @@ package struct FetchTable: Sendable {
     return result
   }
 
-  /// The first run of missing blocks that no flight brings.
+  /// Returns the first run of missing blocks that no flight fetches, or nil if there is none.
   ///
   /// - Parameters:
-  ///   - start: where to begin.
-  ///   - limit: of the run, blocks.
-  ///   - nextMissing: gives the next run of missing blocks at or behind a block, up to a length.
-  /// - Returns: nil where there is none.
+  ///   - start: The block to start at.
+  ///   - limit: The maximum length of the run in blocks.
+  ///   - nextMissing: Returns the next run of missing blocks at or after a block, up to a length.
   package func nextUncovered(
     from start: Int,
     limit: Int,
@@ -98,67 +96,68 @@ package struct FetchTable: Sendable {
     return nil
   }
 
-  /// Takes blocks away from flights that wait for their turn and are less urgent, then tells what no flight brings.
+  /// Takes blocks from less urgent flights that were not sent, then returns the parts that no flight fetches.
   ///
   /// - Parameters:
-  ///   - missing: runs of blocks, in order.
-  ///   - purpose: what they are wanted for.
-  /// - Returns: the parts that no flight brings, in order.
+  ///   - missing: Runs of blocks, in order.
+  ///   - purpose: The purpose of the blocks.
+  /// - Returns: The parts that no flight fetches, in order.
   package mutating func take(_ missing: [Range<Int>], for purpose: Purpose) -> [Range<Int>] {
     for (identifier, flight) in flights where !flight.isStarted && flight.purpose > purpose {
       var blocks = flight.blocks
       for run in missing {
         blocks = blocks.flatMap { block in
-          // A reader who has come to its window takes the rest of it along: one request in place of many small ones.
+          // A reader that reached its window also takes the following blocks: one request in place of many
+          // small ones.
           let isOwnWindow = purpose == .demand && flight.purpose == .window && block.overlaps(run)
           let taken = isOwnWindow ? run.lowerBound..<max(run.upperBound, block.upperBound) : run
           return Self.subtract(taken, from: block)
         }
       }
-      // One request is one range: what is left behind the first is planned anew.
+      // One request is one range: blocks after the first run are planned again.
       flights[identifier]?.blocks = Array(blocks.prefix(1))
     }
     return uncovered(missing)
   }
 
-  /// Takes blocks away from every flight that waits for its turn, then tells what no flight brings.
+  /// Takes all blocks from every flight that was not sent, then returns the parts that no flight fetches.
   ///
-  /// - Parameter missing: runs of blocks, in order.
-  /// - Returns: the parts that no flight brings, in order.
+  /// - Parameter missing: Runs of blocks, in order.
+  /// - Returns: The parts that no flight fetches, in order.
   package mutating func takeWaiting(_ missing: [Range<Int>]) -> [Range<Int>] {
     for (identifier, flight) in flights where !flight.isStarted { flights[identifier]?.blocks = [] }
     return uncovered(missing)
   }
 
-  /// Takes flights out that lost all they were to bring before their turn came.
+  /// Removes and returns the flights that lost all their blocks before they were sent.
   package mutating func removeEmpty() -> [UInt64] {
     let empty = flights.filter { !$0.value.isStarted && $0.value.blocks.isEmpty }.map(\.key)
     for identifier in empty { flights[identifier] = nil }
     return empty
   }
 
-  /// Notes that a flight brings blocks; more may be added to it later.
+  /// Adds blocks to a flight, which is created if necessary.
   ///
   /// - Parameters:
-  ///   - flight: its identifier.
-  ///   - purpose: why.
-  ///   - blocks: a run that nobody else brings.
+  ///   - flight: The identifier of the flight.
+  ///   - purpose: The purpose of a new flight.
+  ///   - blocks: A run that no other flight fetches.
   package mutating func begin(_ flight: UInt64, _ purpose: Purpose, _ blocks: Range<Int>) {
     flights[flight, default: Flight(purpose: purpose, blocks: [])].blocks.append(blocks)
   }
 
-  /// A flight's turn has come.
+  /// Marks a flight as sent.
   ///
-  /// - Parameter flight: its identifier.
-  /// - Returns: what it is to bring; nil where others took it all.
+  /// - Parameter flight: The identifier of the flight.
+  /// - Returns: The run to fetch; nil if other flights took all blocks.
   package mutating func start(_ flight: UInt64) -> Range<Int>? {
     flights[flight]?.isStarted = true
     return flights[flight]?.blocks.first
   }
 
-  /// Flights that bring some of these blocks, and are under way.
+  /// Returns the flights that fetch some of these blocks and were sent.
   ///
-  /// - Parameter blocks: in order.
+  /// - Parameter blocks: Runs of blocks, in order.
   package func started(bringing blocks: [Range<Int>]) -> [UInt64] {
     flights.filter { flight in
       flight.value.isStarted
@@ -166,12 +165,13 @@ package struct FetchTable: Sendable {
     }.map(\.key)
   }
 
-  /// Makes waiting flights that bring some of these blocks more urgent.
+  /// Makes the flights that fetch some of these blocks more urgent.
   ///
   /// - Parameters:
-  ///   - blocks: that somebody wants now.
-  ///   - purpose: what for.
-  /// - Returns: the identifiers of all flights that bring some, whatever they were for.
+  ///   - blocks: Runs of blocks that are needed now.
+  ///   - purpose: The new purpose.
+  /// - Returns: The identifiers of all flights that fetch some of the blocks, including those already as
+  ///   urgent.
   package mutating func promote(bringing blocks: [Range<Int>], to purpose: Purpose) -> [UInt64] {
     var found: [UInt64] = []
     for (identifier, flight) in flights
@@ -182,12 +182,12 @@ package struct FetchTable: Sendable {
     return found
   }
 
-  /// Shortens a flight.
+  /// Truncates a flight.
   ///
   /// - Parameters:
-  ///   - flight: its identifier.
-  ///   - block: the first that it does not bring any more.
-  /// - Returns: what it is relieved of.
+  ///   - flight: The identifier of the flight.
+  ///   - block: The first block that the flight no longer fetches.
+  /// - Returns: The runs that were removed from the flight.
   package mutating func truncate(_ flight: UInt64, at block: Int) -> [Range<Int>] {
     guard let blocks = flights[flight]?.blocks, flights[flight]?.isEnding == false else { return [] }
     flights[flight]?.blocks = blocks.compactMap { run in
@@ -196,35 +196,35 @@ package struct FetchTable: Sendable {
     return blocks.compactMap { $0.upperBound > block ? max($0.lowerBound, block)..<$0.upperBound : nil }
   }
 
-  /// Notes that a flight is about to end, so that nobody takes blocks from it whose claims it gives back.
+  /// Marks a flight as ending, so that no blocks are taken from it while its claims are released.
   ///
-  /// - Parameter flight: its identifier.
-  /// - Returns: every run that it was to bring.
+  /// - Parameter flight: The identifier of the flight.
+  /// - Returns: Every run of the flight.
   package mutating func prepareToEnd(_ flight: UInt64) -> [Range<Int>] {
     flights[flight]?.isEnding = true
     return flights[flight]?.blocks ?? []
   }
 
-  /// Ends a flight.
+  /// Removes a flight.
   ///
-  /// - Parameter flight: its identifier.
-  /// - Returns: every run that it was to bring.
+  /// - Parameter flight: The identifier of the flight.
+  /// - Returns: Every run of the flight.
   package mutating func end(_ flight: UInt64) -> [Range<Int>] {
     flights.removeValue(forKey: flight)?.blocks ?? []
   }
 
-  /// Takes a run out of a flight: somebody else brings it.
+  /// Removes a run from a flight: another process fetches it.
   ///
   /// - Parameters:
-  ///   - run: as it was added.
-  ///   - flight: its identifier.
+  ///   - run: The run, as it was added.
+  ///   - flight: The identifier of the flight.
   package mutating func giveBack(_ run: Range<Int>, of flight: UInt64) {
     flights[flight]?.blocks.removeAll { $0 == run }
   }
 
-  /// The runs a flight is to bring.
+  /// Returns the runs of a flight.
   ///
-  /// - Parameter flight: its identifier.
+  /// - Parameter flight: The identifier of the flight.
   package func blocks(of flight: UInt64) -> [Range<Int>] { flights[flight]?.blocks ?? [] }
 
   private static func subtract(_ taken: Range<Int>, from run: Range<Int>) -> [Range<Int>] {

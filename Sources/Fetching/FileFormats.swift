@@ -1,26 +1,26 @@
 package import Content
 
-/// What is known of the files in a blob: where they lie, and where their headers and tensors do.
+/// The files in a blob, with the positions of their headers and tensors.
 ///
 /// Pure.
 package struct FileFormats: Sendable {
   private enum Knowledge: Sendable {
     case unread
-    /// Not long enough yet: worth another look from `reach` on; it probably ends at `likely`.
+    /// More bytes are needed: the header is read again from `reach` bytes on; it probably ends at `likely`.
     case needs(reach: Int64, likely: Int64)
     case known(TensorLayout)
     case none
   }
 
   private struct File: Sendable {
-    /// Bytes of the blob.
+    /// The byte range of the file in the blob.
     let range: Range<Int64>
-    /// From the root of the mount.
+    /// The path from the root of the mount.
     let name: String
-    /// What its name promises.
+    /// The format that the name of the file implies; nil for none.
     let magic: ModelMagic?
     var isSafetensors: Bool { magic == .safetensors }
-    /// By its name it has a header that says where its parts lie.
+    /// Whether the name implies a header that locates the tensors.
     var isModel: Bool { magic != nil }
     var knowledge = Knowledge.unread
     var isBeingRead = false
@@ -29,19 +29,19 @@ package struct FileFormats: Sendable {
   private let blobSize: Int64
   private var files: [File] = []
 
-  // A tar of thousands of small files is read in order or not at all.
+  // The maximum number of files; a tar of thousands of small files is read in order or not at all.
   private static let fileLimit = 256
 
-  /// A blob whose files are not known.
+  /// Creates the formats of a blob without known files.
   ///
-  /// - Parameter blobSize: bytes.
+  /// - Parameter blobSize: The size of the blob in bytes.
   package init(blobSize: Int64) { self.blobSize = blobSize }
 
-  /// Notes that a file lies in the blob.
+  /// Adds a file of the blob.
   ///
   /// - Parameters:
-  ///   - range: bytes of the blob.
-  ///   - name: of the file; tells what to expect.
+  ///   - range: The byte range of the file in the blob.
+  ///   - name: The name of the file, which implies its format.
   package mutating func add(_ range: Range<Int64>, name: String) {
     guard !range.isEmpty, files.count < Self.fileLimit, !files.contains(where: { $0.range == range }) else {
       return
@@ -49,10 +49,10 @@ package struct FileFormats: Sendable {
     files.append(File(range: range, name: name, magic: ModelMagic(name: name)))
   }
 
-  /// What the name of the file that starts at a byte promises of its first bytes.
+  /// Returns the format implied by the name of the file that starts at an offset, and the size of the file.
   ///
-  /// - Parameter offset: in the blob.
-  /// - Returns: nil where no file starts, or its name promises nothing.
+  /// - Parameter offset: The offset in the blob.
+  /// - Returns: nil if no file starts there, or its name implies no format.
   package func promise(at offset: Int64) -> (magic: ModelMagic, size: Int64)? {
     for file in files where file.range.lowerBound == offset {
       if let magic = file.magic { return (magic, Int64(file.range.count)) }
@@ -60,13 +60,13 @@ package struct FileFormats: Sendable {
     return nil
   }
 
-  // What the kernel may read ahead of a program that reads a header alone.
+  // The number of bytes that the kernel may read ahead of a program that reads only a header.
   private static let readahead: Int64 = 1 << 20
 
-  /// Whether a read is one of a model file's header, or of what the kernel reads ahead behind it.
+  /// Returns whether a read is in a model file's header, or in the kernel's readahead after it.
   ///
-  /// - Parameter offset: where it starts, in the blob.
-  /// - Returns: false for content, and for blobs of no known format.
+  /// - Parameter offset: The offset of the read in the blob.
+  /// - Returns: False for content, and for files of unknown format.
   package func isHeader(at offset: Int64) -> Bool {
     guard let file = files.first(where: { $0.range.contains(offset) }), file.isModel else { return false }
     let end: Int64 =
@@ -79,26 +79,25 @@ package struct FileFormats: Sendable {
     return offset - file.range.lowerBound < end + Self.readahead
   }
 
-  /// The name of the file that a byte lies in, for messages.
+  /// Returns the name of the file at an offset, for messages, or nil if none is known.
   ///
-  /// - Parameter offset: in the blob; nil for the first file.
-  /// - Returns: nil where none is known.
+  /// - Parameter offset: The offset in the blob; nil for the first file.
   package func name(at offset: Int64?) -> String? {
     guard let offset else { return files.first?.name }
     return files.first { $0.range.contains(offset) }?.name
   }
 
-  /// What a byte lies in, and how much of a file's beginning to ask for.
+  /// Returns the region of an offset, and how many bytes to request at the start of a file.
   ///
-  /// - Parameter offset: in the blob.
-  /// - Returns: nil where nothing is known.
+  /// - Parameter offset: The offset in the blob.
+  /// - Returns: The region is nil if none is known.
   package func region(at offset: Int64) -> (ReadWindow.Region?, first: Int64) {
     guard let file = files.first(where: { $0.range.contains(offset) }) else { return (nil, ReadWindow.first) }
     let start = file.range.lowerBound
     func shifted(_ range: Range<Int64>) -> Range<Int64> {
       start + range.lowerBound..<start + range.upperBound
     }
-    // Its first bytes say how long its header is; most are short.
+    // The first bytes of a safetensors file hold the length of its header; most headers are short.
     let first: Int64 = file.isSafetensors ? 128 << 10 : ReadWindow.first
     switch file.knowledge {
     case .known(let layout):
@@ -110,15 +109,15 @@ package struct FileFormats: Sendable {
     case .needs(_, let likely) where offset - start < likely:
       return (.init(shifted(0..<likely), isWhole: true), first)
     case .needs(_, let likely):
-      // Faster than its header is read: until it is known where that ends, not much farther.
+      // The content is read before the header is parsed: until its end is known, the window is short.
       let step = (offset - start - likely) / ReadWindow.first
       let from = likely + step * ReadWindow.first
       return (.init(shifted(from..<from + ReadWindow.first), isWhole: false), first)
     case .unread where file.isModel && offset - start < first:
-      // A moment later its first bytes have been looked at.
+      // The first bytes are parsed as soon as they arrive.
       return (.init(shifted(0..<first), isWhole: true), first)
     case .unread, .none:
-      // A whole blob is no region: there is nothing behind it.
+      // A file that is the complete blob is not a region: no bytes follow it.
       let isWhole = file.range == 0..<blobSize
       return (isWhole ? nil : .init(file.range, isWhole: false), first)
     }
@@ -127,9 +126,9 @@ package struct FileFormats: Sendable {
   /// Finds a file whose header can be read further, and marks it as being read.
   ///
   /// - Parameters:
-  ///   - arrived: bytes that are there since; nil to look at all.
-  ///   - ready: how many bytes from an offset on are there without a gap, up to a limit.
-  /// - Returns: which file, and the bytes of the blob to read.
+  ///   - arrived: The bytes that became present; nil to check all files.
+  ///   - ready: Returns how many contiguous bytes are present from an offset on, up to a limit.
+  /// - Returns: The index of the file, and the bytes of the blob to read; nil if there is none.
   package mutating func takeUnread(
     after arrived: Range<Int64>?,
     _ ready: (_ from: Int64, _ limit: Int64) -> Int64
@@ -152,33 +151,32 @@ package struct FileFormats: Sendable {
     return nil
   }
 
-  /// Takes what the beginning of a file said.
+  /// Takes the result of parsing the beginning of a file.
   ///
   /// - Parameters:
-  ///   - finding: nil where it could not be read.
-  ///   - index: of the file.
-  ///   - count: how many bytes were read.
+  ///   - finding: The result; nil if the bytes could not be read.
+  ///   - index: The index of the file.
+  ///   - count: The number of bytes that were read.
   package mutating func note(_ finding: TensorLayout.Finding?, of index: Int, count: Int64) {
     files[index].isBeingRead = false
     switch finding {
     case nil: break
     case .none?: files[index].knowledge = .none
     case .more(let least, let likely)?:
-      // Twice as much each time, so that reading it in pieces costs no more than reading it twice.
+      // The length doubles each time, so that reading in pieces costs at most twice as much as reading once.
       files[index].knowledge = .needs(reach: max(least, min(2 * count, likely)), likely: likely)
     case .found(let layout)?: files[index].knowledge = .known(layout)
     }
   }
 
-  /// The size of a file.
+  /// Returns the size of a file.
   ///
-  /// - Parameter index: of the file.
+  /// - Parameter index: The index of the file.
   package func size(of index: Int) -> Int64 { Int64(files[index].range.count) }
 
-  /// The tensors of a file.
+  /// Returns the tensors of a file, or nil if its header was not read.
   ///
-  /// - Parameter range: of the file in the blob.
-  /// - Returns: nil where its header was not read.
+  /// - Parameter range: The byte range of the file in the blob.
   package func layout(of range: Range<Int64>) -> TensorLayout? {
     guard let file = files.first(where: { $0.range == range }), case .known(let layout) = file.knowledge
     else {

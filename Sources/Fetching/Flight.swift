@@ -5,13 +5,13 @@ import Locking
 import Logging
 import OCI
 
-/// One request's life: it waits for its turn, claims its blocks, reserves space, fetches from one source after another,
-/// and in the end releases what it did not use.
+/// The life of one request: it waits for its turn, claims its blocks, reserves space, fetches from one source
+/// after another, and finally releases the claims and space that it did not use.
 ///
 ///     launch ── turn ──► claim ── blocks of another process ──► wait, claim again
 ///                          │
 ///                          ▼
-///                       reserve ──► fetch ──► end: release, tell the waiters, start what is lacking
+///                       reserve ──► fetch ──► end: release, answer waiters, start missing requests
 final class Flight: Sendable {
   let identifier: UInt64
   let control: FlightControl
@@ -19,7 +19,7 @@ final class Flight: Sendable {
   private let blob: LazyBlob
   private let partial: PartialBlob
 
-  // While another process fetches the same blocks.
+  // The interval between claims while another process fetches the same blocks.
   private static let claimInterval: Duration = .milliseconds(10)
 
   private var store: BlobStore { blob.store }
@@ -33,7 +33,7 @@ final class Flight: Sendable {
     ingest = BlobIngest(into: partial, space: blob.store.local.space, buffers: blob.store.buffers)
   }
 
-  /// Runs the flight; its turn has come.
+  /// Runs the flight when its turn arrives.
   func launch() {
     Task { await run() }
   }
@@ -48,13 +48,14 @@ final class Flight: Sendable {
     }
   }
 
-  /// The first run that it is to fetch; a reader may take blocks back at any time.
+  /// The first run to fetch; a reader may take blocks from the flight at any time.
   private var blocks: Range<Int>? {
     blob.state.withLock { $0.demand.table.blocks(of: identifier).first }
   }
 
   private func fetchBlocks() async throws(ContentError) {
-    // Another process may be fetching the same blocks: they are waited for, and fetched here if it fails.
+    // Another process may be fetching the same blocks: the flight waits for them, and fetches them if that
+    // process fails.
     while let blocks {
       let before = partial.presentBytes
       let claimed = try ingest.claim(blocks)
@@ -63,7 +64,7 @@ final class Flight: Sendable {
         blob.arrived(blocks)
       }
       if let claimed {
-        // The blocks behind belong to another process: a waiter for them asks for them again.
+        // The following blocks belong to another process: a waiter for them requests them again.
         if claimed.end < blocks.upperBound {
           _ = blob.state.withLock { $0.demand.table.truncate(identifier, at: claimed.end) }
           blob.restart()
@@ -87,11 +88,11 @@ final class Flight: Sendable {
     defer { ingest.settle() }
     var sources = blob.state.withLock { $0.sources }
     guard !sources.isEmpty else { throw blob.sourceless }
-    // Bytes that were wrong are asked of the next source.
+    // Bytes that were wrong are requested from the next source.
     if control.wantsNewConnection { sources.append(sources.removeFirst()) }
     var last: ContentError?
     for source in sources {
-      // It may have been cut before it came to this run, or to this source.
+      // The flight may have been truncated before it reached this run or this source.
       guard let left = begin(run) else { return }
       do throws(ContentError) {
         try await fetch(left, from: source)
@@ -107,7 +108,7 @@ final class Flight: Sendable {
 
   /// Notes that a request for a run is about to be sent.
   ///
-  /// - Returns: the part of it that is still to be fetched; nil where others took it.
+  /// - Returns: The part of the run that must still be fetched; nil if other flights took it.
   private func begin(_ run: Range<Int>) -> Range<Int>? {
     blob.state.withLock { state in
       guard let bound = state.demand.table.blocks(of: identifier).last?.upperBound, bound > run.lowerBound
@@ -135,12 +136,12 @@ final class Flight: Sendable {
     } catch {
       failure = error
     }
-    // Bytes that arrived before the end count, however it ended.
+    // Bytes that arrived before the end count, regardless of the outcome.
     if ingest.hasStaged {
       try await store.local.space.executor.run { () throws(ContentError) in try self.blob.flush(self.ingest) }
     }
     if let error = control.failure ?? failure { throw error }
-    // A stream that was ended because no waiter needs more of it has done its work.
+    // A stream that was ended because no waiter needs more of it has succeeded.
     if control.hasDeclined || control.isAtEnd || partial.missing(in: run).isEmpty { return }
     throw ContentError(
       .unreachable,
@@ -153,7 +154,8 @@ final class Flight: Sendable {
   // MARK: The end
 
   private func end(_ error: ContentError?) {
-    // Claims are released before the table forgets the flight: another one must not claim what this one releases.
+    // Claims are released before the table removes the flight: another flight must not claim blocks that this
+    // one releases.
     let runs = blob.state.withLock { $0.demand.table.prepareToEnd(identifier) }
     ingest.release(runs)
     blob.state.withLock { state in
@@ -165,7 +167,7 @@ final class Flight: Sendable {
     if let error { tell(error, runs) }
     for run in runs { blob.arrived(run) }
     if runs.isEmpty { blob.handle(.arrived) }
-    // A waiter may need blocks that this flight gave up while it went on with others.
+    // A waiter may need blocks that this flight gave up while it fetched others.
     blob.restart()
     blob.fill()
     store.releaseIfIdle(blob)
@@ -173,7 +175,7 @@ final class Flight: Sendable {
 
   private func tell(_ error: ContentError, _ runs: [Range<Int>]) {
     if control.isHedge, !error.isDiskFull {
-      // The waiters get a request of their own.
+      // The waiters receive a request of their own.
       store.log.debug(
         "the second request failed as well",
         metadata: ["blob": "\(descriptor.digest)", "reason": "\(error)"]
@@ -186,7 +188,7 @@ final class Flight: Sendable {
     } else {
       blob.warn(runs, error)
     }
-    // A reader that began to wait meanwhile is served in the same way, by a request of its own.
+    // A reader that started to wait in the meantime is served in the same way, by a request of its own.
     let sparesReaders = error.isDiskFull && blob.mayServePartial
     blob.handle(.flightFailed(runs, error, sparesReaders: sparesReaders))
   }

@@ -1,16 +1,16 @@
 import Content
 import Locking
 
-/// What one request is to bring, which others may change while it is under way, and what became of it.
+/// The range of one request, which other threads may change during the flight, and its progress and outcome.
 final class FlightControl: Sendable {
   private struct State {
     var purpose: FlightQueue.Purpose
-    /// Bytes that it brings now, of what is under way.
+    /// The bytes of the current request.
     var range: Range<Int64> = 0..<0
-    /// Up to here they came.
+    /// The end of the bytes that arrived.
     var position: Int64 = 0
     var begun: ContinuousClock.Instant?
-    /// Bytes of the last seconds, and the rate of those before, bytes a second.
+    /// The start and the bytes of the current measurement, and the rate of the last one in bytes per second.
     var window: (since: ContinuousClock.Instant, bytes: Int64)?
     var lastRate: Double?
     var isWidened = false
@@ -20,9 +20,9 @@ final class FlightControl: Sendable {
   }
 
   private let state: Mutex<State>
-  /// The bytes are not to come over a connection that was used before.
+  /// Whether only new connections are used.
   let wantsNewConnection: Bool
-  /// It fetches again what a slow request has not brought yet: its own failure is nobody's.
+  /// Whether the flight repeats a slow request; its own failure does not reach the waiters.
   let isHedge: Bool
 
   init(_ purpose: FlightQueue.Purpose, wantsNewConnection: Bool, isHedge: Bool = false) {
@@ -32,13 +32,13 @@ final class FlightControl: Sendable {
   }
 
   var purpose: FlightQueue.Purpose { state.withLock { $0.purpose } }
-  /// It brings the blob from its start: the source knows no ranges.
+  /// Whether the flight receives the blob from its start: the source does not support ranges.
   var isWidened: Bool { state.withLock { $0.isWidened } }
-  /// The stream was ended because nobody wanted more of it.
+  /// Whether the stream was ended because no waiter needs more of it.
   var hasDeclined: Bool { state.withLock { $0.hasDeclined } }
   var failure: ContentError? { state.withLock { $0.failure } }
 
-  /// A request for these bytes is about to be sent.
+  /// Notes that a request for a range is about to be sent.
   func begin(_ range: Range<Int64>) {
     state.withLock { state in
       state.range = range
@@ -49,10 +49,10 @@ final class FlightControl: Sendable {
     }
   }
 
-  /// How long a rate is measured.
+  /// The duration of one measurement of the rate.
   static let rateWindow: Duration = .seconds(5)
 
-  /// The rate of the last seconds, bytes a second; nil where it has not run for so long.
+  /// Returns the current rate in bytes per second, or nil if the first measurement is not complete.
   func rate(at now: ContinuousClock.Instant) -> Double? {
     state.withLock { state in
       guard let window = state.window else { return nil }
@@ -65,16 +65,16 @@ final class FlightControl: Sendable {
     state.withLock { $0.purpose = min($0.purpose, purpose) }
   }
 
-  /// Ends the request early, at bytes that somebody waits for who would wait too long for them here.
+  /// Ends the request early, before bytes for which a waiter would wait too long.
   ///
   /// - Parameters:
-  ///   - offset: the first byte that is not to come.
-  ///   - distance: bytes still before it that make it worth while.
-  ///   - time: how long they must be expected to take, by what came so far.
-  /// - Returns: false where it goes on as it was.
+  ///   - offset: The first byte that is no longer fetched.
+  ///   - distance: The minimum number of remaining bytes before `offset` for a cut.
+  ///   - time: The minimum time that those bytes must be expected to take at the current rate.
+  /// - Returns: Whether the request was cut.
   func cut(at offset: Int64, ifFartherThan distance: Int64, andLaterThan time: Duration) -> Bool {
     state.withLock { state in
-      // One that still waits for what another process brings can give up any of its own.
+      // A flight that waits for another process can give up any of its own bytes.
       if state.range.isEmpty, !state.isWidened { return true }
       let left = offset - state.position
       guard !state.isWidened, state.range.contains(offset), left > distance, let begun = state.begun else {
@@ -88,11 +88,11 @@ final class FlightControl: Sendable {
     }
   }
 
-  /// What to do with bytes that came.
+  /// The action for bytes that arrived.
   enum Verdict {
-    /// So many are taken.
+    /// This many bytes are accepted.
     case take(Int)
-    /// They lie outside of what was asked for, for the first time: the source knows no ranges.
+    /// The bytes are before the requested range, for the first time: the source does not support ranges.
     case widen
   }
 
@@ -109,7 +109,7 @@ final class FlightControl: Sendable {
         }
       }
       if state.isWidened { return .take(count) }
-      // What is behind the end may have been asked for before a cut.
+      // Bytes after the end may have been requested before a cut.
       guard offset >= state.range.lowerBound else {
         state.isWidened = true
         return .widen
@@ -120,10 +120,9 @@ final class FlightControl: Sendable {
     }
   }
 
-  /// Whether little is left of it, for the first time.
+  /// Returns whether few bytes are left; true only once.
   ///
-  /// - Parameter distance: bytes that come while the next request is on its way.
-  /// - Returns: true once.
+  /// - Parameter distance: The number of bytes that arrive while the next request is being sent.
   func comesToEnd(within distance: Int64) -> Bool {
     state.withLock { state in
       guard !state.isWidened, !state.isNearEnd, state.range.upperBound - state.position <= distance else {
@@ -134,13 +133,13 @@ final class FlightControl: Sendable {
     }
   }
 
-  /// Whether so little is asked for that a reader's part of it may arrive long before the end.
+  /// Whether the request is so small that a reader's part of it may arrive long before the end.
   var isSmall: Bool { state.withLock { !$0.isWidened && $0.range.count <= Self.smallRequest } }
 
-  // A few blocks, as of a read at random.
+  // The maximum size of a small request in bytes: a few blocks, as for random reads.
   private static let smallRequest = 256 << 10
 
-  /// Every byte that it is to bring came.
+  /// Whether every byte of the range has arrived.
   var isAtEnd: Bool { state.withLock { !$0.isWidened && $0.position >= $0.range.upperBound } }
 
   func decline() { state.withLock { $0.hasDeclined = true } }

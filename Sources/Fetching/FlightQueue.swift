@@ -1,23 +1,24 @@
-/// Which requests are sent now, and which wait: of all blobs, for each host.
+/// Determines which requests are sent now and which wait, for all blobs and by host.
 ///
-/// Pure: time is given by the caller.
+/// Pure: the caller passes the time.
 ///
-/// What a reader waits for goes first and waits for nobody but too many of its kind. Then what readers will want next,
-/// then profiles, then the background, each within the host's limit; the last two only while no reader waits. Among
-/// blobs of one kind the one with the fewest requests under way is next, so that no reader starves another.
+/// Requests that a reader waits for are sent first, up to a limit of their own. Windows ahead of readers
+/// follow, then profiles, then the background, each within the host's limit; the last two only while no
+/// reader waits. Among blobs of one purpose, the blob with the fewest requests in flight is next, so that no
+/// reader starves another.
 package struct FlightQueue: Sendable {
-  /// What a request is for, the most urgent first.
+  /// The purpose of a request, the most urgent first.
   package enum Purpose: Int, Sendable, Comparable, CaseIterable {
-    /// Somebody waits for its first bytes.
+    /// A reader waits for its first bytes.
     case demand
-    /// Ahead of a reader, or of somebody who waits for the whole blob.
+    /// The window ahead of a reader, or a command waits for the complete blob.
     case window
-    /// What an earlier start read next.
+    /// The bytes that an earlier start read next.
     case profile
-    /// To complete the blob.
+    /// The completion of the blob.
     case background
 
-    /// Whether nobody will miss it soon.
+    /// Whether no reader will need the bytes soon.
     package var canWait: Bool { self >= .profile }
 
     package static func < (left: Purpose, right: Purpose) -> Bool { left.rawValue < right.rawValue }
@@ -26,18 +27,18 @@ package struct FlightQueue: Sendable {
   /// A request to be sent.
   package struct Flight: Sendable, Equatable {
     package let identifier: UInt64
-    /// The host.
+    /// The host, as `Repository.link`.
     package let link: String
     package let blob: UInt64
     package var purpose: Purpose
 
-    /// Describes a request.
+    /// Creates a request.
     ///
     /// - Parameters:
-    ///   - identifier: unique in the queue.
-    ///   - link: the host.
-    ///   - blob: whose bytes it brings.
-    ///   - purpose: what it is for.
+    ///   - identifier: A number that is unique in the queue.
+    ///   - link: The host.
+    ///   - blob: The number of the blob.
+    ///   - purpose: The purpose of the request.
     package init(identifier: UInt64, link: String, blob: UInt64, purpose: Purpose) {
       self.identifier = identifier
       self.link = link
@@ -49,42 +50,43 @@ package struct FlightQueue: Sendable {
   private struct Link: Sendable {
     var limit = ParallelLimit()
     var running: [UInt64: Flight] = [:]
-    /// Nearly done: they take no part of the limit any more.
+    /// The requests that are nearly done: they no longer count towards the limit.
     var ending: Set<UInt64> = []
-    /// In the order in which they came.
+    /// The waiting requests in the order of arrival.
     var waiting: [Flight] = []
-    /// When each blob's turn was, by a count of turns.
+    /// The number of the last turn of each blob.
     var turns: [UInt64: UInt64] = [:]
     var lastProgress: ContinuousClock.Instant?
-    /// It answered a range with that range (206).
+    /// Whether the host answered a range request with that range (206).
     ///
-    /// Before that a blob has one request at a time, as two streams of a whole blob would fetch it twice.
+    /// Before that, a blob has one request at a time, as two streams of a complete blob would fetch it twice.
     var isProven = false
   }
 
-  /// The most of one host that readers wait for; libcurl has as many connections to one host and some more.
+  /// The maximum number of requests to one host that readers wait for; libcurl allows slightly more
+  /// connections to one host.
   static let mostDemands = 24
-  /// The most of all hosts that nobody waits for.
+  /// The maximum number of requests to all hosts that no reader waits for.
   static let mostAhead = 48
 
   private var links: [String: Link] = [:]
   private var places: [UInt64: String] = [:]
   private var turn: UInt64 = 0
 
-  /// An empty queue.
+  /// Creates an empty queue.
   package init() {}
 
   /// Adds a request.
   ///
-  /// - Parameter flight: starts when `next` names it.
+  /// - Parameter flight: The request; it is sent when `next` returns it.
   package mutating func enqueue(_ flight: Flight) {
     links[flight.link, default: Link()].waiting.append(flight)
     places[flight.identifier] = flight.link
   }
 
-  /// Names the requests to be sent now.
+  /// Returns the requests to be sent now, and marks them as running.
   ///
-  /// - Returns: their identifiers, the most urgent first; they run from now on.
+  /// - Returns: Their identifiers; for each host, the most urgent first.
   package mutating func next() -> [UInt64] {
     var started: [UInt64] = []
     var ahead = links.values.reduce(0) { $0 + $1.running.values.count { $0.purpose != .demand } }
@@ -124,9 +126,9 @@ package struct FlightQueue: Sendable {
     return chosen
   }
 
-  /// Ends a request, or takes one out that was not sent.
+  /// Ends a request, or removes one that was not sent.
   ///
-  /// - Parameter identifier: of the request.
+  /// - Parameter identifier: The identifier of the request.
   package mutating func finish(_ identifier: UInt64) {
     guard let name = places.removeValue(forKey: identifier), var link = links[name] else { return }
     if link.ending.remove(identifier) == nil, link.running.removeValue(forKey: identifier) == nil {
@@ -136,9 +138,9 @@ package struct FlightQueue: Sendable {
     links[name] = link
   }
 
-  /// Lets the next request start: this one has little left.
+  /// Lets the next request start: this one has few bytes left.
   ///
-  /// - Parameter identifier: of a request that runs.
+  /// - Parameter identifier: The identifier of a running request.
   package mutating func release(_ identifier: UInt64) {
     guard let name = places[identifier], links[name]?.running.removeValue(forKey: identifier) != nil else {
       return
@@ -146,11 +148,11 @@ package struct FlightQueue: Sendable {
     links[name]?.ending.insert(identifier)
   }
 
-  /// Makes a request more urgent: somebody waits for it now.
+  /// Makes a request more urgent, as a reader now waits for it.
   ///
   /// - Parameters:
-  ///   - identifier: of the request.
-  ///   - purpose: what it is for from now on.
+  ///   - identifier: The identifier of the request.
+  ///   - purpose: The new purpose.
   package mutating func promote(_ identifier: UInt64, to purpose: Purpose) {
     guard let name = places[identifier] else { return }
     if let flight = links[name]?.running[identifier], purpose < flight.purpose {
@@ -162,69 +164,67 @@ package struct FlightQueue: Sendable {
     }
   }
 
-  /// Takes the arrival of bytes.
+  /// Records the arrival of bytes.
   ///
   /// - Parameters:
-  ///   - count: how many.
-  ///   - link: the host that sent them.
-  ///   - now: the time.
+  ///   - count: The number of bytes.
+  ///   - link: The host that sent them.
+  ///   - now: The current time.
   package mutating func received(_ count: Int, from link: String, now: ContinuousClock.Instant) {
     guard var known = links[link] else { return }
     known.lastProgress = now
-    // While readers jump the sum is small for other reasons than the limit.
+    // While readers jump, the total rate is small for reasons other than the limit.
     let isSaturated = known.running.count + known.ending.count >= known.limit.value
     known.limit.received(count, isSaturated: isSaturated, now: now)
     links[link] = known
   }
 
-  /// Lets a blob have several requests at once: its host is known to answer ranges, or another process fetches what
-  /// the first request waits for.
+  /// Allows several concurrent requests per blob: the host answers ranges, or another process fetches the
+  /// blocks that the first request waits for.
   ///
-  /// - Parameter link: the host.
+  /// - Parameter link: The host.
   package mutating func prove(_ link: String) { links[link, default: Link()].isProven = true }
 
-  /// Lets a blob have one request at a time: its host answered a range with a whole blob.
+  /// Allows one request at a time per blob: the host answered a range with a complete blob.
   ///
-  /// - Parameter link: the host.
+  /// - Parameter link: The host.
   package mutating func disprove(_ link: String) { links[link]?.isProven = false }
 
-  /// Takes a host's word that it was asked too much.
+  /// Reduces the limit of a host that reported too many requests.
   ///
   /// - Parameters:
-  ///   - link: the host.
-  ///   - now: the time.
+  ///   - link: The host.
+  ///   - now: The current time.
   package mutating func throttled(_ link: String, now: ContinuousClock.Instant) {
     links[link]?.limit.throttled(now: now)
   }
 
-  /// Takes the time until the first byte of a request.
+  /// Records the time until the first byte of a request.
   ///
   /// - Parameters:
-  ///   - time: since it was sent.
-  ///   - link: the host.
-  ///   - now: the time.
+  ///   - time: The time since the request was sent.
+  ///   - link: The host.
+  ///   - now: The current time.
   package mutating func firstByte(after time: Duration, from link: String, now: ContinuousClock.Instant) {
     links[link]?.limit.firstByte(after: time, now: now)
   }
 
-  /// What is known of a host.
+  /// Returns the limit of a host, or the initial limit if no request was sent to it.
   ///
-  /// - Parameter link: the host.
-  /// - Returns: the limit of one that was never asked, where it was not.
+  /// - Parameter link: The host.
   package func limit(of link: String) -> ParallelLimit { links[link]?.limit ?? ParallelLimit() }
 
-  /// When a host last sent something.
+  /// Returns the time at which a host last sent bytes, or nil if it never did.
   ///
-  /// - Parameter link: the host.
-  /// - Returns: nil where it never did.
+  /// - Parameter link: The host.
   package func lastProgress(of link: String) -> ContinuousClock.Instant? { links[link]?.lastProgress }
 
-  /// How many blobs have requests of some kind.
+  /// The number of blobs with running or waiting requests.
   package var blobCount: Int {
     Set(links.values.flatMap { $0.running.values.map(\.blob) + $0.waiting.map(\.blob) }).count
   }
 
-  /// Whether nothing runs and nothing waits.
+  /// Whether no request is running or waiting.
   package var isIdle: Bool {
     links.values.allSatisfy { $0.running.isEmpty && $0.ending.isEmpty && $0.waiting.isEmpty }
   }

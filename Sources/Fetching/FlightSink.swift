@@ -4,7 +4,7 @@ import LocalRegistry
 import OCI
 import SystemPackage
 
-/// Takes the bytes of one flight.
+/// Receives the bytes of one flight.
 struct FlightSink: BlobSink {
   let blob: LazyBlob
   let partial: PartialBlob
@@ -42,7 +42,7 @@ struct FlightSink: BlobSink {
     do throws(ContentError) {
       let taken = UnsafeRawBufferPointer(rebasing: bytes[..<count])
       let arrival = try ingest.accept(taken, at: offset, isLast: false)
-      // The reader of a small request waits for a part of it: it is answered before anything is written.
+      // The reader of a small request waits for a part of it: it is answered before bytes are written.
       if arrival.isReadable || control.isSmall { blob.handle(.arrived) }
       for run in arrival.kept { blob.arrived(run) }
       let range = offset..<offset + Int64(count)
@@ -56,9 +56,9 @@ struct FlightSink: BlobSink {
     return goesOn(count == bytes.count)
   }
 
-  /// Whether more of the response is wanted.
+  /// Returns whether more of the response is wanted.
   private func goesOn(_ isTaken: Bool) -> Bool {
-    // Cut, or all there: the rest of the response is nobody's.
+    // The request was cut or is complete: the remaining bytes of the response are not used.
     if !isTaken { return false }
     guard control.isWidened, !blob.wantsMore(partial) else { return true }
     control.decline()

@@ -2,8 +2,8 @@ import Content
 
 /// The header of a GGUF file, versions 2 and 3, little endian (github.com/ggml-org/ggml, docs/gguf.md).
 ///
-/// The format does not say how long its header is: it is read to its end, and where the bytes run out a guess is made by
-/// what was being read.
+/// The format does not declare the length of its header: it is parsed to its end, and where the bytes end
+/// early the length is estimated from the element being parsed.
 struct GGUFHeader {
   static let magic = ModelMagic.ggufMagic
 
@@ -13,16 +13,17 @@ struct GGUFHeader {
     case more(least: Int64, likely: Int64)
   }
 
-  // Counts beyond these are no model's; they bound the work.
+  // No model exceeds these counts; they bound the work.
   private static let mostTensors: UInt64 = 1 << 20
   private static let mostKeys: UInt64 = 1 << 16
   private static let mostDimensions: UInt32 = 16
-  // Behind the array that is being read lie others of the vocabulary's size, and the tensors.
+  // The number of bytes expected after the current array: other arrays of the vocabulary's size, and the
+  // tensors.
   private static let rest: Int64 = 256 << 10
 
   private let bytes: [UInt8]
   private var position = 0
-  /// How many strings the longest array so far has: the vocabulary.
+  /// The number of strings in the longest array so far, which is the vocabulary.
   private var vocabulary: Int64 = 0
 
   private init(_ bytes: [UInt8]) { self.bytes = bytes }
@@ -164,7 +165,7 @@ struct GGUFHeader {
         if type == 8 { try advance(try length()) } else { try skip(type, depth: depth + 1) }
       } catch {
         guard case .more(let least, _) = error, index > 0 else { throw error }
-        // What is left is taken to be like what was read.
+        // The remaining elements are assumed to have the average size of the parsed ones.
         let each = Double(position - first) / Double(index)
         let end = Int64(position) + Int64(Double(count - index) * each * 1.05)
         throw .more(least: least, likely: max(least, end) + others(count))
@@ -173,6 +174,7 @@ struct GGUFHeader {
     if type == 8 { vocabulary = max(vocabulary, count) }
   }
 
-  /// What is to be expected behind an array: scores and types of a vocabulary that was not read to its end.
+  /// Returns the number of bytes expected after an array: scores and types of a vocabulary not yet parsed to
+  /// its end.
   private func others(_ count: Int64) -> Int64 { (count > vocabulary ? 8 * count : 0) + Self.rest }
 }

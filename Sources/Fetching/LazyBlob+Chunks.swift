@@ -7,26 +7,26 @@ import OCI
 import SystemPackage
 import Telemetry
 
-/// Comparison of single chunks with a trusted list: every byte is verified before it is served (design 5).
+/// Compares single chunks with a trusted list: every byte is verified before it is served (design 5).
 extension LazyBlob {
-  // As long as a blob that turned out wrong.
+  // The time for which a wrong chunk is refused, the same as for a wrong blob.
   private var refusal: Duration { store.policy.firstRefusal }
 
   /// Uses a list from now on, by the rules of `BlobState.adopt`.
   ///
   /// - Parameters:
-  ///   - list: trusted, of this blob; nil where there is none.
-  ///   - named: the digest that the manifest has for it; nil where it names none.
-  ///   - isOwn: it is of an earlier verification.
+  ///   - list: A trusted list of this blob; nil for none.
+  ///   - named: The digest of the list in the manifest; nil if the manifest names none.
+  ///   - isOwn: Whether the list is from an earlier verification.
   func adopt(_ list: ChunkList?, named: Digest?, isOwn: Bool) {
     handle(.listChanged(list, named: named, isOwn: isOwn))
   }
 
-  /// Whether a list is still to be looked for.
+  /// Returns whether a list must still be looked up.
   func needsList(_ named: Digest?) -> Bool { state.withLock { $0.blob.needsList(named) } }
 
   func recheck(isListDropped: Bool) {
-    // Bytes that an earlier process left count once they were compared with the list.
+    // Bytes from an earlier process count after they were compared with the list.
     store.chunking.start { self.checkInBulk(from: 0) }
     guard isListDropped else { return }
     handle(.arrived)
@@ -40,7 +40,7 @@ extension LazyBlob {
     for chunk in found.chunks { store.chunking.start { self.check(chunk, found.list, found.blob.blob) } }
   }
 
-  /// Compares all present chunks one by one, so that those that readers wait for come in between.
+  /// Compares all present chunks one by one, so that chunks that readers wait for are compared in between.
   func checkInBulk(from offset: Int64) {
     guard let list = state.withLock({ $0.blob.chunks?.list }) else { return }
     var position = offset
@@ -79,10 +79,10 @@ extension LazyBlob {
     defer { buffer.deallocate() }
     guard try blob.read(into: buffer, at: range.lowerBound) == range.count else { throw Errno.ioError }
     guard list.matches(UnsafeRawBufferPointer(buffer), chunk: chunk) else { return false }
-    // So that it outlives a reboot; one that cannot be recorded is compared again then.
+    // Recorded so that it survives a reboot; a chunk that cannot be recorded is compared again then.
     if list.chunkSize == BlockMap.chunkSize {
       try? blob.record(entry, ofChunk: chunk)
-      // A state is worth something with the one before it, which says nothing of the bytes of that chunk.
+      // A state is useful only with the state before it, which does not verify the bytes of that chunk.
       if list.kind == .states, chunk > 0, try blob.record(ofChunk: chunk - 1) == nil {
         let before = Array(list.entry(of: chunk - 1))
         try? blob.record(ChunkRecord(kind: .states, bytes: before, isVerified: false), ofChunk: chunk - 1)
@@ -91,11 +91,12 @@ extension LazyBlob {
     return true
   }
 
-  /// Makes the blocks of a wrong chunk absent.
+  /// Marks the blocks of a wrong chunk as absent.
   private func drop(_ chunk: Int, _ list: ChunkList, _ blob: PartialBlob) {
     let range = list.range(of: chunk)
     store.metrics.badChunks.add()
-    // Out of the map first: no reader may find it present again. It stays where another process has the blob open.
+    // The blocks are removed from the map first: no reader may find them present again. They are kept if
+    // another process has the blob open.
     let isDropped = (try? blob.drop(BlockMap.blocks(touching: range, size: descriptor.size))) != nil
     partial?.verifier.forget(BlockMap.chunks(touching: range))
     handle(.chunkDiffers(chunk, isDropped: isDropped, refusedUntil: .now + refusal))
@@ -119,7 +120,7 @@ extension LazyBlob {
     guard let range = range(of: chunk) else { return }
     warnWrong(chunk, range, next: "it is fetched once more")
     start(FetchRequest(range, need: range, .demand, wantsNewConnection: true))
-    // It may have arrived by another request in the meantime.
+    // The chunk may have arrived by another request in the meantime.
     checkChunks(in: range)
   }
 
@@ -133,7 +134,7 @@ extension LazyBlob {
         "\(descriptor.digest)",
         host: origin,
         "chunk \(chunk) is wrong, and cannot be fetched again while another process has the blob open",
-        advice: "End the other weightfs that reads it, and read again"
+        advice: "Stop the other weightfs process that reads it, and read again"
       )
     for waiter in waiters { waiter.reply.fail(error) }
   }
@@ -145,7 +146,7 @@ extension LazyBlob {
       host: origin,
       "chunk \(chunk) arrived twice with bytes that are not those of its digest",
       advice:
-        "The registry or something on the way to it sends wrong bytes; it is asked again after \(refusal)"
+        "The registry or a proxy on the way to it sends wrong bytes; it is asked again after \(refusal)"
     )
   }
 }

@@ -4,19 +4,19 @@ import LocalRegistry
 import Locking
 import OCI
 
-/// Starts what is asked for: for readers, the window ahead of them, and the completion of the blob.
+/// Starts the requests of the blob: for readers, for the window ahead of them, and for completion.
 extension LazyBlob {
   typealias Purpose = FlightQueue.Purpose
 
-  /// Starts the absent bytes of a read and of the window ahead of it, and of the completion beside it.
+  /// Starts requests for the absent bytes of a read and its window, and for the completion of the blob.
   ///
   /// - Parameters:
-  ///   - range: of the read.
-  ///   - known: its window, where that was looked up already.
+  ///   - range: The range of the read.
+  ///   - known: The window of the read; nil if it was not computed yet.
   func demand(_ range: Range<Int64>, ahead known: Range<Int64>? = nil) {
     let limit = store.scheduler.limit(of: link)
     let budget = store.policy.windowBudget / Int64(max(1, store.scheduler.blobCount))
-    // With each request that is sent, not with each read: other blobs share what is asked here.
+    // Measured at each request and not at each read: other blobs share the values that are queried here.
     let ahead = state.withLock { state in
       state.demand.measureWindow(linkWindow: limit.windowSize, budget: budget)
       return known ?? state.demand.window(ahead: range)
@@ -27,7 +27,7 @@ extension LazyBlob {
 
   /// Fetches all bytes and waits until they are verified.
   ///
-  /// - Throws: `ContentError` where they cannot be fetched or turn out wrong.
+  /// - Throws: `ContentError` if they cannot be fetched or are wrong.
   package func complete() async throws(ContentError) {
     let result: Result<Void, ContentError> = await withCheckedContinuation { continuation in
       waitForAllBytes(ReadReply(responder: CompletionResponder(continuation), token: 0))
@@ -47,7 +47,7 @@ extension LazyBlob {
     store.releaseIfIdle(self)
   }
 
-  /// Fails the waiters for all bytes, where no more of them can be asked for.
+  /// Fails the waiters for all bytes if no further bytes can be requested.
   private func failIfNothingArrives() {
     let (isSourceless, refused): (Bool, Int?) = state.withLock { state in
       guard let content = state.blob.partial, !content.isComplete, state.flights.isEmpty else {
@@ -66,11 +66,11 @@ extension LazyBlob {
       "\(descriptor.digest)",
       store.isOffline
         ? "is not in the local registry, and the mount is offline" : "is not in the local registry",
-      advice: store.isOffline ? "Pull it while there is a network" : nil
+      advice: store.isOffline ? "Pull it while the network is available" : nil
     )
   }
 
-  /// Starts the next parts of what no reader waits for, as many as the link takes and one more.
+  /// Starts requests that no reader waits for, one more than the endpoint's limit.
   func fill() {
     let limit = store.scheduler.limit(of: link)
     let appetite = FetchDemand.Appetite(
@@ -97,7 +97,7 @@ extension LazyBlob {
   /// Starts flights for the absent bytes of a request that no flight fetches.
   func start(_ request: FetchRequest) {
     let limit = store.scheduler.limit(of: link)
-    // Cut twice at the most: by then other requests have moved on.
+    // At most two cuts: by then other requests have progressed.
     for _ in 0..<3 {
       guard let content = partial else { return }
       let (plan, flights) = plan(request, content.blob, limit)
@@ -114,7 +114,7 @@ extension LazyBlob {
         }
       }
       guard isCut else { return }
-      // Other waiters may need bytes that the cut request does not fetch any more.
+      // Other waiters may need bytes that the cut request no longer fetches.
       restart()
     }
   }
@@ -174,7 +174,8 @@ extension LazyBlob {
     )
   }
 
-  /// Ends a request before bytes that a reader waits for and that are far ahead of it; another request fetches those.
+  /// Cuts a request before bytes that a reader waits for and that are far ahead; another request fetches
+  /// those.
   private func cut(
     _ identifier: UInt64,
     _ control: FlightControl,
@@ -183,8 +184,8 @@ extension LazyBlob {
     _ blob: PartialBlob
   ) -> Bool {
     let offset = Int64(block) * BlockMap.blockSize
-    // At once with the claims: a flight that begins in between would ask for what this one has lost, and one that
-    // claims in between would lose what it has.
+    // The cut and the release of claims are one step: otherwise a flight that begins in between would fetch
+    // bytes that this one lost, and one that claims in between would lose its claim.
     return state.withLock { state in
       guard control.cut(at: offset, ifFartherThan: limit.cutDistance, andLaterThan: limit.cutTime) else {
         return false
@@ -208,7 +209,7 @@ extension LazyBlob {
 
   func noteProgress() { progress.note() }
 
-  /// After blocks became present: answers waiters, compares chunks, hashes.
+  /// Handles blocks that became present: answers waiters, compares chunks and hashes.
   func arrived(_ blocks: Range<Int>) {
     handle(.arrived)
     guard let content = partial, !blocks.isEmpty else { return }
@@ -219,14 +220,14 @@ extension LazyBlob {
     if !whole.isEmpty { verify(whole) }
   }
 
-  /// Writes the bytes of a request that are in memory to the disk.
+  /// Writes the staged bytes of a request to the disk.
   func flush(_ ingest: BlobIngest) throws(ContentError) {
     let kept = try ingest.flush()
     handle(.arrived)
     for run in kept { arrived(run) }
   }
 
-  /// Whether a reader waits for bytes that have to be verified on the disk first.
+  /// Returns whether a reader waits for bytes that must be verified on the disk first.
   func needsOnDisk(_ range: Range<Int64>) -> Bool {
     state.withLock { state in
       guard let list = state.blob.chunks?.list,

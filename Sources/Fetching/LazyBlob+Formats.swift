@@ -5,13 +5,13 @@ import OCI
 import Locking
 import SystemPackage
 
-/// Headers that say where tensors lie, so that a jump into one opens a window over that one.
+/// Reads the headers that locate tensors, so that a jump into a tensor opens a window over that tensor.
 extension LazyBlob {
-  /// Notes that a file lies in the blob.
+  /// Adds a file of the blob.
   ///
   /// - Parameters:
-  ///   - range: bytes of the blob.
-  ///   - name: of the file.
+  ///   - range: The byte range of the file in the blob.
+  ///   - name: The name of the file.
   package func noteFile(_ range: Range<Int64>, name: String) {
     let isPartial = state.withLock { state in
       guard state.blob.partial != nil else { return false }
@@ -21,27 +21,28 @@ extension LazyBlob {
     if isPartial { readHeaders(after: nil) }
   }
 
-  /// Removes bytes that nothing vouches for and that cannot be right, so that they are fetched again.
+  /// Removes unverified bytes that are known to be wrong, so that they are fetched again.
   ///
-  /// - Parameter range: within the blob.
+  /// - Parameter range: A byte range within the blob.
   package func distrust(_ range: Range<Int64>) {
     guard let content = partial else { return }
     let range = range.clamped(to: 0..<descriptor.size)
     let blocks = BlockMap.blocks(touching: range, size: descriptor.size)
-    // Another process that has the blob open keeps them; its readers are refused in the same way.
+    // If another process has the blob open, the bytes are kept; its readers are refused in the same way.
     guard (try? content.blob.drop(blocks)) != nil else { return }
-    // A request under way counts them as delivered.
+    // A request in flight counts the blocks as delivered.
     state.withLock { $0.demand.table.relinquish(blocks) }
     content.verifier.forget(BlockMap.chunks(touching: range))
   }
 
-  /// Why bytes cannot be those of the blob, by the names of the files in it.
+  /// Returns the reason why bytes cannot be the blob's, by the names of the files in it, or nil if there is
+  /// none.
   func doubt(ofFirst bytes: UnsafeRawBufferPointer, at offset: Int64) -> String? {
     guard let file = state.withLock({ $0.demand.formats.promise(at: offset) }) else { return nil }
     return file.magic.doubt(bytes, size: file.size)
   }
 
-  /// Reads headers as far as they are there, on a thread of its own.
+  /// Reads the present parts of headers, on a thread of its own.
   func readHeaders(after arrived: Range<Int64>?) {
     let next: (index: Int, bytes: Range<Int64>, blob: PartialBlob)? = state.withLock { state in
       guard let blob = state.blob.partial?.blob else { return nil }
@@ -50,7 +51,7 @@ extension LazyBlob {
         let end = min(start + limit, descriptor.size)
         let gap = blob.nextMissing(from: Int(start / BlockMap.blockSize), limit: 1)?.lowerBound
         var ready = min(end, gap.map { Int64($0) * BlockMap.blockSize } ?? end)
-        // Unverified bytes are not looked at where they can be verified.
+        // Unverified bytes are not parsed if they can be verified.
         if let chunks {
           while ready > start, !chunks.covers(start..<ready) {
             ready = max(start, ready - chunks.list.chunkSize)
@@ -68,7 +69,7 @@ extension LazyBlob {
         self.state.withLock { $0.demand.formats.size(of: next.index) }
       )
       self.state.withLock { $0.demand.formats.note(finding, of: next.index, count: Int64(next.bytes.count)) }
-      // More may have come while it was read.
+      // More bytes may have arrived in the meantime.
       if case .more? = finding { self.readHeaders(after: nil) }
     }
   }

@@ -6,11 +6,11 @@ import OCI
 import Locking
 import SystemPackage
 
-/// Bytes that are fetched before anybody reads them.
+/// Fetches bytes before a reader requests them.
 extension LazyBlob {
   /// Fetches a range ahead of its readers and waits until it may be served.
   ///
-  /// - Parameter range: within the blob.
+  /// - Parameter range: A byte range within the blob.
   /// - Throws: `ContentError`.
   package func prefetch(_ range: Range<Int64>) async throws(ContentError) {
     guard !range.isEmpty else { return }
@@ -25,10 +25,10 @@ extension LazyBlob {
     try result.get()
   }
 
-  /// Where the tensors of a file in the blob lie; its header is fetched for that.
+  /// Returns the tensors of a file in the blob, or nil if the file is neither GGUF nor safetensors; fetches
+  /// its header.
   ///
-  /// - Parameter file: bytes of the blob.
-  /// - Returns: nil where it is neither GGUF nor safetensors.
+  /// - Parameter file: The byte range of the file in the blob.
   /// - Throws: `ContentError`.
   package func tensorLayout(of file: Range<Int64>) async throws(ContentError) -> TensorLayout? {
     var reach = min(Int64(file.count), 128 << 10)

@@ -5,15 +5,16 @@ import Logging
 import OCI
 import Locking
 
-/// Access profiles: what an earlier start read is fetched in its order ahead of this one.
+/// Applies and records access profiles: the reads of an earlier start are fetched in order, ahead of this
+/// one.
 extension LazyBlob {
-  /// Whether reads are being recorded, so that all of them must come to the daemon.
+  /// Whether reads are being recorded, so that all of them must reach the daemon.
   package var isRecording: Bool {
     guard let recording = state.withLock({ $0.use.recording }) else { return false }
     return store.isCurrent(recording, of: descriptor.digest)
   }
 
-  /// Looks for a profile to go by, and whether one is to be made; called when the blob is opened.
+  /// Looks up the profile to apply, and whether to record one; called when the blob is opened.
   func prepareProfile() async {
     let needsLook = state.withLock { $0.use.takeProfileLook() }
     let profiles = AccessProfileStore(root: store.local.root)

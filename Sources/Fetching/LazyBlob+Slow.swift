@@ -6,23 +6,23 @@ import OCI
 import Locking
 import Telemetry
 
-/// Readers that wait for a connection that drips, stands still or fails.
+/// Helps readers that wait for a slow, stalled or failing connection.
 extension LazyBlob {
-  // A moment in which what was just asked for can arrive.
+  // The time after which a wait counts as slow; requested bytes can usually arrive within it.
   private static let patience: Duration = .seconds(1)
-  // A reader that waits longer is told of.
+  // The wait that is logged as a warning.
   private static let worthTelling: Duration = .seconds(5)
   private static let tellingInterval: Duration = .seconds(60)
 
   private struct Slow {
     let range: Range<Int64>
     let since: ContinuousClock.Instant
-    /// Of the requests that fetch what it waits for, bytes a second; nil where none was measured.
+    /// The highest rate of the requests that fetch the awaited bytes, in bytes per second; nil if none was
+    /// measured.
     let rate: Double?
   }
 
-  /// Fetches what readers wait for over a second connection, where the first is below the minimum rate; logs those who
-  /// wait for long.
+  /// Fetches awaited bytes over a second connection if the first is below the minimum rate; logs long waits.
   func helpSlowReaders(_ now: ContinuousClock.Instant) {
     let (slow, hedged, isNews, name, origin): ([Slow], Slow?, Bool, String?, String?) = state.withLock {
       state in
@@ -67,7 +67,7 @@ extension LazyBlob {
     store.log.warning("a read waits for the network", metadata: metadata)
   }
 
-  /// Logs bytes that could not be had; not again for a while.
+  /// Logs bytes that could not be fetched; repetitions are suppressed for a while.
   func warn(_ runs: [Range<Int>], _ error: ContentError) {
     guard let suppressed = store.limiter.admit("fetch \(descriptor.digest) \(error.code)") else { return }
     let bytes = runs.first.map { BlockMap.bytes(of: $0, size: descriptor.size) }

@@ -4,19 +4,19 @@ package import Disk
 import OCI
 import Locking
 
-/// What is present of the blob, and how it is used.
+/// The presence of the blob's bytes, and the use of the blob.
 extension LazyBlob {
-  /// The bytes that are present, and how far they are verified.
+  /// The bytes that are present, and the level at which they are verified.
   package var status: BlobStatus {
     let whole = status(of: 0..<descriptor.size)
-    // All bytes may be present and not be verified yet: that is not complete.
+    // All bytes may be present before they are verified; such a blob is not complete.
     guard whole.presence == .complete, whole.verified != .blob, completeFile == nil else { return whole }
     return BlobStatus(presence: .partial, cachedBytes: whole.cachedBytes, verified: whole.verified)
   }
 
-  /// The bytes of a range that are present, and how far they are verified.
+  /// Returns the bytes of a range that are present, and the level at which they are verified.
   ///
-  /// - Parameter range: bytes within the blob.
+  /// - Parameter range: A byte range within the blob.
   package func status(of range: Range<Int64>) -> BlobStatus {
     state.withLock { state in
       switch state.blob.phase {
@@ -38,44 +38,44 @@ extension LazyBlob {
     }
   }
 
-  /// The complete file, if there is one that may be served.
+  /// The complete file if it may be served; nil otherwise.
   package var completeFile: BlobFile? { state.withLock { $0.blob.servableFile } }
 
-  /// The complete and verified file, if there is one.
+  /// The complete and verified file; nil if there is none.
   package var verifiedFile: BlobFile? { state.withLock { $0.blob.verifiedFile } }
 
-  /// The reason why the blob is refused, if it is.
+  /// The reason why the blob is refused; nil if it is not.
   package var badness: ContentError? { state.withLock { $0.blob.badness } }
 
   /// Whether bytes may be served before all of them are verified.
   var mayServePartial: Bool { state.withLock { $0.blob.servesPartial } }
 
-  /// The partial blob, while bytes may have to be fetched.
+  /// The partial blob; nil once no bytes have to be fetched.
   var partial: PartialContent? { state.withLock { $0.blob.partial } }
 
-  /// Whether no reply waits and no request is under way.
+  /// Whether no reply waits and no request is in flight.
   var isIdle: Bool { state.withLock { $0.blob.waiters.isEmpty && $0.demand.table.isIdle } }
 
-  /// Notes whether the disk can hold all of the blob.
+  /// Notes whether the disk can hold the complete blob.
   func noteSpace(mayFill: Bool) { state.withLock { $0.demand.mayFill = mayFill } }
 
-  /// Whether a reference is new to this object.
+  /// Returns whether a reference is new to this object.
   func isFirstOpen(by reference: Reference) -> Bool { state.withLock { $0.use.open(by: reference) } }
 
-  /// Whether a use is to be noted on the disk; it counts as noted then.
+  /// Returns whether a use must be noted on the disk; it then counts as noted.
   func isUseDue(at now: ContinuousClock.Instant) -> Bool { state.withLock { $0.use.isDue(at: now) } }
 
   // MARK: Words for errors
 
-  /// A part of the blob for its reader: the name of the file, where one is known, and the digest.
+  /// Returns the subject of an error: the name of the file at an offset, if it is known, and the digest.
   func subject(at offset: Int64?) -> String {
     state.withLock { $0.demand.formats.name(at: offset) }.map { "\($0) (\(descriptor.digest))" }
       ?? "\(descriptor.digest)"
   }
 
-  /// The name of the file at an offset, for a log.
+  /// Returns the name of the file at an offset, for a log message.
   func fileName(at offset: Int64?) -> String { state.withLock { $0.demand.formats.name(at: offset) } ?? "-" }
 
-  /// The source that is asked first.
+  /// The origin of the source that is asked first.
   var origin: String? { state.withLock { $0.sources.first?.origin } }
 }

@@ -4,18 +4,20 @@ import LocalRegistry
 import OCI
 import Locking
 
-/// Sources that know no ranges: their one stream is kept, and serves everybody whom it passes.
+/// Handles sources that do not support ranges: their single stream is kept, and serves every reader that it
+/// passes.
 extension LazyBlob {
-  // The largest headers of model files are some 10 MiB.
+  // The length of the start of a blob that is always kept; the largest headers of model files have about 10
+  // MiB.
   private static let keptStart: Int64 = 32 << 20
 
-  /// A source that knows no ranges sends the blob from its start: takes every block that nobody else brings.
+  /// Takes every block that no other flight fetches, as the source sends the blob from its start.
   ///
-  /// What there is no room for passes by without being kept.
+  /// Bytes for which no space can be reserved are not kept.
   func widen(_ flight: UInt64, _ control: FlightControl, _ ingest: BlobIngest, _ blob: PartialBlob) {
     let blocks = BlockMap.blockCount(size: descriptor.size)
     let runs = state.withLock { state in
-      // The stream comes from the start: whatever waits for its turn is better served by it.
+      // The stream starts at the first byte: it serves waiting requests sooner than their turn would.
       state.demand.table.takeWaiting(blob.missing(in: 0..<blocks))
     }
     for run in runs where ingest.reserveNow(run) {
@@ -23,7 +25,7 @@ extension LazyBlob {
     }
   }
 
-  /// Takes a run, or the parts of it that no other process fetches.
+  /// Claims a run, or the parts of it that no other process fetches.
   private func widen(_ flight: UInt64, _ purpose: Purpose, _ blob: PartialBlob, _ run: Range<Int>) {
     let isFree = state.withLock { state in
       let isFree = state.demand.table.uncovered([run]) == [run]
@@ -39,14 +41,14 @@ extension LazyBlob {
     widen(flight, purpose, blob, middle..<run.upperBound)
   }
 
-  /// Whether a flight that was widened should go on: somebody waits for bytes, or the blob is to be filled.
+  /// Returns whether a widened flight should continue: a waiter needs bytes, or the blob is to be completed.
   func wantsMore(_ blob: PartialBlob) -> Bool {
     guard !blob.isComplete else { return false }
     return state.withLock { state in
       if state.blob.wantsAllBytes || (store.policy.fill == .background && state.demand.isContentRead) {
         return true
       }
-      // The next read of a header would begin the stream anew.
+      // Otherwise the next read of a header would start the stream again.
       let reached = blob.nextMissing(from: 0, limit: 1)?.lowerBound ?? 0
       if Int64(reached) * BlockMap.blockSize < Self.keptStart { return true }
       if let content = state.blob.partial, state.demand.lacksProfile(content) { return true }

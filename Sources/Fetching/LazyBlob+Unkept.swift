@@ -5,12 +5,12 @@ import Logging
 import OCI
 import Locking
 
-/// Reads while the disk is full: bytes are served without being kept (design 6).
+/// Serves reads while the disk is full: bytes are served without being kept (design 6).
 extension LazyBlob {
-  // A read of the kernel asks for 1 MiB at the most; a pull of a whole blob is not served from memory.
+  // The maximum size of a read served from memory, in bytes; the kernel reads at most 1 MiB at once.
   private static let limit: Int64 = 16 << 20
 
-  /// Fetches a range into memory; where a list is used, whole chunks, each held against it.
+  /// Fetches a range into memory; if a list is in use, complete chunks, each compared with the list.
   private func unkeptBytes(
     _ range: Range<Int64>,
     _ source: any Repository
@@ -32,14 +32,14 @@ extension LazyBlob {
     return Array(bytes[first..<first + range.count])
   }
 
-  /// Answers those who may see verified bytes alone: from memory, where the blob fits.
+  /// Answers the readers of verified bytes from memory, if the blob fits.
   private func serveWholeWithoutKeeping(_ error: ContentError) {
     guard descriptor.size <= Self.limit, let source = state.withLock({ $0.sources.first }) else { return }
     let waiting = state.withLock { $0.blob.takeReaders() }
     guard !waiting.isEmpty else { return }
     Task {
       do throws(ContentError) {
-        // One window over all of it: the digest vouches for the whole alone.
+        // One window over the complete blob: the digest covers only all bytes together.
         let bytes = try await self.unkept.whole { () async throws(ContentError) in
           try await source.verifiedBytes(of: self.descriptor, limit: Self.limit)
         }
@@ -52,12 +52,12 @@ extension LazyBlob {
     }
   }
 
-  /// Answers those who wait for lost blocks from memory.
+  /// Answers the readers of lost blocks from memory.
   ///
-  /// Who wants the whole blob kept is left to fail.
+  /// Waiters that need the complete blob on the disk fail.
   func serveWithoutKeeping(_ runs: [Range<Int>], _ error: ContentError) {
     guard mayServePartial else { return serveWholeWithoutKeeping(error) }
-    // A command that fetches ahead wants its bytes kept.
+    // A command that prefetches needs its bytes on the disk.
     let waiting = state.withLock { $0.blob.takeReaders(lacking: runs, limit: Self.limit) }
     guard !waiting.isEmpty, let source = state.withLock({ $0.sources.first }) else {
       for waiter in waiting { waiter.reply.fail(error) }

@@ -8,11 +8,11 @@ import OCI
 import SystemPackage
 import Telemetry
 
-/// From partial to complete, or to bad: the work that `BlobState` asks for.
+/// Makes a partial blob complete or bad: performs the actions of `BlobState`.
 extension LazyBlob {
-  /// Hashes what arrived, on threads of its own.
+  /// Hashes the present chunks, on threads of its own.
   ///
-  /// - Parameter chunks: that became complete.
+  /// - Parameter chunks: The chunks that became complete.
   func verify(_ chunks: [Int] = []) {
     let (content, isProven) = state.withLock { ($0.blob.partial, $0.blob.isProven) }
     guard let content else { return }
@@ -31,7 +31,7 @@ extension LazyBlob {
     hash(content)
   }
 
-  /// Hashes for a while, and again when other blobs had their turn.
+  /// Hashes for one turn, and again after other blobs had their turn.
   private func hash(_ content: PartialContent) {
     let executor = descriptor.size <= store.policy.smallBlob ? store.hashingSmall : store.hashing
     executor.start {
@@ -54,7 +54,7 @@ extension LazyBlob {
     }
   }
 
-  // Bytes a second from which a core has no time for digests that may never be needed.
+  // The rate in bytes per second above which digests that may never be needed are omitted.
   private static let hurry: Double = 200e6
 
   /// Whether bytes arrive so fast that only the contiguous front is hashed.
@@ -62,12 +62,13 @@ extension LazyBlob {
     state.withLock({ $0.demand.table.hasStartedFlights }) && store.scheduler.limit(of: link).rate > Self.hurry
   }
 
-  /// Whether the bytes of a present chunk count: where a list is used, once it was compared with that.
+  /// Returns whether the bytes of a present chunk count: if a list is in use, after the chunk was compared
+  /// with it.
   private func mayHash(_ chunk: Int) -> Bool {
     state.withLock { $0.blob.chunks?.covers(BlockMap.bytes(ofChunk: chunk, size: descriptor.size)) ?? true }
   }
 
-  /// Hashes a blob whose bytes are all present, as an earlier process left them.
+  /// Hashes a blob whose bytes are all present, such as one from an earlier process.
   func verifyIfWhole() {
     guard let content = partial, content.isComplete else { return }
     store.chunking.start { self.checkInBulk(from: 0) }
@@ -85,15 +86,16 @@ extension LazyBlob {
       handle(.committed(file))
     } catch {
       store.log.error(
-        "a verified blob cannot be committed; it is served as it lies",
+        "a verified blob cannot be committed; its partial file is served",
         metadata: ["blob": "\(descriptor.digest)", "reason": "\(error)"]
       )
-      // Without the file there is nothing to serve, and the waiters fail with the error above.
+      // Without the file no bytes can be served, and the waiters fail with the error above.
       handle(.commitFailed(error, file: try? content.blob.asBlobFile()))
     }
   }
 
-  /// Runs before waiters for all bytes are answered: a command ends then, once the work in `store.foreign` is done.
+  /// Runs before waiters for all bytes are answered: a command then exits as soon as the work in
+  /// `store.foreign` is done.
   func distribute(_ content: PartialContent) {
     store.metrics.committedBlobs.add()
     store.local.distribute(descriptor.digest)
@@ -105,16 +107,16 @@ extension LazyBlob {
     store.foreign.start { self.store.local.sealWhole(with: self.descriptor.digest) }
   }
 
-  /// Keeps the list of a verified blob's chunks, behind everything else.
+  /// Stores the chunk list of a verified blob, after all other work.
   private func keepChunkList(_ verifier: BlobVerifier) {
     store.foreign.start {
-      // The file must be the one that was verified: a program that wrote to it since has changed its identity.
+      // The file must be the verified one: a program that wrote to it since has changed its identity.
       guard let list = verifier.chunkList, self.completeFile?.isInPlace ?? false else { return }
       do throws(ContentError) {
         try self.store.lists.write(list, of: self.descriptor.digest)
       } catch {
         self.store.log.info(
-          "the list of a blob's chunks was not kept",
+          "the chunk list of a blob was not stored",
           metadata: ["blob": "\(self.descriptor.digest)", "reason": "\(error)"]
         )
       }
@@ -123,7 +125,7 @@ extension LazyBlob {
 
   // MARK: Files of other programs
 
-  /// Hashes a file that weightfs did not write, once.
+  /// Hashes a file that weightfs did not write.
   func hash(_ file: BlobFile) {
     store.keep(self)
     store.foreign.start {
@@ -142,7 +144,7 @@ extension LazyBlob {
       try store.local.pool.noteVerified(file, descriptor.digest)
     } catch {
       store.log.debug(
-        "a verified file is hashed again at its next use: this could not be recorded",
+        "the verification of a file could not be recorded; it is hashed again at its next use",
         metadata: ["path": "\(file.path)", "reason": "\(error)"]
       )
     }
@@ -157,8 +159,8 @@ extension LazyBlob {
         .corrupt,
         "\(descriptor.digest)",
         host: origin,
-        "all bytes arrived, their digest is \(actual)",
-        advice: "The registry or something on the way to it sends wrong bytes; the blob was discarded"
+        "all bytes arrived, but their digest is \(actual)",
+        advice: "The registry or a proxy on the way to it sends wrong bytes; the blob was discarded"
       )
     )
   }
@@ -178,10 +180,11 @@ extension LazyBlob {
     )
   }
 
-  /// In the order of design 5: sources refused, nodes marked, waiters failed, pages dropped.
+  /// Condemns the blob in the order of design 5: sources refused, nodes marked, waiters failed, pages
+  /// dropped.
   private func condemn(_ error: ContentError) {
-    // Refused before it is bad, so that no reader opens it again in between.
-    // Of several sources the first is refused; a source that sends the right bytes starts again.
+    // The blob is refused before it is marked bad, so that no reader opens it again in between. Of several
+    // sources the first is refused; a source that sends the right bytes starts again.
     store.refuse(descriptor.digest, Set([origin ?? error.host ?? "", error.host ?? ""]), error)
     store.lists.remove(descriptor.digest)
     handle(.condemned(error))

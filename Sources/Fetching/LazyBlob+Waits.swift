@@ -3,32 +3,32 @@ import Content
 import Locking
 import OCI
 
-/// Waits end: after a time without a byte, and with the thread that reads.
+/// Ends waits: after a time without a byte, and when the reading thread is killed.
 extension LazyBlob {
-  // A killed reader is noticed after this, so that short waits cost no look at /proc.
+  // The wait after which a reader is checked for being killed, so that short waits do not read /proc.
   private static let shortWait: Duration = .milliseconds(200)
 
   func startWatch() {
     let store = store
     Task { [weak self] in
       while true {
-        // Only a cancelled task wakes early, and this one never is.
+        // The sleep ends early only in a cancelled task, and this task is never cancelled.
         try? await Task.sleep(for: store.watchInterval)
         guard let self, self.sweep(now: ContinuousClock.now) else { return }
       }
     }
   }
 
-  /// Ends waits that are too long or whose caller dies.
+  /// Ends waits that are too long or whose caller is being killed.
   ///
-  /// - Returns: false once no reply waits.
+  /// - Returns: Whether replies still wait.
   @discardableResult
   func sweep(now: ContinuousClock.Instant) -> Bool {
-    // Asked without the lock: the transfer thread must not wait for /proc.
+    // Checked without the lock: the transfer thread must not wait for /proc.
     let callers = state.withLock { state in
       Set(state.blob.waiters.all.filter { now - $0.since > Self.shortWait }.compactMap(\.caller))
     }
-    // A waiter whose request waits for its turn waits for others' bytes: those are progress too.
+    // A waiter whose request is not sent yet waits for other requests: their bytes also count as progress.
     let turn = store.scheduler.lastProgress(of: link)
     let dying = callers.filter { $0 > 0 && CallerState.isBeingKilled($0) }
     let sweep = state.withLock { state in

@@ -7,27 +7,29 @@ import Logging
 package import OCI
 import SystemPackage
 
-/// A blob as readers see it: present bytes are served at once, absent ones are fetched, and it becomes complete.
+/// A blob as seen by readers: present bytes are served at once, absent ones are fetched, and the blob becomes
+/// complete.
 ///
-/// The decisions are pure: `BlobState` for the life of the blob and its waiters, `FetchDemand` for what is fetched. This
-/// object holds the lock, hands them events, and runs the actions after the lock is released.
+/// The decisions are pure: `BlobState` for the life of the blob and its waiters, `FetchDemand` for the bytes
+/// to fetch. This object holds the lock, passes events to them, and runs the actions after the lock is
+/// released.
 ///
-/// Lock order: this object's state, then the partial blob's. Nothing is called out with the lock held.
+/// Lock order: this object's state, then the partial blob's. No callback is called with the lock held.
 package final class LazyBlob: Sendable {
   typealias State = BlobState<ReadReplyBox, PartialContent, BlobFile>
   typealias Phase = State.Phase
   typealias Waiter = State.Waiter
 
-  /// What the lock guards.
+  /// The state that the lock protects.
   struct Guarded {
     var blob: State
     var demand: FetchDemand
-    /// The requests under way, by their identifiers.
+    /// The flights by their identifiers.
     var flights: [UInt64: FlightControl] = [:]
-    /// The first one is asked first.
+    /// The sources, in the order in which they are asked.
     var sources: [any Repository] = []
     var use = BlobUse()
-    /// When it was last logged that a reader waits.
+    /// The time at which a slow reader was last logged.
     var toldSlow: ContinuousClock.Instant?
 
     /// Whether a source sends all bytes in one stream, which serves every reader it passes.
@@ -40,12 +42,12 @@ package final class LazyBlob: Sendable {
   package let descriptor: Descriptor
   let store: BlobStore
   let state: Mutex<Guarded>
-  /// Tells blobs apart where requests wait for their turn.
+  /// Identifies the blob in the queue of requests.
   let number: UInt64
-  /// Bytes that are served without being kept.
+  /// The bytes that are served without being kept.
   let unkept: UnkeptBytes
   let progress = LastProgress()
-  /// Of the source that is asked first: what is known of a host is kept under this name.
+  /// The link of the source that is asked first; the facts about a host are stored under this name.
   private let firstLink = Mutex("")
 
   init(_ descriptor: Descriptor, phase: Phase, store: BlobStore) {
@@ -65,9 +67,9 @@ package final class LazyBlob: Sendable {
     unkept = UnkeptBytes(size: descriptor.size, budget: store.unkept)
   }
 
-  /// Adds a source; the first one added is asked first.
+  /// Adds a source; the first source is asked first.
   ///
-  /// - Parameter source: a repository that has the blob.
+  /// - Parameter source: A repository that has the blob.
   func addSource(_ source: any Repository) {
     let partial: PartialBlob? = state.withLock { state in
       guard !state.sources.contains(where: { $0.origin == source.origin }) else { return nil }
@@ -82,7 +84,7 @@ package final class LazyBlob: Sendable {
 
   // MARK: Events
 
-  /// Hands the state an event, and runs its actions.
+  /// Passes an event to the state, and runs its actions.
   func handle(_ event: State.Event) {
     for action in state.withLock({ $0.blob.handle(event) }) { run(action) }
   }
@@ -122,7 +124,7 @@ package final class LazyBlob: Sendable {
     }
   }
 
-  /// Makes all requests under way more urgent: a waiter needs all of them.
+  /// Makes all flights more urgent: a waiter needs all of them.
   private func promoteAll(to purpose: FlightQueue.Purpose) {
     let flights = state.withLock { state in
       for control in state.flights.values { control.promote(to: purpose) }
@@ -135,13 +137,14 @@ package final class LazyBlob: Sendable {
 
   /// Answers a read, at once or when its bytes have arrived.
   ///
-  /// Never waits.
+  /// Does not block.
   ///
   /// - Parameters:
-  ///   - range: bytes within the blob, not empty.
-  ///   - caller: the thread that reads, whose end ends the wait; nil for none.
-  ///   - isMetadata: the headers of a tar and the like: nothing is fetched ahead of it, and no fill is started.
-  ///   - reply: answered exactly once.
+  ///   - range: A byte range within the blob that is not empty.
+  ///   - caller: The reading thread, whose death ends the wait; nil for none.
+  ///   - isMetadata: Whether the bytes are metadata, such as tar headers: no window is fetched and no fill is
+  ///     started.
+  ///   - reply: Answered exactly once.
   package func read(
     _ range: Range<Int64>,
     caller: Int32?,
@@ -149,7 +152,7 @@ package final class LazyBlob: Sendable {
     reply: consuming ReadReply
   ) {
     guard range.upperBound <= descriptor.size else {
-      reply.fail(ContentError(.corrupt, "\(descriptor.digest)", "a read behind the end of the blob"))
+      reply.fail(ContentError(.corrupt, "\(descriptor.digest)", "the read exceeds the end of the blob"))
       return
     }
     let now = ContinuousClock.now
@@ -192,7 +195,7 @@ package final class LazyBlob: Sendable {
     if !isByParts { verify() }
   }
 
-  /// Lets a reply wait, for a range or until all bytes are verified, under watch.
+  /// Adds a waiter, for a range or until all bytes are verified, and starts the watch.
   func enqueue(
     _ reply: consuming ReadReply,
     _ range: Range<Int64>,
@@ -213,7 +216,7 @@ package final class LazyBlob: Sendable {
   }
 }
 
-/// A partial blob, with the hashing of its bytes.
+/// A partial blob with its verifier.
 struct PartialContent: BlockPresence {
   let blob: PartialBlob
   let verifier: BlobVerifier

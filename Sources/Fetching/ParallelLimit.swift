@@ -1,28 +1,28 @@
-/// How many transfers from one host run side by side: few at first, more while that makes the sum faster.
+/// The limit on concurrent transfers from one host: low at first, higher while that increases the total rate.
 ///
-/// Pure: time is given by the caller.
+/// Pure: the caller passes the time.
 ///
-/// It climbs in steps. A step is kept if the rate of all transfers together grew by half of what as many more
-/// transfers could have brought; else it is taken back, and tried again after a while. A host that limits requests, or
-/// whose first bytes come later and later, is asked for less.
+/// The limit rises in steps. A step is kept if the total rate of all transfers grew by at least half of the
+/// proportional increase; else it is undone, and tried again after a pause. The limit falls for a host that
+/// limits requests, or whose first bytes arrive later and later.
 package struct ParallelLimit: Sendable {
-  /// Where it starts: the second transfer hides the time until the first byte of the next.
+  /// The initial limit: the second transfer hides the latency of the next request.
   package static let first = 2
-  /// The most.
+  /// The maximum limit.
   package static let most = 16
 
-  /// How many may run now.
+  /// The current limit.
   package private(set) var value = ParallelLimit.first
-  /// Bytes a second of all transfers together, as measured last; 0 before.
+  /// The total rate of all transfers in bytes per second, as last measured; 0 before.
   package private(set) var rate: Double = 0
-  /// The shortest time until a first byte.
+  /// The shortest measured time until a first byte; nil before.
   package private(set) var latency: Duration?
 
-  // Long enough that a rate is one, short enough that the first seconds of a model are not lost.
+  // Long enough for a stable rate, short enough not to waste the first seconds of a model.
   private static let interval: Duration = .milliseconds(300)
-  // New connections start slowly.
+  // The time after a step that is not measured: new connections start slowly.
   private static let settling: Duration = .milliseconds(150)
-  // After a step that brought nothing; doubled each time, as one measurement may have been bad luck.
+  // The pause after a step that did not help; doubled each time, as one measurement may have been an outlier.
   private static let firstPause: Duration = .seconds(1)
   private static let longestPause: Duration = .seconds(16)
   private static let pauseAfterThrottling: Duration = .seconds(10)
@@ -34,23 +34,23 @@ package struct ParallelLimit: Sendable {
 
   private var start: ContinuousClock.Instant?
   private var bytes: Int64 = 0
-  /// What it was before the step that is being tried.
+  /// The limit and rate before the step being tried.
   private var trial: Trial?
   private var holdsUntil: ContinuousClock.Instant?
   private var pause = ParallelLimit.firstPause
-  /// No step failed yet: steps double.
+  /// Whether no step has failed yet: steps double until then.
   private var isRising = true
   private var recentLatency: Double?
 
-  /// A host of which nothing is known.
+  /// Creates the limit of an unknown host.
   package init() {}
 
-  /// Takes the arrival of bytes.
+  /// Records the arrival of bytes.
   ///
   /// - Parameters:
-  ///   - count: how many.
-  ///   - isSaturated: as many transfers run as may; else the rate says nothing of the limit.
-  ///   - now: the time.
+  ///   - count: The number of bytes.
+  ///   - isSaturated: Whether the limit is used up; otherwise the rate does not depend on the limit.
+  ///   - now: The current time.
   package mutating func received(_ count: Int, isSaturated: Bool, now: ContinuousClock.Instant) {
     guard isSaturated else {
       start = nil
@@ -103,24 +103,24 @@ package struct ParallelLimit: Sendable {
     restart(now, settling: true)
   }
 
-  /// Takes a host's word that it was asked too much (429, 503).
+  /// Reduces the limit after the host reported too many requests (429, 503).
   ///
-  /// - Parameter now: the time.
+  /// - Parameter now: The current time.
   package mutating func throttled(now: ContinuousClock.Instant) {
     shrink(to: value / 2, until: now + Self.pauseAfterThrottling)
   }
 
-  /// Takes the time from a request to its first byte.
+  /// Records the time from a request to its first byte.
   ///
   /// - Parameters:
-  ///   - time: of one transfer.
-  ///   - now: the time.
+  ///   - time: The time of one transfer.
+  ///   - now: The current time.
   package mutating func firstByte(after time: Duration, now: ContinuousClock.Instant) {
     let least = min(latency ?? time, time)
     latency = least
     let recent = (recentLatency ?? time / .seconds(1)) * 0.8 + (time / .seconds(1)) * 0.2
     recentLatency = recent
-    // Queues have built up: three times the best, and more than what a busy machine explains.
+    // Queues have built up: three times the best latency, and more than a busy machine explains.
     guard recent > 3 * (least / .seconds(1)) + 0.1, value > Self.first else { return }
     recentLatency = nil
     shrink(to: value - 1, until: now + .seconds(3))
@@ -133,32 +133,33 @@ package struct ParallelLimit: Sendable {
     holdsUntil = max(holdsUntil ?? end, end)
   }
 
-  /// How long one request should be: a quarter of a second's worth of one transfer, so that the time until its first
-  /// byte is a small part of it.
+  /// The size of one request in bytes: a quarter of a second of one transfer, so that its latency is a small
+  /// part of it.
   package var requestSize: Int64 {
     guard rate > 0 else { return 8 << 20 }
     let quarter = Int64(rate / Double(value) / 4)
     return min(max(quarter, 4 << 20), 16 << 20)
   }
 
-  /// What one transfer brings in the time until a first byte: with so little left of it the next is asked for, so that the
-  /// link does not stand still in between.
+  /// The number of bytes that one transfer receives during the latency of the next request: that request is
+  /// sent when so few bytes are left, so that the connection does not idle.
   package var endDistance: Int64 {
     guard rate > 0, let latency else { return 0 }
     return Int64(1.25 * rate / Double(value) * (latency / .seconds(1)))
   }
 
-  /// How far the bytes that somebody waits for may be from where a request is, so that waiting for them there is not
-  /// much slower than asking anew; what is on its way of the old request is lost then.
+  /// The distance in bytes from a request's position up to which waiting for it is not much slower than a new
+  /// request, which loses the bytes in transit.
   package var cutDistance: Int64 {
     guard rate > 0, let latency else { return 16 << 20 }
     return max(2 << 20, Int64(rate / Double(value) * max(4 * (latency / .seconds(1)), 0.1)))
   }
 
-  /// How long a wait must be for a new request to be better: four times until its first byte, and a quarter of a second.
+  /// The minimum wait for which a new request is better: four times the latency, and at least a quarter of a
+  /// second.
   package var cutTime: Duration { max((latency ?? .zero) * 4, .milliseconds(250)) }
 
-  /// How far ahead of a reader to ask for bytes: twice what is under way when the link is full.
+  /// The window ahead of a reader in bytes: twice the bytes in flight at full rate.
   package var windowSize: Int64 {
     let delay = latency.map { $0 / .seconds(1) } ?? 0
     return max(Int64(2 * rate * delay), 2 * Int64(value) * requestSize)

@@ -2,7 +2,7 @@ import BlobCache
 import Content
 import Locking
 
-/// A reply that can be kept in a table.
+/// A reply that can be stored in a table.
 final class ReadReplyBox: Sendable {
   private let reply: Mutex<ReadReply?>
 
@@ -13,7 +13,7 @@ final class ReadReplyBox: Sendable {
     reply.file(descriptor, offset: offset, count: count, keepsPages: keepsPages)
   }
 
-  /// Answers with bytes of a blob that is on its way.
+  /// Answers with bytes of a partial blob.
   func partial(_ blob: PartialBlob, _ range: Range<Int64>) {
     guard let reply = take() else { return }
     blob.answer(reply, range)

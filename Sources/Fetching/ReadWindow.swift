@@ -1,37 +1,37 @@
-/// How far ahead of its readers a blob is fetched.
+/// Computes the window of bytes to fetch ahead of each reader of a blob.
 ///
 /// Pure.
 ///
-/// Reads that follow each other form a stream; each stream has a window that doubles as it is used. A read far from
-/// every stream fetches just what was asked for and starts a stream of its own, unless it is where something begins: the
-/// blob, or a tensor that a header names.
+/// Consecutive reads form a stream; each stream has a window that doubles as it is used. A read far from
+/// every stream fetches only its own bytes and starts a new stream, unless it is at the start of the blob or
+/// of a tensor that a header names.
 ///
-/// A reader that jumps by the same distance after runs of the same length, as one rank of several does that reads its
-/// part of each row, gets each further run at once and nothing behind it.
+/// A reader that jumps by equal distances after runs of equal length, such as one rank of several that reads
+/// its part of each row, gets each further run at once and no bytes after it.
 package struct ReadWindow: Sendable, Equatable {
-  /// The window of a read at the start of something: 1 MiB and the 128 KiB of the kernel's own readahead, so that the
-  /// first request covers what a reader of the header causes.
+  /// The window of a read at the start of a region: 1 MiB and the 128 KiB of the kernel's own readahead, so
+  /// that the first request covers the reads of a header.
   package static let first: Int64 = (1 << 20) + (128 << 10)
-  /// The largest window, where nothing is known of the link.
+  /// The largest window if the rate of the host is unknown.
   package static let largest: Int64 = 32 << 20
-  /// How far back a read may lie and still belong to a stream: readahead of several threads arrives out of order.
+  /// How far back a read of a stream may be: readahead of several threads arrives out of order.
   package static let backward: Int64 = 1 << 20
-  /// How far a read may lie from one that has no window yet and still belong to it; the kernel's readahead may begin so
-  /// far before what a program reads.
+  /// How far a read may be from a stream without a window and still belong to it; the kernel's readahead may
+  /// start that far before a program's read.
   package static let slack: Int64 = 128 << 10
 
-  /// What a read lies in.
+  /// A part of the blob that is read as a unit, such as a header or a tensor.
   package struct Region: Sendable, Equatable {
-    /// Bytes of the blob.
+    /// The byte range in the blob.
     package let range: Range<Int64>
-    /// Who reads its start reads it all, and the kernel a little behind it: a header.
+    /// Whether a reader of its start reads all of it, and the kernel slightly beyond: a header.
     package let isWhole: Bool
 
-    /// A part of a blob that is read by itself.
+    /// Creates a region.
     ///
     /// - Parameters:
-    ///   - range: bytes of the blob.
-    ///   - isWhole: who reads its start reads it all.
+    ///   - range: The byte range in the blob.
+    ///   - isWhole: Whether a reader of its start reads all of it.
     package init(_ range: Range<Int64>, isWhole: Bool) {
       self.range = range
       self.isWhole = isWhole
@@ -40,59 +40,59 @@ package struct ReadWindow: Sendable, Equatable {
 
   /// Runs of equal length at equal distances.
   private struct Stride: Sendable, Equatable {
-    /// From the start of one run to the start of the next, bytes.
+    /// The distance between the starts of two consecutive runs in bytes.
     let distance: Int64
-    /// Of the run before, bytes.
+    /// The length of the previous run in bytes.
     let length: Int64
-    /// How often the next run began where it was expected.
+    /// The number of runs that began at the expected offset.
     let count: Int
   }
 
   private struct Stream: Sendable, Equatable {
-    /// Where it began.
+    /// The offset of its first read.
     let start: Int64
-    /// How it follows the stream before; nil for one that does not.
+    /// The relation to the previous stream; nil if there is none.
     var stride: Stride?
-    /// The expected end of a run of a stride; nil where none is expected.
+    /// The expected end of a run of a stride; nil if none is expected.
     var runEnd: Int64?
-    /// Where the next read is expected.
+    /// The expected offset of the next read.
     var next: Int64
-    /// Bytes ahead of the reader.
+    /// The size of the window in bytes.
     var size: Int64
-    /// Up to where was asked for.
+    /// The end of the bytes requested so far.
     var end: Int64
-    /// What it reads now; nil where nothing is known of it.
+    /// The region being read; nil if unknown.
     var region: Region?
-    /// The first tensor or the like that it read.
+    /// The range of the first tensor that it read.
     var origin: Range<Int64>?
-    /// It read so far behind its origin that it is taken for a reader of everything.
+    /// Whether it read so far beyond its origin that it counts as a sequential reader of the blob.
     var readsOn = false
   }
 
-  // Loaders read from a few threads; more streams than this are reads at random.
+  // Loaders use few reading threads; more streams than this are random reads.
   private static let streamLimit = 32
 
   private let blobSize: Int64
-  // The one used last stands last.
+  // The streams; the most recently used one is last.
   private var streams: [Stream] = []
 
-  /// A window over a blob.
+  /// Creates a window over a blob.
   ///
-  /// - Parameter blobSize: bytes.
+  /// - Parameter blobSize: The size of the blob in bytes.
   package init(blobSize: Int64) { self.blobSize = blobSize }
 
-  /// How many streams have more than one read.
+  /// The number of streams with more than one read.
   package var streamCount: Int { streams.count { $0.size > 0 } }
 
-  /// Takes a read and says what should be there or under way for it and its successors.
+  /// Records a read and returns the bytes that should be present or in flight for it and the reads after it.
   ///
   /// - Parameters:
-  ///   - read: bytes, not empty.
-  ///   - region: what the read begins in; nil where nothing is known.
-  ///   - end: what the read ends in.
-  ///   - first: the window of a read at the start of the blob, bytes.
-  ///   - limit: of a window, bytes.
-  /// - Returns: begins with the read.
+  ///   - read: The byte range of the read, not empty.
+  ///   - region: The region of the read's first byte; nil if unknown.
+  ///   - end: The region of the read's last byte; nil if unknown.
+  ///   - first: The window of a read at the start of the blob in bytes.
+  ///   - limit: The maximum window in bytes.
+  /// - Returns: A range that begins at or before the read.
   package mutating func advance(
     _ read: Range<Int64>,
     in region: Region? = nil,
@@ -101,13 +101,13 @@ package struct ReadWindow: Sendable, Equatable {
     limit: Int64 = ReadWindow.largest
   ) -> Range<Int64> {
     let index = streams.lastIndex { stream in
-      // One read is no stream yet: what is only near it is as likely another read at random.
+      // One read is not a stream yet: a nearby read is as likely another random read.
       read.lowerBound >= stream.next - (stream.size > 0 ? Self.backward : Self.slack)
         && read.lowerBound <= stream.next + max(stream.size, Self.slack)
     }
     guard let index else {
-      // Which of two it is meant for shows with the next read: the kernel's readahead begins before what is wanted at
-      // the start of a tensor, and goes on behind it at the end.
+      // The next read shows which region is meant: the kernel's readahead begins before a tensor's start, and
+      // continues after its end.
       return region == end ? begin(read, region, first) : begin(read, nil, 0)
     }
     var stream = streams.remove(at: index)
@@ -118,11 +118,11 @@ package struct ReadWindow: Sendable, Equatable {
     let hasCrossed = enter(region, &stream)
     let before = stream.next
     stream.next = max(stream.next, read.upperBound)
-    // The kernel's readahead goes a little way behind a run; a reader that goes further reads on.
+    // The kernel's readahead goes slightly beyond a run; a reader that goes further continues reading.
     if let end = stream.runEnd, stream.next > end + Self.slack { stream.runEnd = nil }
     if let origin = stream.origin, stream.next >= origin.upperBound + Self.first { stream.readsOn = true }
-    // Half of the window is left when the next part is asked for, so that requests overlap.
-    // A header is asked for as far as it is known to go, and further when that was read: guesses get better.
+    // The next part is requested when half of the window is left, so that requests overlap. A header is
+    // requested up to its estimated end, and further after that was read: estimates improve.
     let isHeader = region?.isWhole ?? false
     if stream.runEnd == nil,
       isHeader ? stream.next + Self.slack >= stream.end : stream.next + stream.size / 2 >= stream.end
@@ -134,7 +134,7 @@ package struct ReadWindow: Sendable, Equatable {
       if let region, region.isWhole { stream.end = max(stream.end, region.range.upperBound + Self.slack) }
     }
     streams.append(stream)
-    // Reads of one readahead may come in another order: what one of them leaves out is as good as asked for.
+    // Reads of one readahead may arrive out of order: gaps between them count as requested.
     let start = stream.size > 0 ? min(before, read.lowerBound) : read.lowerBound
     return start..<max(min(stream.end, blobSize), read.upperBound)
   }
@@ -150,7 +150,7 @@ package struct ReadWindow: Sendable, Equatable {
     )
     if let stride = stream.stride, stride.count > 0 {
       stream.runEnd = read.lowerBound + stride.length
-      // The run is asked for at once; a read behind it, by more than the kernel's readahead, is another run.
+      // The run is requested at once; a read after it, by more than the kernel's readahead, is another run.
       stream.size = Self.slack
     }
     _ = enter(region, &stream)
@@ -165,10 +165,10 @@ package struct ReadWindow: Sendable, Equatable {
     return read.lowerBound..<max(stream.end, read.upperBound)
   }
 
-  /// The stride by which a read follows an earlier stream.
+  /// Returns the stride by which a read follows an earlier stream, or nil if there is none.
   ///
-  /// A stream that the read continues by its stride ends with it. Otherwise the read may be the second run of the
-  /// stream that was used last, which the run after it will show.
+  /// A stream that the read continues by its stride is removed. Otherwise the read may be the second run of
+  /// the most recently used stream; the third run decides.
   private mutating func takeStride(to start: Int64) -> Stride? {
     let index = streams.lastIndex { stream in
       guard let stride = stream.stride else { return false }
@@ -185,14 +185,15 @@ package struct ReadWindow: Sendable, Equatable {
     return Stride(distance: start - last.start, length: last.next - last.start, count: 0)
   }
 
-  /// Notes what a stream reads now; true while it is behind the first thing that it read, and not far.
+  /// Updates the region of a stream; returns whether the stream is in a region after its origin, and not far
+  /// beyond.
   ///
-  /// The kernel's readahead goes a little way into the next tensor by itself, so the window begins there anew.
+  /// The kernel's readahead continues slightly into the next tensor, so the window starts again there.
   private func enter(_ region: Region?, _ stream: inout Stream) -> Bool {
     if stream.region != region {
       let wasHeader = stream.region?.isWhole ?? false
       let isHeader = region?.isWhole ?? false
-      // What is known of a header grows while it is read.
+      // The estimated range of a header grows while it is read.
       if wasHeader, !isHeader, stream.origin == nil { stream.origin = stream.region?.range }
       if stream.origin != nil, !stream.readsOn, !(wasHeader && isHeader) { stream.size = 0 }
       stream.region = region

@@ -4,7 +4,7 @@ import LocalRegistry
 import OCI
 import Locking
 
-/// The recording of a blob's reads: it lasts from the first open until it is switched off, however often the blob is
+/// Records the reads of a blob, from its first open until recording is switched off, even if the blob is
 /// closed and opened in between.
 final class Recording: Sendable {
   let blob: Descriptor
@@ -21,14 +21,14 @@ final class Recording: Sendable {
 
   func note(_ range: Range<Int64>) { recorder.withLock { $0.note(range) } }
 
-  /// Writes what was read now and then, until the recording is switched off.
+  /// Writes the recorded reads periodically, until recording is switched off.
   func run(on executor: BlockingExecutor) async {
     var written: [Range<Int>] = []
     while true {
       try? await Task.sleep(for: Self.interval)
       let runs = recorder.withLock { $0.runs }
       if runs != written, !runs.isEmpty {
-        // One that cannot be written now is tried again with the next reads.
+        // A profile that cannot be written now is written with the next reads.
         try? await executor.run { () throws(ContentError) in
           try self.profiles.write(AccessProfile(self.blob, runs: runs))
         }

@@ -1,7 +1,7 @@
 import OCI
 
-/// The header of a safetensors file: eight bytes of length, little endian, then JSON whose offsets count from its end
-/// (github.com/huggingface/safetensors, "Format").
+/// The header of a safetensors file: its length in eight bytes, little endian, then JSON with offsets from
+/// the end of the header (github.com/huggingface/safetensors, "Format").
 enum SafetensorsHeader {
   static func read(_ bytes: [UInt8], size: Int64) -> TensorLayout.Finding {
     let length = bytes[..<8].reversed().reduce(UInt64(0)) { $0 << 8 | UInt64($1) }
@@ -27,7 +27,7 @@ enum SafetensorsHeader {
     return .found(TensorLayout(headerEnd: end, tensors: tensors, size: size))
   }
 
-  /// The offsets of an entry; nil for one that is no tensor, such as the metadata.
+  /// Returns the offsets of an entry, or nil if it is not a tensor, such as the metadata.
   private static func offsets(_ scanner: inout JSONScanner) throws(DocumentError) -> (Int64, Int64)? {
     guard scanner.isNext(UInt8(ascii: "{")) else {
       try scanner.skip()

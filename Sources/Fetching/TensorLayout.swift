@@ -1,32 +1,32 @@
-/// Where the tensors of a model file lie, as its header says.
+/// The positions of the tensors of a model file, from its header.
 package struct TensorLayout: Sendable, Equatable {
-  /// A tensor.
+  /// A tensor of a model file.
   package struct Tensor: Sendable, Equatable {
     package let name: String
-    /// Bytes of the file.
+    /// The byte range in the file.
     package let range: Range<Int64>
   }
 
-  /// What can be said of a file by its first bytes.
+  /// The result of parsing the first bytes of a file.
   package enum Finding: Sendable, Equatable {
-    /// It is not a file of this kind, or a damaged one.
+    /// The file is not of a known format, or is damaged.
     case none
-    /// More of it is needed: at least up to `least`, and probably up to `likely`.
+    /// More bytes are needed: at least up to `least`, and probably up to `likely`.
     case more(least: Int64, likely: Int64)
     case found(TensorLayout)
   }
 
-  /// Where the header ends, and what fills up to the first tensor.
+  /// The end of the header, including the padding before the first tensor.
   package let headerEnd: Int64
-  /// By offset.
+  /// The tensors in order of offset.
   package let tensors: [Tensor]
 
-  /// A layout.
+  /// Creates a layout.
   ///
   /// - Parameters:
-  ///   - headerEnd: bytes.
-  ///   - tensors: in any order; those that lie nowhere in the file are left out.
-  ///   - size: of the file.
+  ///   - headerEnd: The end of the header in bytes.
+  ///   - tensors: The tensors in any order; those outside of the file are omitted.
+  ///   - size: The size of the file in bytes.
   init(headerEnd: Int64, tensors: [Tensor], size: Int64) {
     self.headerEnd = headerEnd
     self.tensors = tensors.filter { $0.range.lowerBound >= headerEnd && $0.range.upperBound <= size }.sorted {
@@ -34,10 +34,9 @@ package struct TensorLayout: Sendable, Equatable {
     }
   }
 
-  /// The tensor that a byte lies in.
+  /// Returns the tensor at an offset, or nil between tensors and in the header.
   ///
-  /// - Parameter offset: in the file.
-  /// - Returns: nil between tensors and in the header.
+  /// - Parameter offset: The offset in the file.
   package func tensor(at offset: Int64) -> Tensor? {
     var low = 0
     var high = tensors.count
@@ -49,15 +48,14 @@ package struct TensorLayout: Sendable, Equatable {
     return tensors[low - 1]
   }
 
-  /// The longest header that is read.
+  /// The maximum length of a header in bytes.
   package static let longestHeader: Int64 = 32 << 20
 
-  /// Looks at the beginning of a file.
+  /// Parses the beginning of a GGUF or safetensors file.
   ///
   /// - Parameters:
-  ///   - bytes: the first ones.
-  ///   - size: of the file.
-  /// - Returns: by the formats that are known, GGUF and safetensors.
+  ///   - bytes: The first bytes of the file.
+  ///   - size: The size of the file in bytes.
   package static func read(_ bytes: [UInt8], size: Int64) -> Finding {
     guard bytes.count >= 9 else { return size >= 9 ? .more(least: 9, likely: 9) : .none }
     if bytes.starts(with: GGUFHeader.magic) { return GGUFHeader.read(bytes, size: size) }

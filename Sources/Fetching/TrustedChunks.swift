@@ -1,7 +1,7 @@
 package import BlobCache
 import LocalRegistry
 
-/// Which chunks of a blob were held against a trusted list, and which failed.
+/// Tracks which chunks of a blob were compared with a trusted list, and which differed.
 ///
 /// Pure: time is given by the caller.
 package struct TrustedChunks: Sendable {
@@ -11,11 +11,11 @@ package struct TrustedChunks: Sendable {
     case verified
   }
 
-  /// What to do with a chunk that is wrong.
+  /// The action for a wrong chunk.
   package enum Verdict: Sendable, Equatable {
-    /// Fetch it once more, from another place or over another connection.
+    /// Fetch the chunk once more, from another source or over another connection.
     case retry
-    /// Tell who waits; it is not asked for again for a while.
+    /// Fail the waiters of the chunk; it is not requested again for a while.
     case giveUp
   }
 
@@ -25,17 +25,17 @@ package struct TrustedChunks: Sendable {
   private var failures: [Int: Int] = [:]
   private var refusals: [Int: ContinuousClock.Instant] = [:]
 
-  /// Nothing is verified yet.
+  /// Creates a record without verified chunks.
   ///
-  /// - Parameter list: trusted.
+  /// - Parameter list: The trusted list.
   package init(_ list: ChunkList) {
     self.list = list
     marks = [UInt8](repeating: Mark.unknown.rawValue, count: list.count)
   }
 
-  /// Whether every byte of a range was verified.
+  /// Returns whether every byte of a range was verified.
   ///
-  /// - Parameter range: within the blob.
+  /// - Parameter range: A byte range within the blob.
   package func covers(_ range: Range<Int64>) -> Bool {
     list.chunks(touching: range).allSatisfy { marks[$0] == Mark.verified.rawValue }
   }
@@ -43,20 +43,20 @@ package struct TrustedChunks: Sendable {
   /// Whether every chunk was verified.
   package var isVerified: Bool { verifiedCount == list.count }
 
-  /// The whole chunks around a range.
+  /// Returns the complete chunks around a range.
   ///
-  /// - Parameter range: within the blob.
+  /// - Parameter range: A byte range within the blob.
   package func aligned(_ range: Range<Int64>) -> Range<Int64> {
     let chunks = list.chunks(touching: range)
     guard let first = chunks.first, let last = chunks.last else { return range }
     return list.range(of: first).lowerBound..<list.range(of: last).upperBound
   }
 
-  /// The chunks that are there and were not looked at; they count as being looked at from now on.
+  /// Returns the present chunks that were not compared, and marks them as being compared.
   ///
   /// - Parameters:
-  ///   - range: where to look.
-  ///   - isPresent: whether all bytes of a range are there.
+  ///   - range: The byte range to search.
+  ///   - isPresent: Returns whether all bytes of a range are present.
   package mutating func takeUnchecked(in range: Range<Int64>, _ isPresent: (Range<Int64>) -> Bool) -> [Int] {
     var found: [Int] = []
     for chunk in list.chunks(touching: range)
@@ -67,9 +67,9 @@ package struct TrustedChunks: Sendable {
     return found
   }
 
-  /// A chunk is right.
+  /// Marks a chunk as verified.
   ///
-  /// - Parameter chunk: its number.
+  /// - Parameter chunk: The index of the chunk.
   package mutating func pass(_ chunk: Int) {
     if marks[chunk] != Mark.verified.rawValue { verifiedCount += 1 }
     marks[chunk] = Mark.verified.rawValue
@@ -77,9 +77,9 @@ package struct TrustedChunks: Sendable {
     refusals[chunk] = nil
   }
 
-  /// A chunk could not be looked at.
+  /// Marks a chunk that could not be read as not compared.
   ///
-  /// - Parameter chunk: its number.
+  /// - Parameter chunk: The index of the chunk.
   package mutating func abandon(_ chunk: Int) { forget(chunk) }
 
   private mutating func forget(_ chunk: Int) {
@@ -87,11 +87,11 @@ package struct TrustedChunks: Sendable {
     marks[chunk] = Mark.unknown.rawValue
   }
 
-  /// A chunk is wrong.
+  /// Notes a wrong chunk.
   ///
   /// - Parameters:
-  ///   - chunk: its number.
-  ///   - end: until when it is not asked for again if it was wrong before.
+  ///   - chunk: The index of the chunk.
+  ///   - end: The time until which the chunk is refused if it was wrong before.
   package mutating func fail(_ chunk: Int, refusedUntil end: ContinuousClock.Instant) -> Verdict {
     forget(chunk)
     let count = (failures[chunk] ?? 0) + 1
@@ -104,12 +104,11 @@ package struct TrustedChunks: Sendable {
     return .giveUp
   }
 
-  /// The first chunk of a range that is not asked for now.
+  /// Returns the first refused chunk of a range, or nil if all may be requested.
   ///
   /// - Parameters:
-  ///   - range: within the blob.
-  ///   - now: the time.
-  /// - Returns: nil where all may be asked for.
+  ///   - range: A byte range within the blob.
+  ///   - now: The current time.
   package func firstRefused(in range: Range<Int64>, now: ContinuousClock.Instant) -> Int? {
     guard !refusals.isEmpty else { return nil }
     return list.chunks(touching: range).first { refusals[$0].map { $0 > now } ?? false }

@@ -2,12 +2,12 @@ import Content
 import OCI
 import Locking
 
-/// Bytes of a blob that the disk has no room for: a few windows in memory, so that a sequential reader fetches each byte
-/// once and not once for each of the kernel's requests.
+/// The bytes of a blob that do not fit on the disk: a few windows in memory, so that a sequential reader
+/// fetches each byte once and not once for each of the kernel's requests.
 ///
-/// Within the process all blobs together have a bounded memory; beyond it a read fetches its own range alone.
+/// All blobs of a process share a bounded amount of memory; beyond it, a read fetches only its own range.
 final class UnkeptBytes: Sendable {
-  /// The most that all blobs of a process keep in this way.
+  /// The memory limit for the windows of all blobs of a process.
   final class Budget: Sendable {
     private let limit: Int64
     private let used = Mutex<Int64>(0)
@@ -35,14 +35,14 @@ final class UnkeptBytes: Sendable {
 
   private struct State {
     var windows: [Window] = []
-    /// Where the last reads ended: a read that starts there goes on.
+    /// The ends of the last reads: a read that starts near one of them continues it.
     var ends: [Int64] = []
   }
 
-  // Large enough that the time of a request does not matter, small enough for a reader that jumps.
+  // Large enough to hide the latency of a request, small enough for a reader that jumps.
   private static let windowSize: Int64 = 4 << 20
   private static let windowLimit = 3
-  // The kernel's requests of one reader arrive in another order than it reads.
+  // The kernel's requests for one reader arrive out of order.
   private static let nearness: Int64 = 2 << 20
   private static let endLimit = 8
 
@@ -60,7 +60,7 @@ final class UnkeptBytes: Sendable {
     budget.giveBack(held)
   }
 
-  /// Bytes of a range, from a window or by a request.
+  /// Returns the bytes of a range, from a window or by a request.
   func bytes(_ range: Range<Int64>, _ fetch: @escaping Fetch) async throws(ContentError) -> [UInt8] {
     guard let window = window(over: range, fetch) else { return try await fetch(range) }
     let result = await window.task.value
@@ -74,7 +74,7 @@ final class UnkeptBytes: Sendable {
     }
   }
 
-  /// All bytes of a blob that fits into one window, from memory or by a request.
+  /// Returns all bytes of a blob that fits into one window, from memory or by a request.
   func whole(
     _ fetch: @escaping @Sendable () async throws(ContentError) -> [UInt8]
   ) async throws(ContentError) -> [UInt8] {
@@ -106,9 +106,8 @@ final class UnkeptBytes: Sendable {
     }
   }
 
-  /// The window that a range lies in; a new one where a reader goes on.
-  ///
-  /// Nil for a read that jumps.
+  /// Returns the window of a range, or a new one if the read continues an earlier one; nil for a read that
+  /// jumps.
   private func window(over range: Range<Int64>, _ fetch: @escaping Fetch) -> Window? {
     let now = ContinuousClock.now
     return state.withLock { state in
@@ -123,7 +122,7 @@ final class UnkeptBytes: Sendable {
         return state.windows[index]
       }
       guard goesOn else { return nil }
-      // Windows lie next to each other, so that none fetches what another has.
+      // Windows do not overlap, so that no byte is fetched twice.
       let start = state.windows.map(\.range).first { $0.contains(range.lowerBound) }?.lowerBound
       guard start == nil else { return nil }
       let end = state.windows.map(\.range.lowerBound).filter { $0 > range.lowerBound }.min() ?? size

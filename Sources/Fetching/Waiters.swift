@@ -1,29 +1,29 @@
-/// The waiters of a blob, in the order in which they came.
+/// The waiters of a blob, in order of arrival.
 ///
-/// Pure: the caller says which waits are over, and answers the waiters that are taken out.
+/// Pure: the caller decides which waits are over, and answers the removed waiters.
 package struct Waiters<Reply: Sendable>: Sendable {
   /// A reply that waits for bytes.
   package struct Waiter: Sendable {
     package let reply: Reply
-    /// Bytes to answer with; empty for none.
+    /// The byte range to answer with; may be empty.
     package let range: Range<Int64>
-    /// Every byte of the blob has to be verified first.
+    /// Whether the complete blob must be verified first.
     package let needsWhole: Bool
-    /// The thread that reads, where its end should end the wait.
+    /// The reading thread, if its death ends the wait; nil otherwise.
     package let caller: Int32?
-    /// A read of a file, in place of a command that fetches ahead.
+    /// Whether a reader of a file waits, not a command that prefetches.
     package let isReader: Bool
     package let since: ContinuousClock.Instant
 
-    /// Makes a waiter.
+    /// Creates a waiter.
     ///
     /// - Parameters:
-    ///   - reply: answered once the wait is over.
-    ///   - range: bytes to answer with.
-    ///   - needsWhole: every byte of the blob has to be verified first.
-    ///   - caller: the thread that reads, where its end should end the wait.
-    ///   - isReader: a read of a file, in place of a command that fetches ahead.
-    ///   - since: the time at which the wait began.
+    ///   - reply: Answered when the wait is over.
+    ///   - range: The byte range to answer with.
+    ///   - needsWhole: Whether the complete blob must be verified first.
+    ///   - caller: The reading thread, if its death ends the wait.
+    ///   - isReader: Whether a reader of a file waits, not a command that prefetches.
+    ///   - since: The time at which the wait began.
     package init(
       _ reply: Reply,
       _ range: Range<Int64>,
@@ -40,28 +40,28 @@ package struct Waiters<Reply: Sendable>: Sendable {
       self.since = since
     }
 
-    /// The bytes that have to be present before it is answered.
+    /// Returns the bytes that must be present before the waiter is answered.
     ///
-    /// - Parameter size: of the blob, bytes.
+    /// - Parameter size: The size of the blob in bytes.
     package func needed(of size: Int64) -> Range<Int64> { needsWhole ? 0..<size : range }
   }
 
   /// The waiters, the longest wait first.
   package private(set) var all: [Waiter] = []
 
-  /// Makes an empty collection.
+  /// Creates an empty collection.
   package init() {}
 
   package var isEmpty: Bool { all.isEmpty }
 
-  /// Adds a waiter behind the others.
+  /// Adds a waiter after the others.
   ///
-  /// - Parameter waiter: to add.
+  /// - Parameter waiter: The waiter.
   package mutating func add(_ waiter: Waiter) { all.append(waiter) }
 
   /// Removes and returns the waiters whose wait is over.
   ///
-  /// - Parameter isOver: asked once of each, in order.
+  /// - Parameter isOver: Called once for each waiter, in order.
   package mutating func take(where isOver: (Waiter) -> Bool) -> [Waiter] {
     guard !all.isEmpty else { return [] }
     var taken: [Waiter] = []
@@ -69,7 +69,7 @@ package struct Waiters<Reply: Sendable>: Sendable {
     for waiter in all {
       if isOver(waiter) { taken.append(waiter) } else { left.append(waiter) }
     }
-    // Most calls take none.
+    // Most calls remove no waiter.
     if !taken.isEmpty { all = left }
     return taken
   }

@@ -12,7 +12,7 @@ package enum JSONValue: Sendable, Hashable, Codable {
     let container = try decoder.singleValueContainer()
     if container.decodeNil() {
       self = .null
-    // Each type is tried in turn; the last attempt reports the failure.
+      // Each type is tried in turn; the last attempt reports the failure.
     } else if let value = try? container.decode(Bool.self) {
       self = .bool(value)
     } else if let value = try? container.decode(Int64.self) {

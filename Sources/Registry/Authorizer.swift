@@ -3,70 +3,70 @@ import HTTP
 import Logging
 import OCI
 
-/// How far one request has come with its authorization: each way is tried once.
+/// The authorization state of one request; each stage is tried once.
 ///
 ///     none ── 401 ──► credential ── 401, 403 ──► anonymous ── 401 ──► refused
 ///
-/// A 401 without a challenge, or for a header from an earlier request, leads to the next stage as well. A 403 is
-/// answered so only where the header was made of a credential; it seldom has a challenge, so that of the header is used.
+/// A 401 without a challenge, or for a header from an earlier request, also leads to the next stage. A 403
+/// does so only if the header was made from a credential; a 403 seldom has a challenge, so the challenge of
+/// the header is used.
 struct Authorizer: Sendable {
   enum Stage: Sendable, Equatable {
     case none, credential, anonymous
   }
 
   var stage = Stage.none
-  /// The file or helper whose credential the last header was made of; nil for an anonymous one.
+  /// The file or helper that supplied the credential of the last header; nil for an anonymous header.
   var source: String?
   /// The time at which the last header expires.
   var expires: ContinuousClock.Instant?
-  /// An expired token was renewed; one that expires again and again is a refusal.
+  /// Whether an expired token was renewed; a second expiry counts as a refusal.
   var hasRenewed = false
 
-  /// Whether a 403 may mean an expired password (Amazon's registries, after 12 hours).
+  /// Returns whether a 403 may mean an expired password (Amazon's registries, after 12 hours).
   static func mayHaveExpired(_ header: Secret?) -> Bool { header?.value.hasPrefix("Basic ") ?? false }
 
   /// The next step after a refusal.
   enum Step: Sendable, Equatable {
-    /// Send the request with this header; nil for none.
+    /// Sends the request with this header; nil for no header.
     case send(Secret?)
     case giveUp
   }
 }
 
 extension RegistryRepository {
-  /// The step after a refusal.
+  /// Returns the next step after a refusal.
   ///
   /// - Parameters:
-  ///   - response: with status 401, or 403 for a request that had a header.
-  ///   - sent: the header that was refused; nil for none.
-  ///   - authorizer: of this request.
-  /// - Returns: the header to send, or that there is none left to try.
-  /// - Throws: `ContentError` where a token server does not answer.
+  ///   - response: A response with status 401, or with 403 to a request that had a header.
+  ///   - sent: The header that was refused; nil for none.
+  ///   - authorizer: The authorization state of the request.
+  /// - Throws: `ContentError` if a token server does not answer.
   func authorize(
     _ response: HTTPResponse,
     sent: Secret?,
     _ authorizer: inout Authorizer
   ) async throws(ContentError) -> Authorizer.Step {
-    // A redirect's target may not ask for what belongs to the registry.
+    // The target of a redirect must not receive the registry's credentials.
     guard !isElsewhere(response.url) else { return .giveUp }
     let known = await client.tokens.authorization(tokenKey, of: sent)
-    // Only a header that was made of a credential may be refused where another one, or none, is accepted.
+    // Only a header made from a credential can be refused where another header, or none, is accepted.
     if response.status == 403, known?.source == nil { return .giveUp }
     let earlier = response.status == 403 ? known?.challenge : nil
     guard let challenge = challenge(in: response, sent: sent) ?? earlier else {
-      // Without a challenge no header can be made; the one that was sent may be at fault.
+      // Without a challenge no header can be made; the header that was sent may be the cause.
       guard authorizer.stage != .anonymous, sent != nil else { return .giveUp }
       authorizer.stage = .anonymous
       return .send(nil)
     }
-    // A token that has ended while the request waited is renewed, and is no refusal of what it was made of.
+    // A token that expired while the request waited is renewed; its credential does not count as refused.
     if authorizer.stage == .credential, !authorizer.hasRenewed, let expires = authorizer.expires,
       expires <= .now
     {
       authorizer.stage = .none
       authorizer.hasRenewed = true
     }
-    // A new token of the same credential would be refused again; a password may have been replaced.
+    // A new token for the same credential would be refused again; a password may have been replaced.
     let isForbidden = response.status == 403 && !Authorizer.mayHaveExpired(sent)
     if authorizer.stage == .none {
       authorizer.stage = .credential
@@ -79,7 +79,7 @@ extension RegistryRepository {
     return try await anonymous(challenge, response, sent, &authorizer)
   }
 
-  /// The challenge of a response that weightfs can meet.
+  /// Returns a challenge of the response that weightfs supports, or nil if there is none.
   private func challenge(in response: HTTPResponse, sent: Secret?) -> Challenge? {
     let challenges = response.allHeaders("www-authenticate").flatMap { Challenge.parse($0) }
     let bearer = challenges.first { $0.scheme == "bearer" && $0.parameters["realm"] != nil }
@@ -87,7 +87,7 @@ extension RegistryRepository {
     return Authorizer.mayHaveExpired(sent) ? Challenge(scheme: "basic", parameters: [:]) : nil
   }
 
-  /// The step with a header made of the credential; nil where that is no different from the refused one.
+  /// Returns the step with a header made from the credential, or nil if that is the refused header.
   private func header(
     _ challenge: Challenge,
     _ response: HTTPResponse,
@@ -97,11 +97,11 @@ extension RegistryRepository {
     let made = try await authorization(for: challenge, response, refused: sent, isAnonymous: false)
     (authorizer.source, authorizer.expires) = (made.source, made.expires)
     if let header = made.header, header != sent { return .send(header) }
-    // No credential, and nothing was sent: the same without a header would be refused again.
+    // Without a credential and without a sent header, the request would be refused again.
     return made.source == nil && sent == nil ? .giveUp : nil
   }
 
-  /// The step without a credential, once.
+  /// Returns the step without a credential; it is taken once.
   private func anonymous(
     _ challenge: Challenge,
     _ response: HTTPResponse,
@@ -167,12 +167,12 @@ extension RegistryRepository {
     }
     guard let found else { return try await token(challenge, nil, peer) ?? .none }
     if let authorization = try await token(challenge, found, peer) { return authorization }
-    // An expired password must not end the access to public repositories.
+    // An expired password must not prevent access to public repositories.
     warnRefused(found.source, 401)
     return try await token(challenge, nil, peer) ?? .none
   }
 
-  /// A token; nil where the token server refuses.
+  /// Requests a token, or returns nil if the token server refuses.
   private func token(
     _ challenge: Challenge,
     _ found: FoundCredential?,
@@ -184,7 +184,7 @@ extension RegistryRepository {
     do throws(ContentError) {
       try await engine.run(&exchange)
     } catch {
-      // Credentials do not go into a private network that the registry is not in; an anonymous token may come from it.
+      // Credentials are not sent to a private network that the registry is not in; an anonymous token may be.
       guard found != nil, let cause = error.underlying as? HTTPError, cause.code == .refusedAddress else {
         throw error
       }

@@ -6,7 +6,7 @@ enum Base64 {
 
   static func decode(_ text: String) -> String? {
     var data = Data(base64Encoded: text)
-    // Some tools leave the padding out.
+    // Some tools omit the padding.
     if data == nil {
       data = Data(base64Encoded: text + String(repeating: "=", count: (4 - text.utf8.count % 4) % 4))
     }

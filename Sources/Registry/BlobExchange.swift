@@ -4,29 +4,29 @@ import Locking
 import Logging
 import OCI
 
-/// Fetches one range of a blob or manifest into a sink, over as many requests as that takes.
+/// Fetches one range of a blob or manifest into a sink, with as many requests as that takes.
 ///
-/// Remembers where the registry redirected to, goes on where a response broke off, and asks for a manifest by its tag
-/// where the registry does not find it by digest.
+/// Remembers the target of the registry's redirect, continues after an interrupted response, and requests a
+/// manifest by its tag if the registry does not find it by digest.
 struct BlobExchange: Exchange {
   let repository: RegistryRepository
   let descriptor: Descriptor
   let range: Range<Int64>
   let sink: any BlobSink
 
-  /// Every byte of the range below this one was delivered.
+  /// The end of the delivered prefix of the range; every byte before it was delivered.
   private var position: Int64
   private var isComplete = false
-  /// A remembered address is used until it fails.
+  /// Whether a remembered address is used; false after it has failed.
   private var usesShortcut = true
-  /// The remembered address that the last request went to; nil where it went to the registry.
+  /// The remembered address of the last request; nil if the request went to the registry.
   private var shortcut: HostMemory.Redirect?
-  /// Answers in a row that delivered next to nothing.
+  /// The number of consecutive responses that delivered almost no bytes.
   private var tinyAnswers = 0
-  /// The tag under which a manifest is asked for, and the answer that its digest got.
+  /// The tag that a manifest is requested by, and the error of the request by digest.
   private var tag: (name: String, problem: ContentError)?
 
-  // Answers below this size are progress, but not without end.
+  // Responses below this size count as progress only a limited number of times.
   private static let tinyAnswer: Int64 = 4 << 10
   private static let mostTinyAnswers = 16
 
@@ -94,7 +94,7 @@ struct BlobExchange: Exchange {
   ) -> ExchangeOutcome {
     if isComplete, let response = result.response { return .delivered(response) }
     if let lie = result.lie {
-      // A tag that has moved leads to another manifest: this one is still not found.
+      // A moved tag names another manifest: the requested manifest is still not found.
       return .contradiction(tag?.problem ?? contradiction(lie, result))
     }
     if let response = result.response, !response.isSuccess {
@@ -106,21 +106,21 @@ struct BlobExchange: Exchange {
       )
     }
     if let error { return .failed(error) }
-    // A complete answer that is shorter than the request is progress: the next request goes out at once.
+    // A complete response that is shorter than the request is progress: the next request is sent at once.
     if isProgress, let response = result.response { return .delivered(response) }
     return .nothing(
       ContentError(
         .unreachable,
         subject,
         host: repository.name.registry,
-        "the response ended before the bytes that were asked for"
+        "the response ended before the requested bytes"
       )
     )
   }
 
-  /// Notes how far the range was delivered.
+  /// Advances the position of the delivered bytes.
   ///
-  /// - Returns: whether that counts as progress: any bytes do, but only a number of tiny answers in a row.
+  /// - Returns: Whether that counts as progress; after too many consecutive tiny responses, it does not.
   private mutating func advance(to reached: Int64) -> Bool {
     guard reached > position else { return false }
     tinyAnswers = reached - position < Self.tinyAnswer ? tinyAnswers + 1 : 0
@@ -154,7 +154,8 @@ struct BlobExchange: Exchange {
     return true
   }
 
-  /// Asks for a manifest by its tag, once, where its digest is not found; the caller compares the digest as always.
+  /// Requests a manifest by its tag, once, if its digest is not found; the caller compares the digest as
+  /// usual.
   mutating func end(_ response: HTTPResponse, _ problem: ContentError) throws(ContentError) {
     guard isDocument, response.status == 404, tag == nil,
       let known = client.hosts.tag(of: descriptor.digest, in: repository.name)
@@ -169,7 +170,7 @@ struct BlobExchange: Exchange {
       subject,
       host: host,
       "\(host) answered with \(lie)\(repository.quote(result.response, result.excerpt))",
-      advice: "Something between here and the registry changes responses, or the registry is damaged"
+      advice: "A proxy on the way to the registry changes responses, or the registry is damaged"
     )
   }
 

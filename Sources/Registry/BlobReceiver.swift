@@ -3,18 +3,18 @@ import HTTP
 import OCI
 import Locking
 
-/// Takes one response to a request for a range, and passes its bytes on with their offsets.
+/// Receives one response to a range request, and passes its bytes to the sink with their offsets.
 ///
-/// A response that contradicts itself or what is known of the blob is refused before its first byte counts.
+/// A response that contradicts itself or the descriptor is refused before its first byte reaches the sink.
 final class BlobReceiver: ResponseReceiver {
   struct Result: Sendable {
     var response: HTTPResponse?
-    /// Every byte from the first wanted one up to here was delivered.
+    /// The end of the delivered prefix: every byte from the start of the wanted range to here.
     var reached: Int64
     var sinkIsDone = false
-    /// What the response says that cannot be.
+    /// The contradiction in the response; nil for none.
     var lie: String?
-    /// The beginning of a body that is no content: an error's text.
+    /// The first bytes of a body that is not content, such as an error message.
     var excerpt: [UInt8] = []
     var received: Int64 = 0
   }
@@ -24,15 +24,15 @@ final class BlobReceiver: ResponseReceiver {
     var position: Int64 = 0
     var end: Int64 = 0
     var passes = false
-    /// The first bytes must be looked at: the response may be a page in place of the blob.
+    /// Whether the first bytes must be checked: the response may be an HTML page in place of the blob.
     var isDoubtful = false
-    /// Of a response that says it is text.
+    /// The media type of a response that declares itself as text; nil for others.
     var textType: String?
     var discarded = 0
     var continuation: CheckedContinuation<HTTPError?, Never>?
   }
 
-  // An error's text is read up to here, so that the connection can serve again.
+  // The maximum number of bytes of an error body that are read so that the connection can be reused.
   private static let discardLimit = 64 << 10
   private static let excerptLimit = 1024
 
@@ -84,7 +84,7 @@ final class BlobReceiver: ResponseReceiver {
     return true
   }
 
-  /// What the headers of a success say that cannot be.
+  /// Returns the contradiction in the headers of a successful response, or nil if there is none.
   private func contradiction(_ response: HTTPResponse) -> String? {
     let type = response.header("content-type") ?? ""
     if let encoding = response.header("content-encoding")?.lowercased(), encoding != "identity",
@@ -103,7 +103,7 @@ final class BlobReceiver: ResponseReceiver {
       return "status 206 without a Content-Range that can be read"
     }
     guard range.lowerBound == wanted.lowerBound, range.upperBound <= wanted.upperBound else {
-      return "Content-Range: the bytes \(range), asked for were \(wanted)"
+      return "Content-Range: bytes \(range), requested \(wanted)"
     }
     if let total, total != descriptor.size {
       return "Content-Range: a blob of \(total) bytes, the manifest says \(descriptor.size)"
@@ -112,7 +112,7 @@ final class BlobReceiver: ResponseReceiver {
     return "Content-Length: \(length) for the \(range.count) bytes of its Content-Range"
   }
 
-  /// The type of a response that says it is text, for a blob that is not.
+  /// Returns the media type of a response declared as text for a blob that is not text, or nil for others.
   private func textType(_ response: HTTPResponse) -> String? {
     guard let type = response.header("content-type"), type.lowercased().hasPrefix("text/"),
       !descriptor.mediaType.rawValue.hasPrefix("text/")
@@ -146,7 +146,7 @@ final class BlobReceiver: ResponseReceiver {
       state.withLock { $0.result.lie = "more bytes than its headers say" }
     }
     guard count > 0 else { return false }
-    // The sink writes to disk: it is called without the lock.
+    // The sink writes to the disk: it is called without the lock.
     let wantsMore = sink.receive(UnsafeRawBufferPointer(rebasing: bytes[..<count]), at: offset)
     return state.withLock { state in
       let end = offset + Int64(count)
@@ -156,7 +156,8 @@ final class BlobReceiver: ResponseReceiver {
     }
   }
 
-  /// Why the first bytes of a response of unknown length, or of a text type, are no bytes of the blob.
+  /// Returns the reason why the first bytes of a response of unknown length, or of a text type, are not the
+  /// blob's, or nil.
   private func doubt(_ bytes: UnsafeRawBufferPointer, at offset: Int64, textType: String?) -> String? {
     let kind = textType.map { "Content-Type: \($0)" } ?? "a response of unknown length"
     if let reason = sink.doubt(ofFirst: bytes, at: offset) {

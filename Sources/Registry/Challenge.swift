@@ -1,16 +1,15 @@
 /// One challenge of a `WWW-Authenticate` header (RFC 9110 11.6.1).
 package struct Challenge: Sendable, Hashable {
-  /// In lower case: `bearer`, `basic`.
+  /// The scheme in lower case, such as `bearer` or `basic`.
   package let scheme: String
-  /// Names in lower case.
+  /// The parameters by their names in lower case.
   package let parameters: [String: String]
 
   /// Parses every challenge of a header.
   ///
-  /// Commas stand between challenges as well as between parameters, and within quoted strings they are
-  /// text.
+  /// Commas separate challenges as well as parameters; inside quoted strings they are text.
   ///
-  /// - Parameter header: the value.
+  /// - Parameter header: The header's value.
   package static func parse(_ header: String) -> [Challenge] {
     var parser = Parser(header)
     return parser.challenges()
@@ -39,13 +38,13 @@ package struct Challenge: Sendable, Hashable {
           position += 1
           skip(Self.isSpace)
           let value = peek == UInt8(ascii: "\"") ? quoted() : token()
-          // The first of two equal names counts, so that none can be appended to change its meaning.
+          // The first of two equal names counts, so that an appended parameter cannot change its meaning.
           if parameters[word.lowercased()] == nil { parameters[word.lowercased()] = value }
         } else {
           flush()
           scheme = word
           parameters = [:]
-          // A token68 follows a scheme without a name (`Negotiate abc==`): passed over.
+          // A token68 follows a scheme without a name (`Negotiate abc==`); it is skipped.
           if position > before, let byte = peek, Self.isTokenByte(byte) {
             let mark = position
             _ = token()

@@ -1,21 +1,22 @@
 package import HTTP
 
-/// What a user shows a registry.
+/// A credential that is presented to a registry.
 package enum Credential: Sendable, Hashable {
   case password(username: String, password: Secret)
   /// An identity token, which is exchanged for access tokens by POST.
   case identityToken(Secret)
-  /// A token that the registry itself takes as it is.
+  /// A token that the registry accepts without an exchange.
   case registryToken(Secret)
 
-  // Azure's registries take a refresh token in place of a password under this name.
+  // Azure's registries accept a refresh token in place of a password under this name.
   private static let azureUser = "00000000-0000-0000-0000-000000000000"
 
-  /// What a user name and a password mean, which is not always a password.
+  /// Creates the credential that a user name and a secret stand for, which is not always a password.
   ///
   /// - Parameters:
-  ///   - username: `<token>` of a credential helper stands for an identity token, as Azure's zero GUID does.
-  ///   - secret: password or token.
+  ///   - username: The user name; `<token>` from a credential helper and Azure's zero GUID mark an identity
+  ///     token.
+  ///   - secret: The password or token.
   package init(username: String, secret: String) {
     if username == "<token>" || username == Self.azureUser {
       self = .identityToken(Secret(secret))
@@ -25,9 +26,9 @@ package enum Credential: Sendable, Hashable {
   }
 }
 
-/// A credential and where it was found.
+/// A credential and its origin.
 package struct FoundCredential: Sendable, Hashable {
   package let credential: Credential
-  /// The file, or the helper, for messages.
+  /// The file or helper that supplied the credential, for messages.
   package let source: String
 }

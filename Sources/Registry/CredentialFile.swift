@@ -1,9 +1,9 @@
 import HTTP
 import OCI
 
-/// One file of credentials, as docker, podman and others write it (config.json, containers-auth.json(5)).
+/// One credential file in the format of docker and podman (config.json, containers-auth.json(5)).
 ///
-/// Pure. An entry that cannot be read is passed over; the others count.
+/// Pure. An entry that cannot be read is skipped; the other entries count.
 struct CredentialFile: Sendable {
   struct Entry: Decodable, Sendable {
     var auth: String?
@@ -13,7 +13,7 @@ struct CredentialFile: Sendable {
     var password: String?
   }
 
-  /// An entry, or none where it is not of the usual form.
+  /// An entry, or nil if it does not have the usual form.
   private struct Lenient: Decodable {
     let entry: Entry?
 
@@ -35,15 +35,15 @@ struct CredentialFile: Sendable {
   private let entries: [String: Entry]
   private let helpers: [String: String]
   private let store: String?
-  /// Keys of entries that cannot be read.
+  /// The keys of the entries that cannot be read.
   let unreadable: [String]
 
-  /// Reads a file.
+  /// Parses a credential file.
   ///
   /// - Parameters:
-  ///   - bytes: all of it.
-  ///   - isLegacy: `.dockercfg`, which is the `auths` member alone.
-  /// - Throws: `DocumentError` where it is no such file.
+  ///   - bytes: The complete file.
+  ///   - isLegacy: Whether the file is a `.dockercfg`, which consists of the `auths` member alone.
+  /// - Throws: `DocumentError` if the file does not have this format.
   init(_ bytes: [UInt8], isLegacy: Bool) throws(DocumentError) {
     let auths: [String: Lenient]
     if isLegacy {
@@ -59,10 +59,9 @@ struct CredentialFile: Sendable {
     unreadable = auths.filter { $0.value.entry == nil }.keys.sorted()
   }
 
-  /// The credential that the file itself has for a repository.
+  /// Returns the credential that the file itself has for a repository, or nil if no entry matches.
   ///
-  /// - Parameter repository: entries for a longer part of its name go before those of the host.
-  /// - Returns: nil where no entry fits.
+  /// - Parameter repository: The repository; entries for a longer part of its name precede those of the host.
   func credential(for repository: RepositoryName) -> Credential? {
     var components = [repository.registry] + repository.path.split(separator: "/").map(String.init)
     while !components.isEmpty {
@@ -71,24 +70,24 @@ struct CredentialFile: Sendable {
       }
       components.removeLast()
     }
-    // Keys such as `https://index.docker.io/v1/`; sorted, so that two equal ones always give the same answer.
+    // Keys such as `https://index.docker.io/v1/`; sorted, so that the choice between equal keys is stable.
     for key in entries.keys.sorted() where Self.host(of: key) == repository.registry {
       if let credential = entries[key].flatMap(Self.credential) { return credential }
     }
     return nil
   }
 
-  /// The helper to ask for a registry, and the address to name to it.
+  /// Returns the credential helper for a registry and the address to pass to it, or nil if the file names no
+  /// helper.
   ///
-  /// - Parameter registry: its host; a namespace has no helper of its own.
-  /// - Returns: nil where none is named.
+  /// - Parameter registry: The host of the registry; a namespace has no helper of its own.
   func helper(for registry: String) -> (name: String, server: String, isDefault: Bool)? {
     for (key, name) in helpers.sorted(by: { $0.key < $1.key })
     where !name.isEmpty && Self.host(of: key) == registry {
       return (name, key, false)
     }
     guard let store else { return nil }
-    // Docker Hub's credentials are kept under the address of its first version.
+    // Docker Hub's credentials are stored under the address of its first version.
     return (store, registry == "docker.io" ? "https://index.docker.io/v1/" : registry, true)
   }
 
@@ -109,7 +108,7 @@ struct CredentialFile: Sendable {
     var rest = key[...]
     for scheme in ["https://", "http://"] where rest.hasPrefix(scheme) { rest = rest.dropFirst(scheme.count) }
     let host = rest.split(separator: "/", omittingEmptySubsequences: false).first.map(String.init) ?? ""
-    // A key that names a path and no scheme is a namespace's, not the host's.
+    // A key with a path and without a scheme belongs to a namespace, not to the host.
     let isNamespace = rest.contains("/") && rest.count == key.count && !rest.hasSuffix("/v1/")
     return isNamespace ? "" : RepositoryName.normalisedRegistry(host)
   }

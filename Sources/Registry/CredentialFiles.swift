@@ -3,34 +3,35 @@ package import Logging
 package import OCI
 import Locking
 
-/// Finds credentials where podman and docker users keep them (containers-auth.json(5), config.json of docker).
+/// Finds credentials where podman and docker store them (containers-auth.json(5), config.json of docker).
 ///
-/// The files are read at each look-up, which is once a token, so that a `podman login` counts at once. A file that
-/// cannot be read or parsed, and a helper that fails, is named once in the log.
+/// The files are read at each lookup, which is once per token, so that a `podman login` takes effect at once.
+/// A file that cannot be read or parsed, and a helper that fails, is logged once.
 package final class CredentialFiles: Sendable {
-  /// The files, best first.
+  /// The paths of the files, in order of precedence.
   package let paths: [String]
-  /// The file that an option or `REGISTRY_AUTH_FILE` names.
+  /// The path from an option or `REGISTRY_AUTH_FILE`; nil if neither is set.
   private let named: String?
   private let log: Logger
   private let warnings = OnceWarnings()
-  /// Helpers wait for other programs, and for the network: they have threads of their own.
+  /// Helpers wait for other programs and for the network: they run on threads of their own.
   private let executor = BlockingExecutor(label: "weightfs.credentials", threads: 4)
   private let asking = SingleFlight<String, Credential?>()
 
-  // A file of credentials has some kilobytes.
+  // The maximum size of a credential file in bytes; usual files have a few kilobytes.
   private static let fileLimit = 4 << 20
 
-  /// Finds the files.
+  /// Determines the paths of the files.
   ///
-  /// An explicit file is the only one, then that of `REGISTRY_AUTH_FILE`, then that of `DOCKER_CONFIG`; else the runtime
-  /// directories of podman, the configuration directory and docker's files.
+  /// If an option names a file, no other file is read; the same holds for `REGISTRY_AUTH_FILE`, then
+  /// `DOCKER_CONFIG`. Otherwise the files are podman's runtime directories, the configuration directory and
+  /// docker's files.
   ///
   /// - Parameters:
-  ///   - explicit: a path that an option names.
-  ///   - environment: of the process; mount(8) and systemd pass next to nothing.
-  ///   - user: whose files are meant; its home directory is used where `HOME` is not set.
-  ///   - log: for files that cannot be read and credentials that are refused.
+  ///   - explicit: The path from an option; nil for none.
+  ///   - environment: The environment of the process; mount(8) and systemd pass almost no variables.
+  ///   - user: The owner of the files; its home directory is used if `HOME` is not set.
+  ///   - log: Receives warnings about files that cannot be read and credentials that are refused.
   package init(
     explicit: String? = nil,
     environment: [String: String],
@@ -48,7 +49,7 @@ package final class CredentialFiles: Sendable {
       var paths: [String] = []
       if let folder = value("XDG_RUNTIME_DIR") { paths.append("\(folder)/containers/auth.json") }
       paths.append("/run/containers/\(user.identifier)/auth.json")
-      // podman without a session; others could make this directory, so its owner is looked at.
+      // The directory of podman without a session; other users could create it, so its owner is checked.
       let temporary = "\(value("TMPDIR") ?? "/tmp")/podman-run-\(user.identifier)"
       if user.owns(temporary) { paths.append("\(temporary)/containers/auth.json") }
       let home = value("HOME") ?? user.home
@@ -60,10 +61,10 @@ package final class CredentialFiles: Sendable {
     }
   }
 
-  /// The credential for a repository, from the first file that has one or names a helper that has.
+  /// Returns the credential for a repository from the first file, or helper named by a file, that has one.
   ///
-  /// - Parameter repository: what is asked for.
-  /// - Returns: nil where there is none.
+  /// - Parameter repository: The repository to access.
+  /// - Returns: nil if no file or helper has a credential.
   package func credential(for repository: RepositoryName) async -> FoundCredential? {
     for path in paths {
       guard let file = await executor.ask({ self.read(path) }) else { continue }
@@ -90,7 +91,7 @@ package final class CredentialFiles: Sendable {
       return nil
     }
     guard let bytes else {
-      // Of the usual places most have none; one that somebody named was meant.
+      // Most of the default paths do not exist; a missing file that an option names is reported.
       if path == named { warn(path, "there is no such file") }
       return nil
     }
@@ -109,13 +110,13 @@ package final class CredentialFiles: Sendable {
     log.warning("credentials cannot be read", metadata: ["from": "\(source)", "reason": "\(reason)"])
   }
 
-  /// Asks a helper, one at a time for each registry whoever wants to know.
+  /// Asks a helper; concurrent requests for the same registry share one call.
   private func ask(_ name: String, _ server: String, _ path: String) async -> FoundCredential? {
     let credential: Credential?
     do throws(ContentError) {
       credential = try await asking.value(for: "\(name) \(server)") { await self.run(name, server, path) }
     } catch {
-      // Only a cancelled caller gets an error.
+      // Only a cancelled caller receives an error.
       return nil
     }
     let source = "\(path) (docker-credential-\(name))"

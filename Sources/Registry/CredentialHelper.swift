@@ -3,12 +3,12 @@ import Content
 import Glibc
 import OCI
 
-/// A program that keeps credentials: `docker-credential-NAME get`, which reads the address of a registry and writes JSON
+/// A credential helper: `docker-credential-NAME get` reads the address of a registry and writes JSON
 /// (github.com/docker/docker-credential-helpers).
 struct CredentialHelper: Sendable {
   let name: String
 
-  /// Why a helper gave nothing.
+  /// The reason why a helper returned no credential.
   struct Failure: Error, CustomStringConvertible {
     let description: String
   }
@@ -18,22 +18,22 @@ struct CredentialHelper: Sendable {
     let Secret: String?
   }
 
-  // Helpers that ask a cloud answer in a second or two; one that waits for a prompt never does.
+  // Time limit in milliseconds: helpers that ask a cloud service answer in two seconds; one that shows a
+  // prompt never answers.
   private static let timeLimit = 10_000
   private static let outputLimit = 64 << 10
-  // What helpers say where they have no entry.
+  // The message of helpers that have no entry.
   private static let absent = "credentials not found"
 
-  /// Asks for the credential of a registry.
+  /// Asks the helper for the credential of a registry, or returns nil if the helper has none.
   ///
-  /// Blocks, for ten seconds at most.
+  /// Blocks the calling thread for up to ten seconds.
   ///
-  /// - Parameter server: the registry's address.
-  /// - Returns: nil where the helper has none.
+  /// - Parameter server: The registry's address.
   /// - Throws: `Failure`.
   func credential(for server: String) throws(Failure) -> Credential? {
     guard !name.isEmpty, name.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7f && $0 != UInt8(ascii: "/") }) else {
-      throw Failure(description: "its name is none of a program")
+      throw Failure(description: "the helper's name is not a valid program name")
     }
     let program = "docker-credential-\(name)"
     var output = [UInt8](repeating: 0, count: Self.outputLimit)
@@ -47,16 +47,16 @@ struct CredentialHelper: Sendable {
     guard status >= 0 else {
       let reason =
         switch -status {
-        case ETIMEDOUT: "it gave no answer for \(Self.timeLimit / 1000) s"
-        case ENOENT: "there is no such program on the PATH"
-        case EMSGSIZE: "it wrote more than \(Self.outputLimit) bytes"
+        case ETIMEDOUT: "no answer for \(Self.timeLimit / 1000) s"
+        case ENOENT: "no such program on the PATH"
+        case EMSGSIZE: "the output has more than \(Self.outputLimit) bytes"
         default: String(cString: strerror(-status))
         }
       throw Failure(description: "\(program): \(reason)")
     }
     guard status == 0 else {
       if String(decoding: text, as: UTF8.self).contains(Self.absent) { return nil }
-      // Its output is where the secret would stand.
+      // Output that may contain the secret is not quoted.
       let isMessage =
         text.first != UInt8(ascii: "{") && !String(decoding: text, as: UTF8.self).contains("Secret")
       throw Failure(

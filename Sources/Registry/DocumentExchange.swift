@@ -2,25 +2,26 @@ import Content
 import HTTP
 import OCI
 
-/// Asks a registry for something small: a manifest's descriptor, a page of tags, a page of the catalog.
+/// Requests a small document from a registry: a manifest's descriptor, a page of tags, or a page of the
+/// catalog.
 ///
-/// A status that is no success is the caller's to judge; only requests that were never answered throw.
+/// The caller judges an unsuccessful status; only requests that were never answered throw.
 struct DocumentExchange: Exchange {
   let repository: RegistryRepository
   let subject: String
   let method: HTTPRequest.Method
-  /// Below the repository's address, or below the registry's where `isOutside`.
+  /// The path below the repository's address, or below the registry's address if `isOutside` is set.
   let path: String
-  /// Types, best first.
+  /// The accepted media types, in order of preference.
   let accept: [MediaType]
-  /// Of the body, in bytes.
+  /// The maximum size of the body in bytes.
   let limit: Int
   let isOutside: Bool
 
   private var isOver = false
   /// The last response and its complete body.
   private(set) var answer: (response: HTTPResponse, body: [UInt8])?
-  /// The reason why the answer is no success, where it is not the last response's own.
+  /// The error of an unsuccessful answer, if it differs from the error of the last response.
   private(set) var problem: ContentError?
 
   init(
@@ -49,7 +50,8 @@ struct DocumentExchange: Exchange {
 
   mutating func next() throws(ContentError) -> HTTPRequest? {
     if let answer, answer.response.isSuccess || isOver { return nil }
-    // The address is made again each time: the scheme that the registry speaks may have been found meanwhile.
+    // The address is built for each attempt: the scheme of the registry may have been detected in the
+    // meantime.
     var request = HTTPRequest(method, try home)
     request.totalTimeout = repository.client.configuration.stallTimeout * 2
     if !accept.isEmpty {
@@ -69,17 +71,17 @@ struct DocumentExchange: Exchange {
     }
   }
 
-  /// Makes the last refusal the answer.
+  /// Makes the last refusal the answer of the exchange.
   mutating func end(_ response: HTTPResponse, _ problem: ContentError) throws(ContentError) {
     isOver = true
     self.problem = problem
   }
 }
 
-/// The last answer to a request for a document; its status is the caller's to judge.
+/// The last answer to a document request; the caller judges its status.
 struct DocumentAnswer: Sendable {
   let response: HTTPResponse
   let body: [UInt8]
-  /// The error to throw where the status is not what the caller takes.
+  /// The error to throw if the caller does not accept the status.
   let refusal: ContentError
 }

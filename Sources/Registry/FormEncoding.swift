@@ -1,4 +1,4 @@
-/// `application/x-www-form-urlencoded`, for queries and bodies.
+/// The `application/x-www-form-urlencoded` encoding, for queries and bodies.
 enum FormEncoding {
   static func encode(_ fields: [(String, String)]) -> String {
     fields.map { "\(escape($0.0))=\(escape($0.1))" }.joined(separator: "&")

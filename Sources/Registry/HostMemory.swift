@@ -3,29 +3,29 @@ import HTTP
 import OCI
 import Locking
 
-/// What was learned of endpoints and repositories, so that the next request need not learn it again.
+/// Facts learned about endpoints and repositories, kept in memory for later requests.
 ///
-/// Of an endpoint only what is the endpoint's is kept: that no connection can be made, its scheme, and whether it
-/// refuses addresses that were used before. Everything else is a repository's: one bad repository does not hurt the
-/// others of its registry.
+/// An endpoint's own facts are its connection failures, its scheme, and whether it refuses signed addresses
+/// that were used before. All other facts belong to a repository, so that a bad repository does not affect
+/// other repositories of its registry.
 final class HostMemory: Sendable {
   private struct Key: Hashable {
     let repository: RepositoryName
     let digest: Digest
   }
 
-  /// How a registry on this machine is spoken to.
+  /// The scheme of a registry on this machine.
   enum Scheme: Sendable {
     case plain
-    /// Plain HTTP was answered as a TLS server does: https is tried once.
+    /// Plain HTTP got the response of a TLS server: https is tried once.
     case tryingTLS
     case tls
   }
 
-  /// Where a blob was redirected to.
+  /// The target of a blob's redirect.
   struct Redirect: Sendable {
     let url: RequestURL
-    /// What the redirect was held against.
+    /// The address rule that the redirect was checked with; nil for none.
     let rule: AddressRule?
     let since: ContinuousClock.Instant
   }
@@ -37,34 +37,35 @@ final class HostMemory: Sendable {
 
   private struct State {
     var redirects: [Key: Redirect] = [:]
-    /// Endpoints that refuse a signed address at its second use, and until when that is believed.
+    /// Endpoints that refuse the second use of a signed address, and the time at which that entry expires.
     var withoutReplays: [String: ContinuousClock.Instant] = [:]
-    /// Refusals in a row of remembered addresses, by endpoint.
+    /// The number of consecutive refusals of remembered addresses, by endpoint.
     var refusals: [String: Int] = [:]
-    /// Repositories whose blobs came whole in answer to a range.
+    /// Repositories that answered a range request with the complete blob.
     var withoutRanges: Set<RepositoryName> = []
     /// Repositories that answered 206.
     var withRanges: Set<RepositoryName> = []
-    /// Registries that were told of as serving no ranges.
+    /// Registries for which the missing support of ranges was logged.
     var toldWithoutRanges: Set<String> = []
     var endpointFailures: [String: Failure] = [:]
     var repositoryFailures: [RepositoryName: Failure] = [:]
     var schemes: [String: Scheme] = [:]
-    /// The tag that stood for a manifest.
+    /// The tag that each manifest was resolved from.
     var tags: [Key: String] = [:]
-    /// Manifests that were fetched last, by repository.
+    /// The most recently fetched manifests, by repository.
     var manifests: [RepositoryName: [Digest]] = [:]
   }
 
-  // Some thousand blobs are open at the most; beyond that a memory starts anew.
+  // The maximum number of entries of each table; at most a few thousand blobs are open. A full table is
+  // cleared.
   private static let limit = 10_000
-  // Long enough for all look-ups of one path, short enough that a host is found again soon.
+  // Long enough for all lookups of one path, short enough to notice soon that a host is reachable again.
   private static let failureMemory: Duration = .seconds(5)
-  // An address that is refused so soon after it was given has not expired.
+  // An address that is refused within this time after its redirect has not expired.
   private static let replayTime: Duration = .seconds(20)
-  // One refusal may be a bad blob's alone: the endpoint is tried again after a while.
+  // One refusal may concern a single bad blob: the endpoint is tried again after this time.
   private static let replayMemory: Duration = .seconds(300)
-  // An endpoint whose addresses only ever expire answers some replay in between.
+  // An endpoint whose addresses only expire also answers some replays in between.
   private static let mostRefusals = 2
   private static let manifestLimit = 4
 
@@ -76,7 +77,7 @@ final class HostMemory: Sendable {
     state.withLock { $0.redirects[Key(repository: repository, digest: digest)] }
   }
 
-  /// Remembers where a blob was redirected to, unless the endpoint refuses to be asked there again.
+  /// Remembers the target of a blob's redirect, unless its endpoint refuses replays.
   func remember(
     _ url: RequestURL,
     _ rule: AddressRule?,
@@ -93,13 +94,14 @@ final class HostMemory: Sendable {
     }
   }
 
-  /// Forgets where a blob was redirected to; it is asked for anew.
+  /// Forgets the target of a blob's redirect; the next request goes to the registry.
   ///
   /// - Parameters:
-  ///   - url: the address that failed; a newer one stays.
-  ///   - digest: of the blob.
-  ///   - repository: of the blob.
-  ///   - isRefused: the endpoint answered 4xx, and the address cannot have expired so soon.
+  ///   - url: The address that failed; a newer address is kept.
+  ///   - digest: The digest of the blob.
+  ///   - repository: The repository of the blob.
+  ///   - isRefused: Whether the endpoint refused the address or sent wrong bytes.
+  ///   - now: The current time.
   func forget(
     _ url: RequestURL,
     of digest: Digest,
@@ -123,7 +125,7 @@ final class HostMemory: Sendable {
     }
   }
 
-  /// Notes that a remembered address was answered: its endpoint takes replays and other ranges.
+  /// Notes that a remembered address was answered: its endpoint accepts replays and other ranges.
   func noteReplay(of url: RequestURL) {
     state.withLock { state in
       guard !state.refusals.isEmpty else { return }
@@ -133,7 +135,7 @@ final class HostMemory: Sendable {
 
   // MARK: Failures
 
-  /// Why a repository is not asked now: its endpoint or itself did not answer a moment ago.
+  /// Returns the recent failure of a repository or of its endpoint, or nil if requests may be sent.
   func failure(of repository: RepositoryName) -> ContentError? {
     let now = ContinuousClock.now
     return state.withLock { state in
@@ -157,17 +159,17 @@ final class HostMemory: Sendable {
 
   // MARK: Ranges
 
-  /// Whether a repository's blobs come whole, whatever is asked for.
+  /// Returns whether a repository answers range requests with the complete blob.
   func lacksRanges(_ repository: RepositoryName) -> Bool {
     state.withLock { $0.withoutRanges.contains(repository) }
   }
 
-  /// Whether a repository answered a range with that range.
+  /// Returns whether a repository answered a range request with that range.
   func hasRanges(_ repository: RepositoryName) -> Bool {
     state.withLock { $0.withRanges.contains(repository) }
   }
 
-  /// Notes that a repository's blobs come in ranges: one answer without may have been a cache's.
+  /// Notes that a repository serves ranges; an earlier answer without a range may have come from a cache.
   func noteRanges(_ repository: RepositoryName) {
     state.withLock { state in
       if state.withRanges.count >= Self.limit { state.withRanges = [] }
@@ -176,9 +178,9 @@ final class HostMemory: Sendable {
     }
   }
 
-  /// Notes that a repository answered 200 to a range.
+  /// Notes that a repository answered 200 to a range request.
   ///
-  /// True the first time for its registry.
+  /// - Returns: Whether this is the first such answer of its registry.
   func noteWithoutRanges(_ repository: RepositoryName) -> Bool {
     state.withLock { state in
       if state.withoutRanges.count >= Self.limit { state.withoutRanges = [] }
@@ -190,7 +192,7 @@ final class HostMemory: Sendable {
 
   // MARK: Schemes
 
-  /// How a registry on this machine is spoken to; nil where that is not known yet.
+  /// Returns the scheme of a registry on this machine, or nil if it is not known yet.
   func scheme(of registry: String) -> Scheme? { state.withLock { $0.schemes[registry] } }
 
   func note(_ scheme: Scheme, of registry: String) {
@@ -202,7 +204,7 @@ final class HostMemory: Sendable {
 
   // MARK: Manifests
 
-  /// The tag that last stood for a manifest.
+  /// Returns the tag that a manifest was last resolved from, or nil if none is known.
   func tag(of digest: Digest, in repository: RepositoryName) -> String? {
     state.withLock { $0.tags[Key(repository: repository, digest: digest)] }
   }
@@ -214,7 +216,7 @@ final class HostMemory: Sendable {
     }
   }
 
-  /// The manifests that were fetched last, the newest first.
+  /// Returns the most recently fetched manifests, newest first.
   func manifests(of repository: RepositoryName) -> [Digest] {
     state.withLock { $0.manifests[repository] ?? [] }
   }

@@ -1,6 +1,6 @@
-/// `Link` headers (RFC 8288), as far as paging needs them.
+/// Parses `Link` headers (RFC 8288), as far as paging needs them.
 enum LinkHeader {
-  /// The target with `rel="next"`.
+  /// Returns the target with `rel="next"`, or nil if there is none.
   static func next(_ headers: [String]) -> String? {
     for header in headers {
       var rest = header[...]

@@ -1,18 +1,17 @@
 import OCI
 
-/// A page of names as registries list them: an object of which one member is an array of strings.
+/// A page of names from a registry: an object with one member that is an array of strings.
 ///
 /// A page may have 16 MiB, so it is scanned and not decoded.
 enum NamePage {
-  /// The names of a page.
+  /// Returns the names of a page, in the order of the page.
   ///
   /// - Parameters:
-  ///   - key: of the array, such as `tags`; a page without it, or with `null`, has no names.
-  ///   - body: all of the page.
-  ///   - limit: of names; the rest of the page is not read.
-  ///   - isName: by the grammar; others are passed over, as is what is no string.
-  /// - Returns: in the order of the page.
-  /// - Throws: `DocumentError` where the page is no such object.
+  ///   - key: The key of the array, such as `tags`; a page without it, or with `null`, has no names.
+  ///   - body: The complete page.
+  ///   - limit: The maximum number of names; scanning stops there.
+  ///   - isName: Whether a string is a valid name; invalid names and other values are skipped.
+  /// - Throws: `DocumentError` if the page does not have this format.
   static func names(
     _ key: String,
     in body: [UInt8],

@@ -1,17 +1,16 @@
 import Locking
 
-/// What was warned of already, so that one cause is one line in the log.
+/// The causes that were already logged, so that each cause is logged once.
 package final class OnceWarnings: Sendable {
-  // Beyond this many the memory starts again.
+  // The maximum number of causes; a full set is cleared.
   private static let limit = 1000
   private let told = Mutex<Set<String>>([])
 
   package init() {}
 
-  /// Whether a cause is new.
+  /// Returns whether a cause is new, and records it.
   ///
-  /// - Parameter cause: what tells it from others.
-  /// - Returns: true the first time.
+  /// - Parameter cause: A text that identifies the cause.
   package func isFirst(_ cause: String) -> Bool {
     told.withLock { told in
       if told.count >= Self.limit { told = [] }

@@ -3,16 +3,16 @@ import HTTP
 import OCI
 
 extension RegistryClient {
-  /// The repositories of a registry by `_catalog`, an extension of Docker's registry that few public ones allow.
+  /// Returns the repositories of a registry from `_catalog`, an extension that few public registries allow.
   ///
   /// - Parameters:
-  ///   - registry: its host.
-  ///   - limit: of repositories.
+  ///   - registry: The host of the registry.
+  ///   - limit: The maximum number of repositories.
   /// - Throws: `ContentError`.
   package func catalog(of registry: String, limit: Int) async throws(ContentError) -> [String] {
-    // The catalog is no repository's; what stands in for one keeps its token apart from all real ones.
+    // The catalog belongs to no repository; this placeholder separates its token from those of repositories.
     guard let name = RepositoryName(registry: registry, path: "catalog/of/all") else {
-      throw ContentError(.invalid, registry, "no address can be made of this registry")
+      throw ContentError(.invalid, registry, "the name is not a valid registry address")
     }
     var found: [String] = []
     var last: String?

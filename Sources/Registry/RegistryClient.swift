@@ -3,9 +3,9 @@ package import HTTP
 package import Logging
 package import OCI
 
-/// Speaks to registries by the distribution specification.
+/// A client of registries that follow the distribution specification.
 ///
-/// One client serves all registries of a process: tokens, redirects and what is known of hosts are shared.
+/// One client serves all registries of a process: tokens, redirects and facts about hosts are shared.
 package final class RegistryClient: Sendable {
   let thread: TransferThread
   let credentials: CredentialFiles
@@ -15,13 +15,13 @@ package final class RegistryClient: Sendable {
   let warnings = OnceWarnings()
   let log: Logger
 
-  /// Makes a client.
+  /// Creates a client.
   ///
   /// - Parameters:
-  ///   - thread: runs the requests.
-  ///   - credentials: where they are looked for.
-  ///   - configuration: how registries are reached.
-  ///   - log: for what a user should know.
+  ///   - thread: Runs the requests.
+  ///   - credentials: Supplies the credentials.
+  ///   - configuration: The connection settings.
+  ///   - log: Receives messages for the operator.
   package init(
     thread: TransferThread,
     credentials: CredentialFiles,
@@ -34,14 +34,14 @@ package final class RegistryClient: Sendable {
     self.log = log
   }
 
-  /// A repository of a registry.
+  /// Returns a repository of a registry.
   ///
-  /// - Parameter name: its registry and path.
+  /// - Parameter name: The name of the repository.
   package func repository(_ name: RepositoryName) -> RegistryRepository {
     RegistryRepository(client: self, name: name)
   }
 
-  /// The address that a registry's API is below.
+  /// Returns the base address of a registry's API.
   ///
   /// `docker.io` is served by another host.
   func base(of registry: String) -> String {
@@ -57,7 +57,8 @@ package final class RegistryClient: Sendable {
 
   // MARK: Messages
 
-  /// The error of a document that cannot be read: which host sent it, what it calls it, and how it starts.
+  /// Returns the error for a document that cannot be parsed, with its host, its media type and its first
+  /// bytes.
   func unreadable(
     _ response: HTTPResponse,
     _ body: [UInt8],
@@ -66,7 +67,7 @@ package final class RegistryClient: Sendable {
     _ error: DocumentError
   ) -> ContentError {
     let type = response.header("content-type").map { ForeignText.excerpt($0.utf8, limit: 100) } ?? "none"
-    // Nothing of a host in a private network that a registry elsewhere redirected to.
+    // The body is not quoted if it comes from a private network that another registry redirected to.
     let isElsewhere =
       response.peer == .privateNetwork && response.url.host != RequestURL(base(of: registry))?.host
     let start = isElsewhere ? "" : "; it starts with '\(ForeignText.excerpt(body))'"
@@ -78,7 +79,7 @@ package final class RegistryClient: Sendable {
     )
   }
 
-  /// Tells of a request that was answered or failed, for those who look for a fault.
+  /// Logs a request that was answered or failed, at debug level.
   func logRequest(
     _ request: HTTPRequest,
     _ response: HTTPResponse?,
@@ -101,8 +102,8 @@ package final class RegistryClient: Sendable {
   /// Sends a request once and collects its body.
   ///
   /// - Parameters:
-  ///   - request: to send; redirects are followed.
-  ///   - limit: of the body in bytes.
+  ///   - request: The request; redirects are followed.
+  ///   - limit: The maximum size of the body in bytes.
   func exchange(
     _ request: HTTPRequest,
     limit: Int

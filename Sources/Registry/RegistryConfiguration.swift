@@ -1,13 +1,13 @@
-/// How registries are reached.
+/// The connection settings of registries.
 package struct RegistryConfiguration: Sendable {
-  /// Registries that are spoken to in plain HTTP, beside those on this machine.
+  /// Registries that are reached by plain HTTP, in addition to those on this machine.
   package var insecure: Set<String> = []
-  /// How long fewer bytes than the minimum rate may come in one request.
+  /// How long one request may stay below the minimum rate.
   package var stallTimeout: Duration = .seconds(30)
-  /// Bytes a second below which a transfer counts as standing still.
+  /// The rate in bytes per second below which a transfer counts as stalled.
   package var minimumRate = 1024
   package var retry = RetryPolicy()
 
-  /// Makes the usual configuration.
+  /// Creates the default configuration.
   package init() {}
 }

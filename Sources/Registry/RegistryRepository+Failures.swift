@@ -2,14 +2,14 @@ import Content
 import HTTP
 import OCI
 
-/// The errors of registries, storage hosts and token servers, as a user reads them.
+/// The errors of registries, storage hosts and token servers, as shown to the user.
 extension RegistryRepository {
-  /// The error that a refusing response stands for.
+  /// Returns the error for an unsuccessful response.
   ///
   /// - Parameters:
-  ///   - response: with a status that is no success.
-  ///   - excerpt: the first bytes of its body.
-  ///   - subject: the object that was asked for.
+  ///   - response: A response with an unsuccessful status.
+  ///   - excerpt: The first bytes of its body.
+  ///   - subject: The requested object.
   func failure(_ response: HTTPResponse, _ excerpt: [UInt8], subject: String) -> ContentError {
     if isElsewhere(response.url) {
       return storageFailure(response, excerpt, subject: subject)
@@ -44,7 +44,8 @@ extension RegistryRepository {
     }
   }
 
-  /// The error of a host that the registry redirected to: no login at the registry changes it.
+  /// Returns the error of a host that the registry redirected to: a login at the registry does not resolve
+  /// it.
   private func storageFailure(_ response: HTTPResponse, _ excerpt: [UInt8], subject: String) -> ContentError {
     let host = response.url.endpoint
     let status = "(status \(response.status))\(quote(response, excerpt))"
@@ -85,10 +86,10 @@ extension RegistryRepository {
     }
   }
 
-  /// The beginning of a text body, for a message.
+  /// Returns the first bytes of a text body, for a message.
   ///
-  /// - Returns: an empty text for a body that is no text, and for a host in a private network that a registry elsewhere
-  ///   redirected to: its body is not for the registry's users.
+  /// - Returns: An empty string if the body is not text, or if it comes from a private network that another
+  ///   registry redirected to: such a body must not reach the registry's users.
   func quote(_ response: HTTPResponse?, _ excerpt: [UInt8]) -> String {
     guard let response, !excerpt.isEmpty else { return "" }
     if response.peer == .privateNetwork, response.url.host != host { return "" }
@@ -98,7 +99,7 @@ extension RegistryRepository {
     return ": \"\(ForeignText.excerpt(excerpt))\""
   }
 
-  /// The error that a failed transfer stands for.
+  /// Returns the error for a failed transfer.
   func failure(_ error: HTTPError, subject: String) -> ContentError {
     let code: ContentError.Code =
       switch error.code {
@@ -129,7 +130,7 @@ extension RegistryRepository {
 extension HTTPError {
   /// Whether another attempt may succeed.
   ///
-  /// One that timed out has used its reader's time up.
+  /// A transfer that timed out has used the time of its reader.
   var isTransient: Bool {
     switch code {
     case .unreachable, .broken: true

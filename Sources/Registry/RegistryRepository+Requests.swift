@@ -4,16 +4,16 @@ import Logging
 import OCI
 
 extension RegistryRepository {
-  /// Sends a request for something small, with authorization and retries.
+  /// Sends a request for a small document, with authorization and retries.
   ///
   /// - Parameters:
   ///   - method: GET or HEAD.
-  ///   - path: behind the repository's address.
-  ///   - subject: names the object in errors.
-  ///   - accept: types, best first.
-  ///   - limit: of the body in bytes.
-  ///   - isOutside: the path counts from the registry's address, not from the repository's.
-  /// - Throws: `ContentError`, not for a status that no remedy is left for: that is the caller's to judge.
+  ///   - path: The path below the repository's address.
+  ///   - subject: The requested object, for errors.
+  ///   - accept: The accepted media types, in order of preference.
+  ///   - limit: The maximum size of the body in bytes.
+  ///   - isOutside: Whether the path is relative to the registry's address, not to the repository's.
+  /// - Throws: `ContentError` if no answer arrived; the caller judges an unsuccessful status.
   func send(
     _ method: HTTPRequest.Method,
     _ path: String,
@@ -46,20 +46,21 @@ extension RegistryRepository {
     return DocumentAnswer(response: answer.response, body: answer.body, refusal: refusal)
   }
 
-  /// Remembers a request that was not answered, so that look-ups of the next moments need not wait as long.
+  /// Remembers an unanswered request, so that lookups of the next seconds fail at once.
   private func remember(_ failed: ContentError) {
     guard let error = failed.underlying as? HTTPError,
       [.unreachable, .tls, .broken, .timedOut].contains(error.code)
     else { return }
-    // No connection to the registry itself is the endpoint's failure, everything else the repository's.
+    // A failed connection to the registry itself counts for the endpoint, all other failures for the
+    // repository.
     let isConnection = error.code == .unreachable || error.code == .tls
     let isOwn = error.url.map { !isElsewhere($0) } ?? true
     client.hosts.noteFailure(failed, of: name, isEndpoint: isConnection && isOwn)
   }
 
-  /// Asks for the manifests that were fetched last, so that a cache in front of another registry fetches their blobs.
+  /// Requests the most recently fetched manifests, so that a pull-through cache fetches their blobs.
   ///
-  /// - Throws: `problem`, where no manifest was fetched.
+  /// - Throws: `problem` if no manifest was fetched.
   func askManifests(_ problem: ContentError) async throws(ContentError) {
     let digests = client.hosts.manifests(of: name)
     guard !digests.isEmpty else { throw problem }
@@ -73,7 +74,7 @@ extension RegistryRepository {
           limit: Int(ManifestDocument.maximumSize)
         )
       } catch {
-        // The blob is asked for once more in any case.
+        // The blob is requested once more in any case.
         client.log.debug("a manifest was asked for its blob", metadata: ["reason": "\(error)"])
       }
     }
@@ -81,18 +82,18 @@ extension RegistryRepository {
 
   var tokenKey: String { "\(name)" }
 
-  /// The address that the registry's API is below, by the scheme that it is known to speak.
+  /// The base address of the registry's API, with the scheme that the registry is known to use.
   var base: String { client.base(of: name.registry) }
 
-  /// The host of the registry's own address, without port.
+  /// The host of the registry's own address, without the port.
   var host: String { RequestURL(base)?.host ?? "" }
 
-  /// Whether an address is not of the registry's own origin: a storage host, a token server.
+  /// Returns whether an address is not of the registry's own origin, such as a storage host or token server.
   func isElsewhere(_ url: RequestURL) -> Bool {
     RequestURL(base).map { !url.hasSameOrigin(as: $0) } ?? true
   }
 
-  /// Sets the limits and trusted hosts that every request of the registry has.
+  /// Sets the limits and trusted hosts that apply to every request of the registry.
   func prepare(_ request: inout HTTPRequest) {
     request.stallTimeout = client.configuration.stallTimeout
     request.minimumRate = client.configuration.minimumRate
@@ -105,7 +106,7 @@ extension RegistryRepository {
         .invalid,
         "\(name)",
         host: name.registry,
-        "no address can be made of '\(path.prefix(200))'"
+        "'\(path.prefix(200))' does not form a valid address"
       )
     }
     return url

@@ -1,28 +1,27 @@
 import HTTP
 import OCI
 
-/// The scheme of a registry on this machine: plain http until it answers as a TLS server does.
+/// Detects the scheme of a registry on this machine: plain http, until it answers as a TLS server does.
 extension RegistryRepository {
-  /// Whether a request is to be sent again by the other scheme: a registry on this machine answered plain http as a TLS
-  /// server does, with an alert, or https was tried for that reason and is not what it speaks.
+  /// Returns whether a request must be sent again at once by the other scheme.
   ///
-  /// Nothing secret was sent before, as authorization follows a challenge.
+  /// That is the case if a registry on this machine answered plain http with a TLS alert, or if https was
+  /// tried for that reason and failed. No secret was sent before, as authorization follows a challenge.
   ///
   /// - Parameters:
-  ///   - error: of the request.
-  ///   - request: that failed.
-  /// - Returns: true where the request is to be sent again at once.
+  ///   - error: The error of the request.
+  ///   - request: The failed request.
   func changesScheme(after error: HTTPError, of request: HTTPRequest) -> Bool {
     guard !error.hasResponse else { return false }
     if isOutdated(request) { return true }
     guard isOwn(request.url) else { return false }
     switch client.hosts.scheme(of: name.registry) {
-    // An alert is no HTTP, so the response breaks off.
+    // An alert is not HTTP, so the response is interrupted.
     case nil where error.code == .broken && mayTryTLS(request):
       client.hosts.note(.tryingTLS, of: name.registry)
       return true
     case .tryingTLS? where request.url.scheme == "https" && (error.code == .tls || error.code == .broken):
-      // A certificate that is not trusted is a TLS server's all the same.
+      // A certificate that is not trusted still shows that the server speaks TLS.
       guard !error.reason.contains("certificate") else { return false }
       client.hosts.note(.plain, of: name.registry)
       return true
@@ -30,7 +29,7 @@ extension RegistryRepository {
     }
   }
 
-  /// The same for a response that is no success.
+  /// Returns whether a request with an unsuccessful response must be sent again by the other scheme.
   func changesScheme(after response: HTTPResponse, of request: HTTPRequest) -> Bool {
     if response.status == 400, isOutdated(request) { return true }
     guard isOwn(request.url) else { return false }
@@ -44,7 +43,7 @@ extension RegistryRepository {
     return false
   }
 
-  /// Remembers the scheme that a registry on this machine answered by.
+  /// Remembers the scheme by which a registry on this machine answered.
   func noteScheme(_ response: HTTPResponse, of request: HTTPRequest) {
     guard isOwn(request.url) else { return }
     switch client.hosts.scheme(of: name.registry) {
@@ -54,12 +53,12 @@ extension RegistryRepository {
     }
   }
 
-  /// Whether an address is the registry's own, on this machine.
+  /// Returns whether an address is the registry's own, on this machine.
   private func isOwn(_ url: RequestURL) -> Bool {
     url.isLoopback && RequestURL(base).map { url.hasSameOrigin(as: $0) } ?? false
   }
 
-  /// Whether a request was sent by plain http before another one found that the registry speaks TLS.
+  /// Returns whether a request used plain http before another request found that the registry speaks TLS.
   private func isOutdated(_ request: HTTPRequest) -> Bool {
     guard request.url.scheme == "http", request.url.isLoopback, let own = RequestURL(base),
       own.scheme == "https"

@@ -2,7 +2,7 @@ package import Content
 import HTTP
 package import OCI
 
-/// A repository of a registry, by the distribution specification.
+/// A repository of a registry that follows the distribution specification.
 package struct RegistryRepository: Repository {
   let client: RegistryClient
   package let name: RepositoryName
@@ -12,11 +12,12 @@ package struct RegistryRepository: Repository {
   package var servesRanges: Bool { !client.hosts.lacksRanges(name) }
   package var hasProvenRanges: Bool { client.hosts.hasRanges(name) }
 
-  // The most that a page of tags or a token may have.
+  // The maximum size of a page of tags in bytes.
   static let pageLimit = 16 << 20
   private static let pageCount = 1000
 
-  /// Asks for a manifest's type, digest and size: HEAD, then GET where HEAD does not say them all.
+  /// Requests a manifest's type, digest and size: by HEAD, then by GET if the response to HEAD lacks one of
+  /// them.
   package func resolve(_ target: Reference.Target) async throws(ContentError) -> Descriptor {
     let descriptor = try await ask(target)
     if case .tag(let tag) = target { client.hosts.note(tag: tag, of: descriptor.digest, in: name) }
@@ -33,9 +34,9 @@ package struct RegistryRepository: Repository {
     )
     switch answer.response.status {
     case 200: break
-    // Some registries know no HEAD.
+    // Some registries do not support HEAD.
     case 405, 501: return try await resolveByGet(target)
-    // An address that is signed for GET refuses HEAD.
+    // An address signed for GET refuses HEAD.
     case 400..<500 where isElsewhere(answer.response.url): return try await resolveByGet(target)
     default: throw answer.refusal
     }
@@ -49,7 +50,7 @@ package struct RegistryRepository: Repository {
         .invalid,
         describe(target),
         host: name.registry,
-        "the manifest has \(size) bytes, more than 4 MiB"
+        "manifest size \(size) exceeds the limit of 4 MiB"
       )
     }
     if case .digest(let expected) = target, expected != digest {
@@ -58,7 +59,7 @@ package struct RegistryRepository: Repository {
           .corrupt,
           describe(target),
           host: name.registry,
-          "the registry answers with the manifest \(digest)"
+          "the registry answered with the manifest \(digest)"
         )
       }
       return try await resolveByGet(target)
@@ -84,7 +85,7 @@ package struct RegistryRepository: Repository {
     var path: String? = "tags/list?n=\(min(limit, 1000))"
     var seen: Set<String> = []
     while let current = path, found.count < limit {
-      // A registry whose pages lead in a circle is left at the second round.
+      // A registry whose pages form a cycle is left at the first repeated page.
       guard seen.insert(current).inserted else { break }
       let answer = try await send(
         .get,
@@ -100,14 +101,15 @@ package struct RegistryRepository: Repository {
         throw client.unreadable(answer.response, answer.body, "the tags of \(name)", of: name.registry, error)
       }
       found += tags
-      // A page that adds nothing is the last, whatever it links to; so is the thousandth.
+      // A page that adds no tags is the last one, even if it has a link; so is the thousandth page.
       guard !tags.isEmpty, seen.count < Self.pageCount else { break }
       path = LinkHeader.next(answer.response.allHeaders("link")).flatMap { relative($0) }
     }
     return Array(found.prefix(limit))
   }
 
-  /// The part of a page's address behind this repository's own, or nil where it leads elsewhere.
+  /// Returns the part of a page's address below this repository's address, or nil if it leads to another
+  /// origin.
   private func relative(_ link: String) -> String? {
     let base = "\(client.base(of: name.registry))\(name.path)/"
     guard let root = RequestURL(base) else { return nil }
@@ -142,7 +144,7 @@ package struct RegistryRepository: Repository {
         .corrupt,
         describe(target),
         host: name.registry,
-        "the registry answers with a manifest whose digest is \(digest)"
+        "the registry answered with a manifest whose digest is \(digest)"
       )
     }
     if let named, named.algorithm == algorithm, named != digest {
@@ -150,7 +152,7 @@ package struct RegistryRepository: Repository {
         .corrupt,
         describe(target),
         host: name.registry,
-        "the registry says the manifest's digest is \(named), it is \(digest)"
+        "the registry declares the manifest digest \(named), but it is \(digest)"
       )
     }
     let type = response.header("content-type").map { MediaType(rawValue: $0).withoutParameters }

@@ -3,25 +3,26 @@ import HTTP
 import Logging
 import OCI
 
-/// Sends one exchange with a registry until it is answered for good: the one loop for retries, authorization,
-/// remedies of redirects, the scheme of a registry on this machine, and deadlines.
+/// Runs one exchange with a registry to its end: the only loop for retries, authorization, redirect remedies,
+/// the scheme of a registry on this machine, and deadlines.
 ///
-/// What differs between a small document, a range of a blob and a token is the `Exchange`: which request is due, how
-/// its response is received, and what its end means. The engine owns all state of the attempts; progress resets it.
+/// An `Exchange` holds the differences between a small document, a range of a blob and a token: the next
+/// request, the receipt of its response, and the meaning of its end. The engine owns all state of the
+/// attempts; progress resets it.
 struct RequestEngine: Sendable {
   let repository: RegistryRepository
-  /// How long a failing endpoint is asked again.
+  /// Determines how long requests to a failing endpoint are repeated.
   let patience: RetryPolicy.Patience
 
-  /// The header that the next request to the registry has; nil for none.
+  /// The header of the next request to the registry; nil for none.
   private(set) var authorization: Secret?
   private var attempts = TransferAttempts()
   private var authorizer = Authorizer()
-  /// The number of the current attempt since the last progress, from 1.
+  /// The number of the current attempt since the last progress, starting at 1.
   private var attempt = 1
-  /// When the exchange first failed since its last progress.
+  /// The time of the first failure since the last progress.
   private var failing: ContinuousClock.Instant?
-  /// The 403 of a credential: the refusals of other headers follow from it.
+  /// The error of a 403 for a credential; it takes precedence over later refusals of other headers.
   private var refusal: ContentError?
 
   private var client: RegistryClient { repository.client }
@@ -33,8 +34,8 @@ struct RequestEngine: Sendable {
 
   /// Runs an exchange to its end.
   ///
-  /// - Parameter exchange: says which requests are due.
-  /// - Throws: `ContentError` as the exchange maps the last response or failure.
+  /// - Parameter exchange: Supplies the requests.
+  /// - Throws: `ContentError`, as the exchange maps the last response or failure.
   mutating func run(_ exchange: inout some Exchange) async throws(ContentError) {
     if exchange.usesAuthorization {
       authorization = await client.tokens.current(repository.tokenKey)?.header
@@ -99,7 +100,7 @@ struct RequestEngine: Sendable {
       case .send(let header): authorization = header
       case .giveUp:
         guard case .redirect = origin else { return try exchange.end(response, refusal ?? problem) }
-        // A redirect's target has remedies of its own; this one is not tried again.
+        // The target of a redirect has further remedies; authorization is not tried again.
         try await handle(response, excerpt, origin, request, &exchange)
       }
     case .askManifest: try await repository.askManifests(problem)
@@ -112,7 +113,7 @@ struct RequestEngine: Sendable {
 
   /// Waits before the next attempt.
   ///
-  /// - Throws: the problem, where the time for attempts is over.
+  /// - Throws: The problem if the time for attempts is over.
   private mutating func wait(_ retryAfter: Duration?, _ problem: ContentError) async throws(ContentError) {
     let now = ContinuousClock.now
     let elapsed = now - (failing ?? now)
@@ -135,58 +136,59 @@ struct RequestEngine: Sendable {
   }
 }
 
-/// What a `RequestEngine` sends: which request is due, how its response is received, and what its end means.
+/// An exchange that a `RequestEngine` runs: its requests, the receipt of responses, and the meaning of its
+/// end.
 protocol Exchange: Sendable {
-  /// Names the object in errors, such as a reference or a digest.
+  /// The requested object for errors, such as a reference or a digest.
   var subject: String { get }
   var repository: RegistryRepository { get }
-  /// A manifest or another small document, not a blob.
+  /// Whether the object is a manifest or another small document, not a blob.
   var isDocument: Bool { get }
-  /// The registry's header goes with requests to the registry's origin.
+  /// Whether requests to the registry's origin carry the registry's header.
   var usesAuthorization: Bool { get }
   /// The registry's own address of the object.
   var home: RequestURL { get throws(ContentError) }
 
-  /// The request that is due; nil where the exchange is complete.
+  /// Returns the next request, or nil if the exchange is complete.
   mutating func next() throws(ContentError) -> HTTPRequest?
   /// Sends a request and receives its response.
   ///
-  /// - Returns: how it ended, and whether wanted bytes arrived, which makes a later failure the first one again.
+  /// - Returns: The outcome, and whether wanted bytes arrived; if so, the count of failures starts again.
   mutating func send(_ request: HTTPRequest) async -> (outcome: ExchangeOutcome, isProgress: Bool)
   /// Stops using an address that was remembered from an earlier redirect.
   ///
-  /// - Parameter fault: why.
-  /// - Returns: false where the last request did not go to such an address.
+  /// - Parameter fault: The reason.
+  /// - Returns: Whether the last request went to such an address.
   @discardableResult
   mutating func dropShortcut(_ fault: ShortcutFault) -> Bool
-  /// Takes a response that no remedy is left for; returns where the exchange can go on or is complete.
+  /// Handles a response that has no remedy left; returns if the exchange can continue or is complete.
   mutating func end(_ response: HTTPResponse, _ problem: ContentError) throws(ContentError)
-  /// The error that a refusing response stands for.
+  /// Returns the error for an unsuccessful response.
   func problem(_ response: HTTPResponse, _ excerpt: [UInt8]) -> ContentError
-  /// The error that a failed request stands for.
+  /// Returns the error for a failed request.
   func problem(_ error: HTTPError) -> ContentError
 }
 
-/// How one request of an exchange ended.
+/// The outcome of one request of an exchange.
 enum ExchangeOutcome: Sendable {
-  /// A success; the exchange says whether more is due.
+  /// A success; the exchange determines whether another request is due.
   case delivered(HTTPResponse)
-  /// A success that delivers too little to go on at once.
+  /// A success that delivered too few bytes to continue at once.
   case nothing(ContentError)
   /// A success that contradicts itself or the manifest.
   case contradiction(ContentError)
-  /// A status that is no success, with the first bytes of its body.
+  /// An unsuccessful status, with the first bytes of the body.
   case answered(HTTPResponse, excerpt: [UInt8], from: TransferAttempts.Source)
   case failed(HTTPError)
 }
 
-/// Why a remembered address is not used again.
+/// The reason why a remembered address is not used again.
 enum ShortcutFault: Sendable {
-  /// It answered 5xx: this exchange avoids it.
+  /// The address answered 5xx: this exchange avoids it.
   case unavailable
-  /// It did not answer: it is forgotten.
+  /// The address did not answer: it is forgotten.
   case failed
-  /// It refused or sent wrong bytes: it is forgotten, and its endpoint may refuse replays.
+  /// The address refused or sent wrong bytes: it is forgotten, and its endpoint may refuse replays.
   case refused
 }
 
@@ -201,7 +203,7 @@ extension Exchange {
 
   func problem(_ error: HTTPError) -> ContentError { repository.failure(error, subject: subject) }
 
-  /// The host that answered a request, as the remedies tell them apart.
+  /// Returns the host that answered a request, as `TransferAttempts` distinguishes hosts.
   func origin(of response: HTTPResponse, _ request: HTTPRequest) -> TransferAttempts.Source {
     if response.url == request.url { return .registry }
     return .redirect(isSameOrigin: response.url.hasSameOrigin(as: request.url))

@@ -1,21 +1,20 @@
 import Glibc
 
-/// Reads files of a user's configuration.
+/// Reads configuration files of a user.
 enum SmallFile {
-  /// Why a file that exists cannot be read.
+  /// The reason why an existing file cannot be read.
   struct Failure: Error, CustomStringConvertible {
     let description: String
   }
 
-  /// Reads a file.
+  /// Reads a file, or returns nil if it does not exist.
   ///
   /// - Parameters:
-  ///   - path: of a regular file.
-  ///   - limit: of its size, bytes.
-  /// - Returns: nil where there is none.
+  ///   - path: The path of a regular file.
+  ///   - limit: The maximum size in bytes.
   /// - Throws: `Failure`.
   static func read(_ path: String, limit: Int) throws(Failure) -> [UInt8]? {
-    // A pipe in place of a file would wait for a writer.
+    // Opening a pipe without O_NONBLOCK would wait for a writer.
     let file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
     guard file >= 0 else {
       if errno == ENOENT || errno == ENOTDIR { return nil }
@@ -34,7 +33,7 @@ enum SmallFile {
       guard count >= 0 else { throw Failure(description: String(cString: strerror(errno))) }
       if count == 0 { return bytes }
       guard bytes.count + count <= limit else {
-        throw Failure(description: "it has more than \(limit) bytes")
+        throw Failure(description: "larger than \(limit) bytes")
       }
       bytes += piece[..<count]
     }

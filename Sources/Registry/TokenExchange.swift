@@ -2,7 +2,7 @@ import Content
 import HTTP
 import OCI
 
-/// Asks a token server for a token; the token server's 4xx is a refusal, which leaves `token` nil.
+/// Requests a token from a token server; a 4xx answer is a refusal, which leaves `token` nil.
 struct TokenExchange: Exchange {
   let request: TokenRequest
 
@@ -11,7 +11,7 @@ struct TokenExchange: Exchange {
   private(set) var token: (text: String, lifetime: Duration)?
 
   private static let limit = 1 << 20
-  // A header beyond this size is refused by servers.
+  // The maximum size of a token in bytes; servers refuse larger headers.
   private static let longestToken = 65_536
 
   init(request: TokenRequest, credential: Credential?) {
@@ -49,7 +49,7 @@ struct TokenExchange: Exchange {
           .unreachable,
           subject,
           host: response.url.endpoint,
-          "\(response.url) answered without a token\(repository.quote(response, body))"
+          "\(response.url) sent a response without a token\(repository.quote(response, body))"
         )
         return (.contradiction(problem), false)
       }
@@ -60,11 +60,11 @@ struct TokenExchange: Exchange {
 
   mutating func end(_ response: HTTPResponse, _ problem: ContentError) throws(ContentError) {
     if case .identityToken? = credential, response.status == 404 || response.status == 405 {
-      // Servers from before OAuth2 know GET alone (distribution docs/content/spec/auth/token.md).
+      // Servers that predate OAuth2 support only GET (distribution docs/content/spec/auth/token.md).
       credential = nil
       return
     }
-    // A name that does not exist is answered with any of these, and so is a wrong password.
+    // Any 4xx may mean a name that does not exist or a wrong password.
     guard (400..<500).contains(response.status) else { throw problem }
     isRefused = true
   }
@@ -79,14 +79,12 @@ struct TokenExchange: Exchange {
   }
 }
 
-/// The body of a token server's answer (distribution docs/content/spec/auth/token.md).
+/// The body of a token server's response (distribution docs/content/spec/auth/token.md).
 private struct TokenAnswer {
   let text: String
   let lifetime: Duration
 
-  /// Reads an answer.
-  ///
-  /// - Returns: nil for one without a token.
+  /// Parses a response, or returns nil if it has no token.
   init?(_ body: [UInt8]) {
     let fields: Fields
     do {
@@ -96,14 +94,15 @@ private struct TokenAnswer {
     }
     guard let text = fields.text else { return nil }
     self.text = text
-    // The specification's default is 60 s. A quarter is left so that a token does not end under way.
+    // The specification's default is 60 s. A quarter is kept in reserve so that a token does not expire in
+    // transit.
     let said = fields.lifetime.flatMap { $0.isFinite ? $0 : nil } ?? 60
     lifetime = .seconds(min(max(said, 5), 86_400) * 0.75)
   }
 
   private struct Fields: Decodable {
     let text: String?
-    /// Seconds.
+    /// The lifetime in seconds.
     let lifetime: Double?
 
     private enum CodingKeys: String, CodingKey {
@@ -112,12 +111,12 @@ private struct TokenAnswer {
       case lifetime = "expires_in"
     }
 
-    // A field of another type counts as absent: servers differ in both names and types.
+    // A field of another type counts as absent: names and types differ between servers.
     init(from decoder: any Decoder) throws {
       let container = try decoder.container(keyedBy: CodingKeys.self)
       let texts = [CodingKeys.token, .accessToken].map { try? container.decode(String.self, forKey: $0) }
       text = texts.compactMap { $0 }.first { !$0.isEmpty }
-      // Azure writes a number as text.
+      // Azure sends the number as a string.
       lifetime =
         (try? container.decode(Double.self, forKey: .lifetime))
         ?? (try? container.decode(String.self, forKey: .lifetime)).flatMap { Double($0) }

@@ -1,11 +1,11 @@
 import HTTP
 import OCI
 
-/// The request for a token that a challenge asks for (distribution docs/content/spec/auth).
+/// The token request for a challenge (distribution docs/content/spec/auth).
 struct TokenRequest: Sendable {
   let repository: RegistryRepository
   let challenge: Challenge
-  /// The class of the address of the registry's own connection.
+  /// The address class of the registry's own connection.
   let peer: AddressClass?
 
   func make(_ credential: Credential?) throws(HTTPError) -> HTTPRequest {
@@ -20,7 +20,7 @@ struct TokenRequest: Sendable {
     }
     var request = try request(root, realm, credential)
     request.totalTimeout = repository.client.configuration.stallTimeout * 2
-    // A realm of the registry's own origin is where its requests go anyway.
+    // A realm of the registry's own host receives the registry's requests in any case.
     if root.host != repository.host {
       let rule = AddressRule(registry: peer, isForCredentials: credential != nil)
       if !isPlainRegistry || credential != nil { request.addressRule = rule }
@@ -28,7 +28,7 @@ struct TokenRequest: Sendable {
     return request
   }
 
-  /// Whether the configuration names the token server's host.
+  /// Returns whether the configuration names the token server's host.
   private func isTrusted(_ url: RequestURL) -> Bool {
     let trusted = repository.client.configuration.insecure
     return trusted.contains(url.host) || trusted.contains(url.endpoint)
@@ -62,7 +62,7 @@ struct TokenRequest: Sendable {
     return HTTPRequest(.get, url, authorization: authorization)
   }
 
-  /// The scope of the challenge, unless it stands for a name that the registry's author made up.
+  /// The scope of the challenge, or the repository's own scope if the challenge has a placeholder name.
   private var scope: String {
     let own = "repository:\(repository.name.path):pull"
     guard let scope = challenge.parameters["scope"], !scope.isEmpty, !Self.isPlaceholder(scope) else {

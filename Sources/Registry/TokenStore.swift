@@ -1,16 +1,16 @@
 import Content
 import HTTP
 
-/// The Authorization header of each repository, fetched once for all requests that wait for it.
+/// The Authorization header of each repository, requested once for all waiting requests.
 actor TokenStore {
-  /// A header and the time until which it may be sent.
+  /// A header and its expiry time.
   struct Authorization: Sendable {
-    /// Nil where the registry wants none, or there is no credential.
+    /// The header; nil if the registry requires none, or if there is no credential.
     let header: Secret?
     let expires: ContinuousClock.Instant?
-    /// The file or the helper whose credential it was made of; nil for an anonymous one.
+    /// The file or helper that supplied the credential; nil for an anonymous header.
     let source: String?
-    /// The challenge that it answers.
+    /// The challenge that the header answers.
     let challenge: Challenge?
 
     static let none = Authorization(header: nil)
@@ -35,39 +35,38 @@ actor TokenStore {
 
   private var known: [String: Authorization] = [:]
   private let flights = SingleFlight<Key, Authorization>()
-  // Every name that is looked up below a prefix may cost a token.
+  // The maximum number of headers; each name that is looked up below a prefix may cost a token.
   private static let limit = 1000
   private let clock = ContinuousClock()
 
-  /// The header to send first, without asking anybody.
+  /// Returns the known header for a scope, or nil if there is none or it has expired.
   ///
-  /// - Parameter key: of the scope.
-  /// - Returns: nil where there is none.
+  /// - Parameter key: The key of the scope.
   func current(_ key: String) -> Authorization? {
     guard let authorization = known[key] else { return nil }
     if let expires = authorization.expires, expires <= clock.now { return nil }
     return authorization
   }
 
-  /// The authorization that a header belongs to, also an expired one.
+  /// Returns the authorization that a header belongs to, even if it has expired.
   ///
   /// - Parameters:
-  ///   - key: of the scope.
-  ///   - header: that a request was sent with; nil for none.
+  ///   - key: The key of the scope.
+  ///   - header: The header of a request; nil for none.
   func authorization(_ key: String, of header: Secret?) -> Authorization? {
     guard let header, let authorization = known[key], authorization.header == header else { return nil }
     return authorization
   }
 
-  /// Makes a new authorization, unless somebody else made one since.
+  /// Requests a new authorization, unless another request has replaced the refused one.
   ///
   /// - Parameters:
-  ///   - key: of the scope.
-  ///   - refused: the header that was answered with 401, if one was sent.
-  ///   - isAnonymous: without a credential.
-  ///   - make: asks for one.
-  /// - Returns: the authorization that is good now.
-  /// - Throws: what `make` throws.
+  ///   - key: The key of the scope.
+  ///   - refused: The header that was answered with 401; nil if none was sent.
+  ///   - isAnonymous: Whether no credential is used.
+  ///   - make: Requests the authorization.
+  /// - Returns: The current authorization.
+  /// - Throws: The error of `make`.
   func refresh(
     _ key: String,
     refused: Secret?,

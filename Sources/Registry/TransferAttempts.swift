@@ -1,44 +1,44 @@
 import HTTP
 
-/// The remedy for a response that refuses an exchange.
+/// Chooses the remedy for a response that refuses an exchange.
 ///
 /// Pure. Each remedy is tried once, so that every exchange ends:
 ///
-///     who answered                    status            remedy, in this order
-///     a remembered address            4xx *             the registry is asked for another address
-///     a redirect's target             401, same host    authorization, as from the registry
+///     answered by                     status            remedy, in this order
+///     a remembered address            4xx *             ask the registry for another address
+///     a redirect's target             401, same host    authorization, as for the registry
 ///                                     4xx *, same host  once more without Authorization
 ///                                     401, 403          once more with Referer
-///                                     4xx *             the registry is asked for another address, once
+///                                     4xx *             ask the registry for another address, once
 ///     the registry                    401; 403 *²       authorization
-///                                     404               the manifest is asked for, then the blob once more
-///     any of them                     408, 429, 5xx     the same again after a delay
+///                                     404               request the manifest, then the blob once more
+///     any of them                     408, 429, 5xx     the same request after a delay
 ///
 ///     a token server                  4xx               none
 ///
-/// * but 408, 416 and 429. *² for a request with an Authorization header: its password may have expired, or an
-/// anonymous reader may read what the credential's owner may not.
+/// * except 408, 416 and 429. *² for a request with an Authorization header: its password may have expired,
+/// or anonymous access may be allowed where the credential is refused.
 struct TransferAttempts: Sendable {
-  /// Who answered.
+  /// The host that answered.
   enum Source: Sendable, Equatable {
     case registry
-    /// An address of an earlier redirect, asked without the registry.
+    /// The target of an earlier redirect, used without asking the registry.
     case remembered
-    /// Where the registry redirected to.
+    /// The target of the registry's redirect.
     case redirect(isSameOrigin: Bool)
     case tokenServer
   }
 
-  /// What to do next.
+  /// The next step.
   enum Step: Sendable, Equatable {
-    /// The remembered address is of no use any more.
+    /// The remembered address is no longer valid.
     case askRegistry
     case withoutAuthorization
     case withReferer
     case authorize
-    /// A pull-through cache has a blob only once its manifest was asked for.
+    /// A pull-through cache has a blob only after its manifest was requested.
     case askManifest
-    /// The same again, later.
+    /// The same request after a delay.
     case wait
     case fail
   }
@@ -49,15 +49,14 @@ struct TransferAttempts: Sendable {
   private var hasAskedAgain = false
   private var hasAskedManifest = false
 
-  /// Takes a status that is no success.
+  /// Chooses the next step after an unsuccessful status.
   ///
   /// - Parameters:
-  ///   - status: of the response.
-  ///   - source: who answered.
-  ///   - sent: the Authorization header that the request had; nil for none.
-  ///   - isDocument: a manifest was asked for, not a blob.
-  ///   - isChallenge: the response says how to authorize.
-  /// - Returns: the next step.
+  ///   - status: The status of the response.
+  ///   - source: The host that answered.
+  ///   - sent: The Authorization header of the request; nil for none.
+  ///   - isDocument: Whether a manifest was requested, not a blob.
+  ///   - isChallenge: Whether the response has a challenge.
   mutating func handle(
     _ status: Int,
     from source: Source,
@@ -72,7 +71,7 @@ struct TransferAttempts: Sendable {
       return (400..<500).contains(status) && status != 416 ? .askRegistry : .fail
     case .redirect(let isSameOrigin):
       guard (400..<500).contains(status), status != 416 else { return .fail }
-      // The registry's own host: a proxy that leads to another path of itself.
+      // The registry's own host: a proxy that redirects to another path of its own.
       if isSameOrigin, isChallenge, status == 401, !hasAuthorized {
         hasAuthorized = true
         return .authorize
@@ -87,7 +86,7 @@ struct TransferAttempts: Sendable {
       }
       guard !hasAskedAgain else { return .fail }
       hasAskedAgain = true
-      // Another address, another chance: what the registry itself answers must have the header.
+      // Another address: the registry's own response requires the header.
       isWithoutAuthorization = false
       return .askRegistry
     case .registry:
@@ -98,7 +97,7 @@ struct TransferAttempts: Sendable {
     }
   }
 
-  /// Bytes came: what failed before may be tried again.
+  /// Makes remedies available again after bytes arrived.
   mutating func progressed() {
     hasAuthorized = false
     hasAskedAgain = false

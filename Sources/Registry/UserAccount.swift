@@ -1,22 +1,22 @@
 import Glibc
 
-/// The user whose files are read, by the system's own list: the environment may say nothing of it.
+/// The user that owns the credential files, from the system's user database: the environment may not name it.
 package struct UserAccount: Sendable {
   package let identifier: UInt32
-  /// The home directory of passwd(5); nil for a user that is not listed.
+  /// The home directory from passwd(5); nil for a user that is not listed.
   package let home: String?
 
-  /// Names a user.
+  /// Creates a user account.
   ///
   /// - Parameters:
-  ///   - identifier: by number.
-  ///   - home: its home directory.
+  ///   - identifier: The user ID.
+  ///   - home: The home directory; nil if unknown.
   package init(identifier: UInt32, home: String?) {
     self.identifier = identifier
     self.home = home
   }
 
-  /// The user that this process acts for.
+  /// The effective user of this process.
   package static var current: UserAccount {
     let identifier = geteuid()
     var entry = passwd()
@@ -29,7 +29,7 @@ package struct UserAccount: Sendable {
     return UserAccount(identifier: identifier, home: String(cString: home))
   }
 
-  /// Whether a directory is this user's and nobody else can write to it.
+  /// Returns whether this user owns a directory and no other user can write to it.
   func owns(_ path: String) -> Bool {
     var status = stat()
     return lstat(path, &status) == 0 && status.st_uid == identifier && status.st_mode & S_IFMT == S_IFDIR

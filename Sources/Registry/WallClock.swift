@@ -1,7 +1,7 @@
 import Glibc
 
-/// The time by which servers write dates.
+/// The wall clock, for dates in server responses.
 enum WallClock {
-  /// Seconds since 1970.
+  /// The seconds since 1970.
   static var seconds: Int64 { Int64(time(nil)) }
 }
