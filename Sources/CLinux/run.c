@@ -58,6 +58,16 @@ static int start(const char *program, const char *argument, int input, int outpu
   return -result;
 }
 
+// A program that is being replaced, or that a child of another thread still holds open for writing, is busy for a
+// moment (execve(2), ETXTBSY).
+static int start_when_free(const char *program, const char *argument, int input, int output, pid_t *child) {
+  long long end = now_milliseconds() + 1000;
+  int result;
+  while ((result = start(program, argument, input, output, child)) == -ETXTBSY && now_milliseconds() < end)
+    poll(NULL, 0, 20);
+  return result;
+}
+
 // Reads until the end, the capacity or the deadline. Returns 0 or a negative errno.
 static int collect(int file, unsigned char *output, size_t capacity, size_t *count, long long end) {
   for (;;) {
@@ -104,7 +114,7 @@ int clinux_run(const char *program, const char *argument, const char *input, uns
     return -error;
   }
   pid_t child = 0;
-  int result = start(program, argument, file, ends[1], &child);
+  int result = start_when_free(program, argument, file, ends[1], &child);
   close(file);
   close(ends[1]);
   if (result == 0) {

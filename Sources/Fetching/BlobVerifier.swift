@@ -8,8 +8,7 @@ import SystemPackage
 
 /// Hashes a partial blob as its bytes arrive: the digest of the blob over its contiguous front.
 ///
-/// The hash
-/// states between chunks form the chunk list.
+/// The hash states between chunks form the chunk list.
 ///
 /// Chunks after a gap get digests of their own, so that they survive a reboot; these are omitted while bytes
 /// arrive fast.

@@ -224,6 +224,22 @@ struct CredentialFilesTests {
     }
   }
 
+  /// A package is upgraded while it is asked, or another thread forks while the program is written.
+  @Test func aHelperThatIsBeingWrittenIsAskedAMomentLater() async throws {
+    try helper("weightfs-busy", #"echo '{"Username":"u","Secret":"p"}'"#)
+    let file = try folder.write(
+      Array(#"{"credHelpers":{"ghcr.io":"weightfs-busy"}}"#.utf8),
+      to: "config.json"
+    )
+    let program = open(folder.path("bin/docker-credential-weightfs-busy"), O_WRONLY | O_CLOEXEC)
+    try #require(program >= 0)
+    let asked = Task { try await password(["REGISTRY_AUTH_FILE": file]) }
+    // Closed while the program is asked: a busy program is tried for a second.
+    try await Task.sleep(for: .milliseconds(200))
+    close(program)
+    #expect(try await asked.value != nil, "\(messages.all)")
+  }
+
   @Test func aHelperThatFailsIsNamedOnceHoweverOftenItIsAsked() async throws {
     try helper("weightfs-broken", #"echo x >>'\#(folder.path("asked"))'; echo 'no session'; exit 3"#)
     let file = try folder.write(
