@@ -63,9 +63,6 @@ package struct FileFormats: Sendable {
   // The number of bytes that the kernel may read ahead of a program that reads only a header.
   private static let readahead: Int64 = 1 << 20
 
-  // Most headers of GGUF files, which have the vocabulary in them, are shorter.
-  private static let likelyHeader: Int64 = 16 << 20
-
   /// Returns whether a read is in a model file's header, or in the kernel's readahead after it.
   ///
   /// - Parameter offset: The offset of the read in the blob.
@@ -75,9 +72,8 @@ package struct FileFormats: Sendable {
     let end: Int64 =
       switch file.knowledge {
       case .known(let layout): layout.headerEnd
-      // A header is parsed behind its bytes: until that is done, a reader further on may still read the header.
-      case .needs(_, let likely): max(likely, Self.likelyHeader)
-      case .unread: Self.likelyHeader
+      case .needs(_, let likely): likely
+      case .unread: 0
       case .none: -Self.readahead
       }
     return offset - file.range.lowerBound < end + Self.readahead
