@@ -1,6 +1,6 @@
 import ArgumentParser
 
-/// A number of bytes as users write it: `1048576`, `512M`, `20GB`, `1.5TiB`.
+/// A number of bytes as users write it: `1048576`, `512M`, `20G`, `1.5TiB`.
 struct ByteCount: ExpressibleByArgument {
   let bytes: Int64
 
@@ -12,10 +12,7 @@ struct ByteCount: ExpressibleByArgument {
     let factors: [String: Double] = [
       "": 1, "B": 1, "K": 0x1p10, "M": 0x1p20, "G": 0x1p30, "T": 0x1p40, "P": 0x1p50,
     ]
-    // One unit everywhere: `10G`, `10GB` and `10GiB` are the same.
-    let short =
-      unit.hasSuffix("IB")
-      ? String(unit.dropLast(2)) : unit.count == 2 && unit.hasSuffix("B") ? String(unit.dropLast()) : unit
+    let short = unit.hasSuffix("IB") ? String(unit.dropLast(2)) : unit
     guard let value = Double(digits), let factor = factors[short], value * factor < 0x1p62 else { return nil }
     bytes = Int64(value * factor)
   }
