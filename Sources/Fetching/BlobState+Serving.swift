@@ -27,8 +27,7 @@ extension BlobState {
   ///   - progress: The time of the last byte that arrived.
   func hit(_ range: Range<Int64>, now: ContinuousClock.Instant, progress: ContinuousClock.Instant) -> Hit {
     switch phase {
-    case .complete(let file, let trust):
-      return trust == .verified || rule.verify != .strict ? .file(file) : .miss
+    case .complete: return servableFile.map { .file($0) } ?? .miss
     case .partial(let blob), .settling(let blob):
       if isReady(range, blob) { return .partial(blob) }
       if let refused = chunks?.firstRefused(in: range, now: now) { return .refusedChunk(refused) }
@@ -93,11 +92,6 @@ extension BlobState {
 
   /// Returns the complete chunks around a range if a list is in use, else the range.
   func aligned(_ range: Range<Int64>) -> Range<Int64> { chunks?.aligned(range) ?? range }
-
-  /// Returns the blocks that a waiter needs before it is answered.
-  func blocks(of waiter: Waiter) -> Range<Int> {
-    BlockMap.blocks(touching: aligned(waiter.needed(of: size)), size: size)
-  }
 
   /// Whether one of the waiters for all bytes is a reader.
   var hasReaderOfAllBytes: Bool { waiters.all.contains { $0.needsWhole && $0.isReader } }
@@ -178,16 +172,23 @@ extension BlobState {
   ///   - now: The current time.
   ///   - deadline: The longest time without progress.
   ///   - dying: The threads that are being killed.
-  ///   - progress: Returns the time of the last byte that counts as progress for a waiter.
+  ///   - progress: Returns the time of the last byte that is progress for the blocks that a waiter needs.
   mutating func sweep(
     now: ContinuousClock.Instant,
     deadline: Duration,
     dying: Set<Int32>,
-    progress: (Waiter) -> ContinuousClock.Instant
+    progress: (Range<Int>) -> ContinuousClock.Instant
   ) -> Sweep {
     var sweep = Sweep()
     sweep.killed = waiters.take { waiter in waiter.caller.map { dying.contains($0) } ?? false }
-    if !isBusy { sweep.late = waiters.take { now - max($0.since, progress($0)) > deadline } }
+    if !isBusy {
+      let (chunks, size) = (chunks, size)
+      sweep.late = waiters.take { waiter in
+        let needed = waiter.needed(of: size)
+        let blocks = BlockMap.blocks(touching: chunks?.aligned(needed) ?? needed, size: size)
+        return now - max(waiter.since, progress(blocks)) > deadline
+      }
+    }
     if !sweep.late.isEmpty { lastTimeout = (now, sweep.late.map(\.range)) }
     if waiters.isEmpty { isWatched = false }
     sweep.isOver = waiters.isEmpty

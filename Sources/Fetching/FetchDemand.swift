@@ -72,22 +72,7 @@ struct FetchDemand: Sendable {
 
   // MARK: Requests
 
-  /// A wish for bytes: the range, its purpose and the kind of request.
-  struct Wish: Sendable {
-    var range: Range<Int64>
-    /// The part that a reader waits for; nil for none.
-    var need: Range<Int64>?
-    /// The purpose of the bytes outside `need`.
-    var purpose: Purpose
-    /// The maximum size of one request in blocks.
-    var part: Int
-    /// Whether new connections are used, and blocks in flight are requested again.
-    var wantsNewConnection = false
-    /// Whether the source sends all bytes in one stream, which is in flight.
-    var isStreaming: Bool
-  }
-
-  /// The requests that fulfil a wish, and the flights that the wish affects.
+  /// The requests that fulfil a fetch request, and the flights that it affects.
   struct Plan: Sendable {
     struct Request: Sendable {
       let identifier: UInt64
@@ -104,33 +89,45 @@ struct FetchDemand: Sendable {
     var promoted: [UInt64] = []
   }
 
-  /// Plans requests for the blocks of a wish that are absent and not in flight, and adds them to the table.
+  /// Plans requests for the blocks of a fetch request that are absent and not in flight, and adds them to the
+  /// table.
+  ///
+  /// - Parameters:
+  ///   - request: The bytes and their urgency.
+  ///   - part: The maximum size of one request in blocks.
+  ///   - isStreaming: Whether the source sends all bytes in one stream, which is in flight.
+  ///   - state: The state of the blob.
+  ///   - blob: The partial blob.
+  ///   - now: The current time.
+  ///   - makeIdentifier: Returns an unused identifier of a flight.
   mutating func plan<Reply, Partial, File>(
-    _ wish: Wish,
+    _ request: FetchRequest,
+    part: Int,
+    isStreaming: Bool,
     _ state: BlobState<Reply, Partial, File>,
     _ blob: Partial,
     now: ContinuousClock.Instant,
     makeIdentifier: () -> UInt64
   ) -> Plan {
     var plan = Plan()
-    let blocks = BlockMap.blocks(touching: state.aligned(wish.range), size: size)
+    let blocks = BlockMap.blocks(touching: state.aligned(request.range), size: size)
     // Dropped blocks are still in the table as part of the flight that delivered them.
-    if wish.wantsNewConnection { table.relinquish(blocks) }
-    let needed = wish.need.map { BlockMap.blocks(touching: state.aligned($0), size: size) } ?? 0..<0
+    if request.wantsNewConnection { table.relinquish(blocks) }
+    let needed = request.need.map { BlockMap.blocks(touching: state.aligned($0), size: size) } ?? 0..<0
     let missing = state.permitted(blob.missing(in: blocks), now: now)
     hurry(missing.compactMap { $0.overlaps(needed) ? $0.clamped(to: needed) : nil }, &plan)
-    if wish.wantsNewConnection || !wish.isStreaming {
+    if request.wantsNewConnection || !isStreaming {
       // Bytes that a reader waits for are at the start of a request.
-      let runs = table.take(missing, for: wish.purpose).flatMap { run in
+      let runs = table.take(missing, for: request.purpose).flatMap { run in
         run.lowerBound < needed.lowerBound && needed.lowerBound < run.upperBound
           ? [run.lowerBound..<needed.lowerBound, needed.lowerBound..<run.upperBound] : [run]
       }
       for run in runs {
-        for piece in Self.pieces(of: run, wish.part) {
-          let purpose = piece.overlaps(needed) ? .demand : wish.purpose
-          let request = Plan.Request(identifier: makeIdentifier(), purpose: purpose)
-          table.begin(request.identifier, purpose, piece)
-          plan.requests.append(request)
+        for piece in Self.pieces(of: run, part) {
+          let purpose = piece.overlaps(needed) ? .demand : request.purpose
+          let planned = Plan.Request(identifier: makeIdentifier(), purpose: purpose)
+          table.begin(planned.identifier, purpose, piece)
+          plan.requests.append(planned)
         }
       }
     }

@@ -41,7 +41,7 @@ struct FlightSink: BlobSink {
     if distance > 0, control.comesToEnd(within: distance) { blob.store.scheduler.release(flight) }
     do throws(ContentError) {
       let taken = UnsafeRawBufferPointer(rebasing: bytes[..<count])
-      let arrival = try ingest.accept(taken, at: offset, isLast: false)
+      let arrival = try ingest.accept(taken, at: offset)
       // The reader of a small request waits for a part of it: it is answered before bytes are written.
       if arrival.isReadable || control.isSmall { blob.handle(.arrived) }
       for run in arrival.kept { blob.arrived(run) }

@@ -38,8 +38,6 @@ extension LazyBlob {
   private func waitForAllBytes(_ reply: consuming ReadReply) {
     enqueue(reply, 0..<0, caller: nil, isForWhole: true)
     store.keep(self)
-    // The reply may have been answered before the blob was kept.
-    handle(.arrived)
     handle(.checkWanted)
     verify()
     fill()
@@ -127,17 +125,14 @@ extension LazyBlob {
     let part = blockCount(limit)
     return state.withLock { state in
       guard let content = state.blob.partial else { return (FetchDemand.Plan(), []) }
-      let wish = FetchDemand.Wish(
-        range: request.range,
-        need: request.need,
-        purpose: request.purpose,
+      let plan = state.demand.plan(
+        request,
         part: part,
-        wantsNewConnection: request.wantsNewConnection,
-        isStreaming: state.isStreaming
-      )
-      let plan = state.demand.plan(wish, state.blob, content, now: .now) {
-        store.scheduler.makeIdentifier()
-      }
+        isStreaming: state.isStreaming,
+        state.blob,
+        content,
+        now: .now
+      ) { store.scheduler.makeIdentifier() }
       let flights = plan.requests.map { planned in
         Flight(
           planned.identifier,

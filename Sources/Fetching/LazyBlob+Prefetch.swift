@@ -50,6 +50,7 @@ extension LazyBlob {
   private func presentBytes(_ range: Range<Int64>) throws(ContentError) -> [UInt8] {
     let phase = state.withLock { $0.blob.phase }
     var bytes = [UInt8](repeating: 0, count: range.count)
+    // A failed read is reported as missing bytes below.
     let count: Int? = bytes.withUnsafeMutableBytes { buffer in
       switch phase {
       case .complete(let file, _): try? file.read(into: buffer, at: range.lowerBound)

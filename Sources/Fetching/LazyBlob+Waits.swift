@@ -33,10 +33,7 @@ extension LazyBlob {
     let dying = callers.filter { $0 > 0 && CallerState.isBeingKilled($0) }
     let sweep = state.withLock { state in
       let table = state.demand.table
-      let chunks = state.blob.chunks
-      return state.blob.sweep(now: now, deadline: store.policy.patience, dying: dying) { waiter in
-        let needed = waiter.needed(of: descriptor.size)
-        let blocks = BlockMap.blocks(touching: chunks?.aligned(needed) ?? needed, size: descriptor.size)
+      return state.blob.sweep(now: now, deadline: store.policy.patience, dying: dying) { blocks in
         guard let turn, table.isWaiting(blocks) else { return progress.instant }
         return max(progress.instant, turn)
       }

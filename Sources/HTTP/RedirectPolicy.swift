@@ -60,7 +60,7 @@ package enum RedirectPolicy {
 
 extension HTTPRequest {
   /// Whether the host of the request is exempt from the address rule.
-  var isTrusted: Bool { trustedHosts.contains(url.host) || trustedHosts.contains(url.endpoint) }
+  var isTrusted: Bool { url.isNamed(in: trustedHosts) }
 
   /// Returns an error if the URL itself has an address, or `localhost`, of a refused class, so that the
   /// request is not sent.

@@ -62,6 +62,11 @@ package struct RequestURL: Sendable, Hashable {
     return rest[start...].prefix { $0 != "?" && $0 != "#" }
   }
 
+  /// Returns whether a set of hosts, as `host` or `host:port`, has the host of this address.
+  ///
+  /// - Parameter hosts: The hosts.
+  package func isNamed(in hosts: Set<String>) -> Bool { hosts.contains(host) || hosts.contains(endpoint) }
+
   /// Whether both URLs have the same scheme, host and port.
   package func hasSameOrigin(as other: RequestURL) -> Bool {
     scheme == other.scheme && host == other.host && port == other.port

@@ -13,18 +13,31 @@ extension TransferThread {
     limit: Int
   ) async throws(HTTPError) -> (response: HTTPResponse, body: [UInt8]) {
     let collector = Collector(limit: limit)
-    let state = Mutex<UInt64?>(nil)
-    let result = await withTaskCancellationHandler {
+    return try await perform(request, collector) { collector.setContinuation($0) }.get()
+  }
+
+  /// Sends a request and waits until its receiver has finished; a cancelled task cancels the request.
+  ///
+  /// - Parameters:
+  ///   - request: The request.
+  ///   - receiver: Receives the response; its `finish` resumes the continuation.
+  ///   - attach: Gives the receiver its continuation, before the request starts.
+  package func perform<Value: Sendable>(
+    _ request: HTTPRequest,
+    _ receiver: any ResponseReceiver,
+    _ attach: (CheckedContinuation<Value, Never>) -> Void
+  ) async -> Value {
+    let identifier = Mutex<UInt64?>(nil)
+    return await withTaskCancellationHandler {
       await withCheckedContinuation { continuation in
-        collector.setContinuation(continuation)
-        let identifier = start(request, receiver: collector)
-        state.withLock { $0 = identifier }
-        if Task.isCancelled { cancel(identifier) }
+        attach(continuation)
+        let started = start(request, receiver: receiver)
+        identifier.withLock { $0 = started }
+        if Task.isCancelled { cancel(started) }
       }
     } onCancel: {
-      if let identifier = state.withLock({ $0 }) { cancel(identifier) }
+      if let identifier = identifier.withLock({ $0 }) { cancel(identifier) }
     }
-    return try result.get()
   }
 }
 

@@ -104,6 +104,7 @@ extension LocalRegistry {
 
   func sweepOrigins(dryRun: Bool, _ report: inout CollectionReport) throws(Errno) {
     for record in OriginRecord.all(root) {
+      // A record of another version names no reference.
       guard let reference = try? Reference(parsing: record.reference), try findOwnQuietly(reference) == nil
       else {
         continue

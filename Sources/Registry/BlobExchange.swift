@@ -47,7 +47,11 @@ struct BlobExchange: Exchange {
   var isDocument: Bool { descriptor.mediaType.isManifest || descriptor.mediaType.isIndex }
   var patience: RetryPolicy.Patience { isDocument ? .lookUp : sink.canWait ? .background : .read }
 
-  var home: RequestURL {
+  var home: RequestURL? {
+    get throws(ContentError) { try address }
+  }
+
+  private var address: RequestURL {
     get throws(ContentError) {
       if let tag { return try repository.address("manifests/\(tag.name)") }
       return try repository.address("\(isDocument ? "manifests" : "blobs")/\(descriptor.digest)")
@@ -62,14 +66,11 @@ struct BlobExchange: Exchange {
     guard !isComplete, position < range.upperBound else { return nil }
     shortcut = usesShortcut ? client.hosts.redirect(of: descriptor.digest, in: repository.name) : nil
     let url: RequestURL
-    if let shortcut { url = shortcut.url } else { url = try home }
+    if let shortcut { url = shortcut.url } else { url = try address }
     var request = HTTPRequest(.get, url)
     request.usesNewConnection = sink.wantsNewConnection
     request.addressRule = shortcut?.rule
-    if isDocument {
-      request.headers.append(("Accept", MediaType.manifests.map(\.rawValue).joined(separator: ", ")))
-      request.totalTimeout = client.configuration.stallTimeout * 2
-    }
+    if isDocument { request.accept(MediaType.manifests) }
     if position > 0 || range.upperBound < descriptor.size { request.range = position..<range.upperBound }
     return request
   }
@@ -177,19 +178,8 @@ struct BlobExchange: Exchange {
   // MARK: Transfer
 
   private func transfer(_ request: HTTPRequest, to receiver: BlobReceiver) async -> HTTPError? {
-    let thread = client.thread
-    let identifier = Mutex<UInt64?>(nil)
     let start = ContinuousClock.now
-    let error = await withTaskCancellationHandler {
-      await withCheckedContinuation { continuation in
-        receiver.setContinuation(continuation)
-        let started = thread.start(request, receiver: receiver)
-        identifier.withLock { $0 = started }
-        if Task.isCancelled { thread.cancel(started) }
-      }
-    } onCancel: {
-      if let identifier = identifier.withLock({ $0 }) { thread.cancel(identifier) }
-    }
+    let error = await client.thread.perform(request, receiver) { receiver.setContinuation($0) }
     let result = receiver.result
     client.logRequest(request, result.response, Int(result.received), start, error)
     if request.range != nil, result.lie == nil { noteRanges(result.response, request) }

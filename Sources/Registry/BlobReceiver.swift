@@ -58,12 +58,12 @@ final class BlobReceiver: ResponseReceiver {
   }
 
   func receive(_ response: HTTPResponse) -> Bool {
-    if (200..<300).contains(response.status) { sink.note(.firstByte(ContinuousClock.now - start)) }
+    if response.isSuccess { sink.note(.firstByte(ContinuousClock.now - start)) }
     if response.status == 206 { sink.note(.ranges) }
     if response.status == 200, wanted != 0..<descriptor.size { sink.note(.noRanges) }
     state.withLock { state in
       state.result.response = response
-      guard (200..<300).contains(response.status) else { return }
+      guard response.isSuccess else { return }
       guard response.status == 200 || response.status == 206 else {
         state.result.lie = "status \(response.status) in place of 200 or 206"
         return

@@ -13,50 +13,32 @@ struct DocumentExchange: Exchange {
   /// The path below the repository's address, or below the registry's address if `isOutside` is set.
   let path: String
   /// The accepted media types, in order of preference.
-  let accept: [MediaType]
+  var accept: [MediaType] = []
   /// The maximum size of the body in bytes.
   let limit: Int
-  let isOutside: Bool
+  var isOutside = false
 
-  private var isOver = false
   /// The last response and its complete body.
   private(set) var answer: (response: HTTPResponse, body: [UInt8])?
-  /// The error of an unsuccessful answer, if it differs from the error of the last response.
+  /// The error of an unsuccessful answer that no remedy is left for.
   private(set) var problem: ContentError?
-
-  init(
-    _ repository: RegistryRepository,
-    _ method: HTTPRequest.Method,
-    _ path: String,
-    subject: String,
-    accept: [MediaType] = [],
-    limit: Int,
-    isOutside: Bool = false
-  ) {
-    self.repository = repository
-    self.subject = subject
-    self.method = method
-    self.path = path
-    self.accept = accept
-    self.limit = limit
-    self.isOutside = isOutside
-  }
 
   var isDocument: Bool { true }
 
-  var home: RequestURL {
+  var home: RequestURL? {
+    get throws(ContentError) { try address }
+  }
+
+  private var address: RequestURL {
     get throws(ContentError) { try repository.address(path, isOutside: isOutside) }
   }
 
   mutating func next() throws(ContentError) -> HTTPRequest? {
-    if let answer, answer.response.isSuccess || isOver { return nil }
+    if let answer, answer.response.isSuccess || problem != nil { return nil }
     // The address is built for each attempt: the scheme of the registry may have been detected in the
     // meantime.
-    var request = HTTPRequest(method, try home)
-    request.totalTimeout = repository.client.configuration.stallTimeout * 2
-    if !accept.isEmpty {
-      request.headers.append(("Accept", accept.map(\.rawValue).joined(separator: ", ")))
-    }
+    var request = HTTPRequest(method, try address)
+    request.accept(accept)
     return request
   }
 
@@ -73,7 +55,6 @@ struct DocumentExchange: Exchange {
 
   /// Makes the last refusal the answer of the exchange.
   mutating func end(_ response: HTTPResponse, _ problem: ContentError) throws(ContentError) {
-    isOver = true
     self.problem = problem
   }
 }
@@ -84,4 +65,14 @@ struct DocumentAnswer: Sendable {
   let body: [UInt8]
   /// The error to throw if the caller does not accept the status.
   let refusal: ContentError
+}
+
+extension HTTPRequest {
+  /// Adds an Accept header, unless any type is accepted.
+  ///
+  /// - Parameter types: The accepted media types, in order of preference.
+  mutating func accept(_ types: [MediaType]) {
+    guard !types.isEmpty else { return }
+    headers.append(("Accept", types.map(\.rawValue).joined(separator: ", ")))
+  }
 }

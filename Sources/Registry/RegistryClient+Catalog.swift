@@ -18,13 +18,15 @@ extension RegistryClient {
     var last: String?
     while found.count < limit {
       let query = FormEncoding.encode([("n", "1000")] + (last.map { [("last", $0)] } ?? []))
-      let answer = try await repository(name).send(
-        .get,
-        "_catalog?\(query)",
+      let page = DocumentExchange(
+        repository: repository(name),
         subject: "the catalog of \(registry)",
+        method: .get,
+        path: "_catalog?\(query)",
         limit: RegistryRepository.pageLimit,
         isOutside: true
       )
+      let answer = try await page.repository.send(page)
       guard answer.response.status == 200 else {
         throw answer.refusal
       }

@@ -6,32 +6,11 @@ import OCI
 extension RegistryRepository {
   /// Sends a request for a small document, with authorization and retries.
   ///
-  /// - Parameters:
-  ///   - method: GET or HEAD.
-  ///   - path: The path below the repository's address.
-  ///   - subject: The requested object, for errors.
-  ///   - accept: The accepted media types, in order of preference.
-  ///   - limit: The maximum size of the body in bytes.
-  ///   - isOutside: Whether the path is relative to the registry's address, not to the repository's.
+  /// - Parameter exchange: The document.
   /// - Throws: `ContentError` if no answer arrived; the caller judges an unsuccessful status.
-  func send(
-    _ method: HTTPRequest.Method,
-    _ path: String,
-    subject: String,
-    accept: [MediaType] = [],
-    limit: Int,
-    isOutside: Bool = false
-  ) async throws(ContentError) -> DocumentAnswer {
+  func send(_ exchange: DocumentExchange) async throws(ContentError) -> DocumentAnswer {
     if let known = client.hosts.failure(of: name) { throw known }
-    var exchange = DocumentExchange(
-      self,
-      method,
-      path,
-      subject: subject,
-      accept: accept,
-      limit: limit,
-      isOutside: isOutside
-    )
+    var exchange = exchange
     var engine = RequestEngine(self, patience: .lookUp)
     do throws(ContentError) {
       try await engine.run(&exchange)
@@ -40,10 +19,26 @@ extension RegistryRepository {
       throw error
     }
     guard let answer = exchange.answer else {
-      throw ContentError(.unreachable, subject, host: name.registry, "no response arrived")
+      throw ContentError(.unreachable, exchange.subject, host: name.registry, "no response arrived")
     }
-    let refusal = exchange.problem ?? failure(answer.response, answer.body, subject: subject)
+    let refusal = exchange.problem ?? failure(answer.response, answer.body, subject: exchange.subject)
     return DocumentAnswer(response: answer.response, body: answer.body, refusal: refusal)
+  }
+
+  /// Returns the request for a manifest.
+  func manifest(
+    _ target: Reference.Target,
+    _ method: HTTPRequest.Method,
+    limit: Int
+  ) -> DocumentExchange {
+    DocumentExchange(
+      repository: self,
+      subject: describe(target),
+      method: method,
+      path: "manifests/\(target)",
+      accept: MediaType.manifests,
+      limit: limit
+    )
   }
 
   /// Remembers an unanswered request, so that lookups of the next seconds fail at once.
@@ -66,13 +61,7 @@ extension RegistryRepository {
     guard !digests.isEmpty else { throw problem }
     for digest in digests {
       do throws(ContentError) {
-        _ = try await send(
-          .get,
-          "manifests/\(digest)",
-          subject: "\(name)@\(digest)",
-          accept: MediaType.manifests,
-          limit: Int(ManifestDocument.maximumSize)
-        )
+        _ = try await send(manifest(.digest(digest), .get, limit: Int(ManifestDocument.maximumSize)))
       } catch {
         // The blob is requested once more in any case.
         client.log.debug("a manifest was asked for its blob", metadata: ["reason": "\(error)"])

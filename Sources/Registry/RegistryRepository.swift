@@ -25,13 +25,7 @@ package struct RegistryRepository: Repository {
   }
 
   private func ask(_ target: Reference.Target) async throws(ContentError) -> Descriptor {
-    let answer = try await send(
-      .head,
-      "manifests/\(target)",
-      subject: describe(target),
-      accept: MediaType.manifests,
-      limit: 0
-    )
+    let answer = try await send(manifest(target, .head, limit: 0))
     switch answer.response.status {
     case 200: break
     // Some registries do not support HEAD.
@@ -87,12 +81,14 @@ package struct RegistryRepository: Repository {
     while let current = path, found.count < limit {
       // A registry whose pages form a cycle is left at the first repeated page.
       guard seen.insert(current).inserted else { break }
-      let answer = try await send(
-        .get,
-        current,
+      let page = DocumentExchange(
+        repository: self,
         subject: "the tags of \(name)",
+        method: .get,
+        path: current,
         limit: Self.pageLimit
       )
+      let answer = try await send(page)
       guard answer.response.status == 200 else { throw answer.refusal }
       let tags: [String]
       do throws(DocumentError) {
@@ -125,14 +121,7 @@ package struct RegistryRepository: Repository {
   }
 
   private func resolveByGet(_ target: Reference.Target) async throws(ContentError) -> Descriptor {
-    let limit = Int(ManifestDocument.maximumSize)
-    let answer = try await send(
-      .get,
-      "manifests/\(target)",
-      subject: describe(target),
-      accept: MediaType.manifests,
-      limit: limit
-    )
+    let answer = try await send(manifest(target, .get, limit: Int(ManifestDocument.maximumSize)))
     guard answer.response.status == 200 else { throw answer.refusal }
     let (response, body) = (answer.response, answer.body)
     let named = response.header("docker-content-digest").flatMap { Digest($0) }

@@ -15,7 +15,7 @@ struct RequestEngine: Sendable {
   let patience: RetryPolicy.Patience
 
   /// The header of the next request to the registry; nil for none.
-  private(set) var authorization: Secret?
+  private var authorization: Secret?
   private var attempts = TransferAttempts()
   private var authorizer = Authorizer()
   /// The number of the current attempt since the last progress, starting at 1.
@@ -37,12 +37,13 @@ struct RequestEngine: Sendable {
   /// - Parameter exchange: Supplies the requests.
   /// - Throws: `ContentError`, as the exchange maps the last response or failure.
   mutating func run(_ exchange: inout some Exchange) async throws(ContentError) {
-    if exchange.usesAuthorization {
+    if try exchange.home != nil {
       authorization = await client.tokens.current(repository.tokenKey)?.header
     }
     while var request = try exchange.next() {
       repository.prepare(&request)
-      if exchange.usesAuthorization { decorate(&request, for: try exchange.home) }
+      if exchange.isDocument { request.totalTimeout = client.configuration.stallTimeout * 2 }
+      if let home = try exchange.home { decorate(&request, for: home) }
       let (outcome, isProgress) = await exchange.send(request)
       if isProgress { progressed() }
       switch outcome {
@@ -144,10 +145,9 @@ protocol Exchange: Sendable {
   var repository: RegistryRepository { get }
   /// Whether the object is a manifest or another small document, not a blob.
   var isDocument: Bool { get }
-  /// Whether requests to the registry's origin carry the registry's header.
-  var usesAuthorization: Bool { get }
-  /// The registry's own address of the object.
-  var home: RequestURL { get throws(ContentError) }
+  /// The registry's own address of the object, whose origin gets the registry's Authorization header; nil for
+  /// a token, which is requested without it.
+  var home: RequestURL? { get throws(ContentError) }
 
   /// Returns the next request, or nil if the exchange is complete.
   mutating func next() throws(ContentError) -> HTTPRequest?
@@ -193,8 +193,6 @@ enum ShortcutFault: Sendable {
 }
 
 extension Exchange {
-  var usesAuthorization: Bool { true }
-
   mutating func dropShortcut(_ fault: ShortcutFault) -> Bool { false }
 
   func problem(_ response: HTTPResponse, _ excerpt: [UInt8]) -> ContentError {

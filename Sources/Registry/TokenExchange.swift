@@ -22,11 +22,7 @@ struct TokenExchange: Exchange {
   var repository: RegistryRepository { request.repository }
   var subject: String { "a token for \(repository.name)" }
   var isDocument: Bool { true }
-  var usesAuthorization: Bool { false }
-
-  var home: RequestURL {
-    get throws(ContentError) { try repository.address("") }
-  }
+  var home: RequestURL? { nil }
 
   mutating func next() throws(ContentError) -> HTTPRequest? {
     guard token == nil, !isRefused else { return nil }

@@ -15,23 +15,19 @@ struct TokenRequest: Sendable {
       throw HTTPError(.broken, "\(registry) names a token server that is not an http address")
     }
     let isPlainRegistry = repository.base.hasPrefix("http:")
-    guard root.scheme == "https" || isPlainRegistry || isTrusted(root) else {
+    guard
+      root.scheme == "https" || isPlainRegistry
+        || root.isNamed(in: repository.client.configuration.insecure)
+    else {
       throw HTTPError(.tls, "\(registry) names a token server in plain http (\(root)): refused", url: root)
     }
     var request = try request(root, realm, credential)
-    request.totalTimeout = repository.client.configuration.stallTimeout * 2
     // A realm of the registry's own host receives the registry's requests in any case.
     if root.host != repository.host {
       let rule = AddressRule(registry: peer, isForCredentials: credential != nil)
       if !isPlainRegistry || credential != nil { request.addressRule = rule }
     }
     return request
-  }
-
-  /// Returns whether the configuration names the token server's host.
-  private func isTrusted(_ url: RequestURL) -> Bool {
-    let trusted = repository.client.configuration.insecure
-    return trusted.contains(url.host) || trusted.contains(url.endpoint)
   }
 
   private func request(

@@ -56,9 +56,9 @@ struct BlobIngestTests {
     _ range: Range<Int>,
     isLast: Bool = false
   ) throws -> BlobIngest.Arrival {
-    try bytes[range].withUnsafeBytes {
-      try ingest.accept($0, at: Int64(range.lowerBound), isLast: isLast)
-    }
+    var arrival = try bytes[range].withUnsafeBytes { try ingest.accept($0, at: Int64(range.lowerBound)) }
+    if isLast { arrival.kept += try ingest.flush() }
+    return arrival
   }
 
   @Test func bytesAreReadableBeforeTheyAreOnTheDisk() async throws {

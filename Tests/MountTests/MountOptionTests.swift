@@ -147,7 +147,7 @@ import Testing
     let file = try folder.write(Array(#"{"auths":{}}"#.utf8), to: "auth.json")
     let mount = try await MountProcess(folder, ["--authfile", file])
     #expect(try await list(mount, "acme/private:t").error.contains("Permission denied"))
-    // Somebody logs in while it is mounted.
+    // A user logs in while it is mounted.
     try folder.write(
       Array(#"{"auths":{"\#(registry.host)":{"auth":"dXNlcjpyaWdodA=="}}}"#.utf8),
       to: "auth.json"

@@ -65,7 +65,7 @@ struct PrivilegeTests {
     let mount = try await MountProcess(folder, source: "oci:\(folder.path("layout")):t")
     let read = try await Command.shell("sha256sum '\(mount.path("model.gguf"))'")
     #expect(read.status == 0, "\(read.error)")
-    // CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, CAP_FOWNER, CAP_SYS_ADMIN; CAP_CHOWN for a root of somebody else.
+    // CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, CAP_FOWNER, CAP_SYS_ADMIN; CAP_CHOWN for a root of another user.
     var kept: UInt64 = 1 << 1 | 1 << 2 | 1 << 3 | 1 << 21
     if isOfAnotherGroup { kept |= 1 }
     func bits(_ set: String, _ status: [String: String]) -> UInt64? {

@@ -183,10 +183,8 @@ package actor ArtifactLoader {
 
   /// Waits until all artifacts that were looked up are recorded.
   package func settle() async {
-    while let (number, task) = recordings.first {
-      await task.value
-      recordings[number] = nil
-    }
+    // Each recording removes itself before it ends.
+    while let recording = recordings.values.first { await recording.value }
   }
 
   private func writeBehind(_ record: ArtifactRecord) {

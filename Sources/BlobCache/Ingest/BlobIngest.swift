@@ -107,12 +107,10 @@ package final class BlobIngest: Sendable {
   /// - Parameters:
   ///   - bytes: Bytes of the blob; those outside of claimed blocks are ignored.
   ///   - offset: The offset of the first byte in the blob.
-  ///   - isLast: Whether these are the last bytes of the request: nothing stays in memory.
   /// - Throws: `ContentError` if the disk fails; with `isDiskFull` set if the disk is full.
   package func accept(
     _ bytes: UnsafeRawBufferPointer,
-    at offset: Int64,
-    isLast: Bool
+    at offset: Int64
   ) throws(ContentError) -> Arrival {
     var arrival = Arrival()
     let end = min(offset + Int64(bytes.count), blob.descriptor.size)
@@ -133,7 +131,6 @@ package final class BlobIngest: Sendable {
       let isOld = arrival.isReadable && ContinuousClock.now - staged.begun > Self.longestStay
       if position == staged.limit || isOld { try flush(&arrival) }
     }
-    if isLast { try flush(&arrival) }
     settleAtOnce()
     return arrival
   }
