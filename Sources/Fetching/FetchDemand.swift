@@ -21,6 +21,8 @@ struct FetchDemand: Sendable {
   var hedge = Hedge()
   /// Whether bytes after a model file's header were read: the blob may be completed in the background.
   private(set) var isContentRead = false
+  /// The last read that is content unless it is in a header that is not parsed yet.
+  private var undecided: Int64?
   private var window: ReadWindow
   /// The runs that an earlier start read, in order, and the index of the first run that is not fetched yet.
   private var profile: [Range<Int>] = []
@@ -49,10 +51,31 @@ struct FetchDemand: Sendable {
 
   /// Returns the window of a read.
   mutating func window(ahead range: Range<Int64>) -> Range<Int64> {
-    if !isContentRead { isContentRead = !formats.isHeader(at: range.lowerBound) }
+    if !isContentRead { judge(range.lowerBound) }
     let (region, first) = formats.region(at: range.lowerBound)
     let (end, _) = formats.region(at: range.upperBound - 1)
     return window.advance(range, in: region, endingIn: end, first: first, limit: windowSize)
+  }
+
+  private mutating func judge(_ offset: Int64) {
+    let isHeader = formats.isHeader(at: offset)
+    if isHeader == false { isContentRead = true }
+    if isHeader == nil { undecided = max(undecided ?? 0, offset) }
+  }
+
+  /// Takes the result of parsing the beginning of a file.
+  ///
+  /// - Parameters:
+  ///   - finding: The result; nil if the bytes could not be read.
+  ///   - index: The index of the file in `formats`.
+  ///   - count: The number of bytes that were read.
+  /// - Returns: Whether an earlier read turned out to be of content, so that the blob may be completed.
+  mutating func note(_ finding: TensorLayout.Finding?, of index: Int, count: Int64) -> Bool {
+    formats.note(finding, of: index, count: count)
+    guard !isContentRead, let offset = undecided else { return false }
+    undecided = nil
+    judge(offset)
+    return isContentRead
   }
 
   /// Returns the window of a read whose bytes are present, or nil if nothing must be requested.

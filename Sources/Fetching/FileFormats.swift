@@ -24,6 +24,8 @@ package struct FileFormats: Sendable {
     var isModel: Bool { magic != nil }
     var knowledge = Knowledge.unread
     var isBeingRead = false
+    /// Whether a reader asked for the first bytes, so that they arrive and are parsed.
+    var isBegun = false
   }
 
   private let blobSize: Int64
@@ -63,20 +65,27 @@ package struct FileFormats: Sendable {
   // The number of bytes that the kernel may read ahead of a program that reads only a header.
   private static let readahead: Int64 = 1 << 20
 
-  /// Returns whether a read is in a model file's header, or in the kernel's readahead after it.
+  // The size in bytes up to which a header may extend that is not parsed yet; a vocabulary takes a few MiB.
+  private static let probableHeader: Int64 = 16 << 20
+
+  /// Judges whether a read is in a model file's header, or in the kernel's readahead after it.
   ///
   /// - Parameter offset: The offset of the read in the blob.
-  /// - Returns: False for content, and for files of unknown format.
-  package func isHeader(at offset: Int64) -> Bool {
-    guard let file = files.first(where: { $0.range.contains(offset) }), file.isModel else { return false }
-    let end: Int64 =
-      switch file.knowledge {
-      case .known(let layout): layout.headerEnd
-      case .needs(_, let likely): likely
-      case .unread: 0
-      case .none: -Self.readahead
-      }
-    return offset - file.range.lowerBound < end + Self.readahead
+  /// - Returns: False for content and for files of unknown format; nil if the header must be parsed first, and
+  ///   will be.
+  package mutating func isHeader(at offset: Int64) -> Bool? {
+    guard let index = files.firstIndex(where: { $0.range.contains(offset) }), files[index].isModel else {
+      return false
+    }
+    let distance = offset - files[index].range.lowerBound
+    if distance < ReadWindow.first { files[index].isBegun = true }
+    switch files[index].knowledge {
+    case .known(let layout): return distance < layout.headerEnd + Self.readahead
+    case .needs(_, let likely): return distance < likely + Self.readahead
+    case .none: return false
+    case .unread where distance < Self.readahead: return true
+    case .unread: return files[index].isBegun && distance < Self.probableHeader ? nil : false
+    }
   }
 
   /// Returns the name of the file at an offset, for messages, or nil if none is known.

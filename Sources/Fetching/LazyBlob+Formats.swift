@@ -68,7 +68,10 @@ extension LazyBlob {
         next.blob,
         self.state.withLock { $0.demand.formats.size(of: next.index) }
       )
-      self.state.withLock { $0.demand.formats.note(finding, of: next.index, count: Int64(next.bytes.count)) }
+      let isContentRead = self.state.withLock {
+        $0.demand.note(finding, of: next.index, count: Int64(next.bytes.count))
+      }
+      if isContentRead { self.fill() }
       // More bytes may have arrived in the meantime.
       if case .more? = finding { self.readHeaders(after: nil) }
     }

@@ -1,4 +1,4 @@
-import Fetching
+@testable import Fetching
 import LocalRegistry
 import TestSupport
 import Testing
@@ -105,6 +105,28 @@ struct FileFormatsTests {
     #expect(formats.region(at: 3).0?.isWhole == true)
     let again = formats.takeUnread(after: nil) { _, _ in size }
     #expect(again == nil)
+  }
+
+  // A slow machine parses a header later than the kernel reads on.
+  @Test func aReadBehindAnUnparsedHeaderIsJudgedOnceTheHeaderIsParsed() throws {
+    for (header, isContent) in [(200_000, false), (1_000, true)] {
+      var demand = FetchDemand(size: 100 << 20)
+      demand.formats.add(0..<100 << 20, name: "model.safetensors")
+      _ = demand.window(ahead: 0..<131_072)
+      _ = demand.window(ahead: 1_200_000..<1_300_000)
+      #expect(!demand.isContentRead)
+      let taken = try #require(demand.formats.takeUnread(after: 0..<65_536) { _, _ in 65_536 })
+      let finding = TensorLayout.Finding.more(least: Int64(header), likely: Int64(header))
+      #expect(demand.note(finding, of: taken.index, count: 65_536) == isContent)
+      #expect(demand.isContentRead == isContent)
+    }
+  }
+
+  @Test func aReadThatNoHeaderPrecedesIsOfContent() {
+    var demand = FetchDemand(size: 100 << 20)
+    demand.formats.add(0..<100 << 20, name: "model.safetensors")
+    _ = demand.window(ahead: 2_000_000..<2_100_000)
+    #expect(demand.isContentRead)
   }
 
   @Test func membersOfATarAreBoundedByThemselves() throws {
