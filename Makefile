@@ -14,7 +14,7 @@ ASAN_FLAGS = -c release --sanitize=address --product weightfs --scratch-path .bu
 TSAN_FLAGS = -c release --sanitize=thread --traits PthreadMutex --product weightfs --scratch-path .build-tsan
 
 # Packages for building, for running, and for the tests.
-BUILD_PACKAGES = libfuse3-dev libarchive-dev libcurl4-openssl-dev libssl-dev libsqlite3-dev pkg-config
+BUILD_PACKAGES = libfuse3-dev libarchive-dev libcurl4-openssl-dev libssl-dev libsqlite3-dev zlib1g-dev libzstd-dev pkg-config
 RUN_PACKAGES = fuse3 ca-certificates attr
 # Number of tests in parallel. Without a limit each test would take minutes, and tests that depend on time would fail.
 export SWT_EXPERIMENTAL_MAXIMUM_PARALLELIZATION_WIDTH ?= 6

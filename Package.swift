@@ -47,6 +47,8 @@ let package = Package(
     .systemLibrary(name: "COpenSSL", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
     .systemLibrary(name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
     .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
+    .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
+    .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
     .target(name: "CFUSE", cSettings: strictC, linkerSettings: [.linkedLibrary("fuse3")]),
     .target(name: "CLinux", cSettings: strictC),
     // Layer 1: values, locks and counters.
@@ -59,7 +61,7 @@ let package = Package(
     // Layer 2: one external mechanism each.
     target("Hashing", ["COpenSSL", "OCI"]),
     target("HTTP", ["CCurl", "Telemetry", "Locking"]),
-    target("Archive", ["CArchive"]),
+    target("Archive", ["CArchive", "CZlib", "CZstd"]),
     target("FUSE", ["CFUSE", "Locking"]),
     target("SQLite", ["CSQLite"]),
     // Layers 3 to 5: content, its storage, and its sources.
@@ -92,7 +94,7 @@ let package = Package(
       "Artifacts",
       [
         "OCI", "Content", "Disk", "BlobCache", "Layouts", "Stores", "LocalRegistry", "ArtifactTree",
-        "Fetching",
+        "Fetching", "Archive", "Hashing",
         "Registry", "HTTP", "Telemetry", "Locking", system, log,
       ]
     ),

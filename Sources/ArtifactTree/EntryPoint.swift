@@ -8,21 +8,26 @@ package enum EntryPoint {
     case path(String)
     /// Several files are equally suitable.
     case ambiguous([String])
+    /// Shards of the model are missing.
+    case incomplete([String])
     /// The model, or a part of it, is a layer whose content does not match its name.
     case withheld(WithheldName)
     case none
   }
 
   // In images built by ramalama the model has its short name, without a suffix, and this link refers to it.
-  private static let ramalamaLink = "models/model.file"
+  private static let ramalamaLinks = ["model.file", "models/model.file"]
 
   /// Returns the model: the link of a ramalama image, the only GGUF file, the first shard of a split one, the
   /// directory of a safetensors model, else the only model file of another format.
   ///
   /// - Parameter tree: The tree of the artifact.
   package static func model(in tree: FileTree) -> Result {
-    if let number = tree.resolve(ramalamaLink), case .file = tree.nodes[number].kind {
-      return .path(ramalamaLink)
+    for link in ramalamaLinks {
+      guard let node = tree.node(at: link), case .symbolicLink = tree.nodes[node].kind,
+        let number = tree.resolve(link), case .file = tree.nodes[number].kind
+      else { continue }
+      return .path(link)
     }
     let raw = Set(tree.withheld.compactMap(\.shownAs))
     let shown = tree.files.map { tree.path(of: $0.node) }.filter { !raw.contains($0) }
@@ -33,23 +38,26 @@ package enum EntryPoint {
       switch found {
       case .path(let chosen): return path == chosen || isPart(path, of: chosen)
       case .ambiguous(let paths): return paths.contains(path)
-      case .withheld, .none: return false
+      case .withheld, .incomplete, .none: return false
       }
     }
-    return missing.map { .withheld($0) } ?? found
+    if let missing { return .withheld(missing) }
+    guard case .path(let chosen) = found else { return found }
+    let shards = Shards.missing(among: shown).filter { isPart($0, of: chosen) }
+    return shards.isEmpty ? found : .incomplete(shards)
   }
 
   /// Whether a path belongs to a selected model: it is below a selected directory, or another shard.
   private static func isPart(_ path: String, of chosen: String) -> Bool {
     if chosen.isEmpty || path.hasPrefix("\(chosen)/") { return true }
-    guard let (_, count) = shard(chosen), let part = shard(path), part.count == count else { return false }
-    return path.split(separator: "-").dropLast(3) == chosen.split(separator: "-").dropLast(3)
+    guard let whole = Shards.Shard(path: chosen), let part = Shards.Shard(path: path) else { return false }
+    return part.stem == whole.stem && part.count == whole.count
   }
 
   private static func model(among paths: [String]) -> Result {
     let gguf = paths.filter { $0.lowercased().hasSuffix(".gguf") && !isProjector($0) }
     if !gguf.isEmpty {
-      let first = gguf.filter { shard($0)?.number ?? 1 == 1 }
+      let first = gguf.filter { Shards.Shard(path: $0)?.number ?? 1 == 1 }
       let models = first.isEmpty ? gguf : first
       return models.count == 1 ? .path(models[0]) : .ambiguous(models)
     }
@@ -85,16 +93,6 @@ package enum EntryPoint {
   private static func isProjector(_ path: String) -> Bool {
     let name = path.split(separator: "/").last.map { $0.lowercased() } ?? ""
     return name.hasSuffix(".gguf") && (name.contains("mmproj") || name.contains("projector"))
-  }
-
-  /// Returns the number of a shard, and how many shards exist, from `…-00001-of-00005.gguf`.
-  private static func shard(_ path: String) -> (number: Int, count: Int)? {
-    let stem = path.dropLast(".gguf".count)
-    let parts = stem.split(separator: "-")
-    guard parts.count >= 4, parts[parts.count - 2] == "of", let count = Int(parts[parts.count - 1]),
-      let number = Int(parts[parts.count - 3])
-    else { return nil }
-    return (number, count)
   }
 
   private static func folder(_ path: String) -> String {

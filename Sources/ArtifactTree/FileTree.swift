@@ -106,6 +106,9 @@ package struct FileTree: Sendable {
   /// The first hundred layers that are not shown under their own name.
   package let withheld: [WithheldName]
 
+  /// The missing files of split models, by the names of those that are there.
+  package var missingShards: [String] { Shards.missing(among: files.map { path(of: $0.node) }) }
+
   /// Memory of the tree in bytes.
   package var memory: Int {
     stored.count * MemoryLayout<Stored>.stride + names.count + children.count * 4 + layers.count * 512

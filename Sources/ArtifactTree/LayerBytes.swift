@@ -1,3 +1,4 @@
+package import Archive
 package import Content
 package import OCI
 
@@ -18,4 +19,16 @@ package protocol LayerBytes: Sendable {
     into buffer: UnsafeMutableRawBufferPointer,
     at offset: Int64
   ) throws(ContentError) -> Int
+
+  /// Decompresses a layer completely, unless that was done before.
+  ///
+  /// - Parameters:
+  ///   - layer: The descriptor of the compressed layer.
+  ///   - compression: Its format.
+  /// - Returns: The descriptor of the decompressed content, which can be read like a layer.
+  /// - Throws: `ContentError`; with an `ArchiveError` as its cause if the layer is damaged or becomes too large.
+  func unpacked(
+    _ layer: Descriptor,
+    _ compression: Compression
+  ) async throws(ContentError) -> Descriptor
 }

@@ -62,7 +62,12 @@ package actor TarIndexCache {
       return try TarIndex(reading: source)
     } catch {
       throw source.error
-        ?? ContentError(.corrupt, "\(layer.digest)", "cannot read the tar layer: \(error)")
+        ?? ContentError(
+          .corrupt,
+          "\(layer.digest)",
+          "cannot read the tar layer: \(error)",
+          underlying: error
+        )
     }
   }
 }

@@ -6,21 +6,27 @@ package import OCI
 package struct TreeLoader: Sendable {
   private let indexes: TarIndexCache
   private let firstBytes: FirstBytes
+  private let showsCompleteImages: Bool
+
+  // Kitfiles have some kilobytes.
+  private static let configLimit: Int64 = 4 << 20
 
   /// Creates a loader.
   ///
   /// - Parameters:
   ///   - indexes: The members of tar layers.
-  ///   - firstBytes: Checks layers of ambiguous media types.
-  package init(indexes: TarIndexCache, firstBytes: FirstBytes) {
+  ///   - firstBytes: The first bytes of layers that may be archives.
+  ///   - showsCompleteImages: Whether the tree of a modelcar is the complete image, not only `/models`.
+  package init(indexes: TarIndexCache, firstBytes: FirstBytes, showsCompleteImages: Bool = false) {
     self.indexes = indexes
     self.firstBytes = firstBytes
+    self.showsCompleteImages = showsCompleteImages
   }
 
   /// Builds the tree.
   ///
-  /// Reads only the headers of tar layers, and the first bytes of layers that may be tars according to their
-  /// media type.
+  /// Reads only the headers of tar layers, and the first bytes of layers that may be archives according to
+  /// their media type; compressed layers are decompressed.
   ///
   /// A layer that cannot be shown under its name is shown under its digest, without an effect on other
   /// layers.
@@ -28,95 +34,69 @@ package struct TreeLoader: Sendable {
   /// - Parameters:
   ///   - manifest: The manifest of the artifact.
   ///   - bytes: Reads the layers.
-  /// - Throws: `ContentError` if a tar layer cannot be read.
+  /// - Throws: `ContentError` if an archive cannot be read; of an artifact with independent layers, only if
+  ///   its bytes cannot be fetched.
   package func load(_ manifest: Manifest, bytes: any LayerBytes) async throws(ContentError) -> FileTree {
     let created = manifest.annotations["org.opencontainers.image.created"].flatMap(Timestamp.seconds) ?? 0
-    var steps: [Step] = []
+    let packaging = Packagings.packaging(of: manifest)
+    let config = packaging.readsConfig ? await config(of: manifest, bytes) : []
+    let plans = packaging.plan(manifest, config: config)
+    let first = await firstBytes.read(Set(plans.filter(\.needsFirstBytes).map(\.layer)), bytes)
+    var content = TreeContent(created: created, withheld: manifest.withheldLayers)
     var members = 0
-    let doubts = await doubts(manifest, bytes)
-    for (number, layer) in manifest.layers.enumerated() where layer.mediaType != .empty {
-      // The media type proves a tar only in an image: ORAS uses that type as the default for files.
-      let form = LayerForm(of: layer, isImage: manifest.isImage)
-      if form == .tar {
-        let index = try await indexes.index(of: layer, bytes: bytes)
-        // Layers may replace each other's files, but their indexes are all in memory at the same time.
-        members += index.members.count
-        guard members <= 2 * FileTree.maximumNodes else {
-          throw ContentError(
-            .invalid,
-            "\(layer.digest)",
-            "the tar layers have more than \(2 * FileTree.maximumNodes) members"
-          )
-        }
-        steps.append(.tar(TarLayer(layer: layer, number: number), index))
-      } else {
-        let doubt =
-          form == .packed ? "weightfs does not unpack content of type \(layer.mediaType)" : doubts[number]
-        steps.append(.raw(RawLayer(layer: layer, created: created, doubt: doubt)))
+    for (number, plan) in plans.enumerated() {
+      let opener = LayerOpener(plan: plan, first: first[plan.layer.digest], indexes: indexes, bytes: bytes)
+      let step = try await opener.open(number, isStacked: packaging.stacksLayers, created: created)
+      content.steps.append(step)
+      guard case .tar(_, let index, _) = step else { continue }
+      // Layers may replace each other's files, but their indexes are all in memory at the same time.
+      members += index.members.count
+      guard members <= 2 * FileTree.maximumNodes else {
+        throw ContentError(
+          .invalid,
+          "\(plan.layer.digest)",
+          "the tar layers have more than \(2 * FileTree.maximumNodes) members"
+        )
       }
     }
-    let all = steps
+    content.showsModelsOnly = packaging is ImagePackaging && !showsCompleteImages
+    let all = content
     // A million members take a second, in which the cooperative pool has other work.
-    return try await indexes.executor.run { () throws(ContentError) in
-      try Self.build(all, withheld: manifest.withheldLayers, created: created)
-    }
+    return try await indexes.executor.run { () throws(ContentError) in try all.build() }
+  }
+
+  /// Returns the name of the packaging of an artifact.
+  package static func packaging(of manifest: Manifest) -> String {
+    Packagings.packaging(of: manifest).title
   }
 
   /// Returns the layers whose bytes are read to build the tree.
   package static func layersRead(of manifest: Manifest) -> [Descriptor] {
-    manifest.layers.filter { layer in
-      layer.mediaType != .empty
-        && [.tar, .undecided].contains(LayerForm(of: layer, isImage: manifest.isImage))
-    }
+    let packaging = Packagings.packaging(of: manifest)
+    let layers = packaging.plan(manifest, config: []).filter(\.needsFirstBytes).map(\.layer)
+    return layers + (packaging.readsConfig ? [manifest.config].compactMap { $0 } : [])
   }
 
-  /// Returns why layers, by their number, do not match the format that their names promise, according to
-  /// their first bytes.
-  private func doubts(_ manifest: Manifest, _ bytes: any LayerBytes) async -> [Int: String] {
-    var questions: [Int: FirstBytes.Question] = [:]
-    for (number, layer) in manifest.layers.enumerated()
-    where LayerForm(of: layer, isImage: manifest.isImage) == .undecided {
-      let name = LayerName.name(of: layer, metadata: LayerName.metadata(of: layer))
-      guard let magic = name.flatMap({ ModelMagic(name: $0) }) else { continue }
-      questions[number] = FirstBytes.Question(layer: layer, magic: magic)
+  /// Returns the config, or nothing if it cannot be read: it names files, and the files are there without it.
+  private func config(of manifest: Manifest, _ bytes: any LayerBytes) async -> [UInt8] {
+    guard let config = manifest.config, config.size <= Self.configLimit else { return [] }
+    return await indexes.executor.ask {
+      var content = [UInt8](repeating: 0, count: Int(config.size))
+      let count = try? content.withUnsafeMutableBytes { try bytes.read(config, into: $0, at: 0) }
+      return count == content.count ? content : []
     }
-    guard !questions.isEmpty else { return [:] }
-    let doubts = await firstBytes.doubts(Array(Set(questions.values)), bytes: bytes)
-    return questions.compactMapValues { doubts[$0] }
   }
+}
 
-  /// One layer, in the form in which it is added to the tree.
-  private enum Step: Sendable {
-    case raw(RawLayer)
-    case tar(TarLayer, TarIndex)
-  }
-
-  private static func build(
-    _ steps: [Step],
-    withheld: [WithheldName],
-    created: Int64
-  ) throws(ContentError) -> FileTree {
-    var builder = TreeBuilder(defaultTime: created)
-    for name in withheld { builder.withhold(name) }
-    for step in steps {
-      let layer: Descriptor
-      switch step {
-      case .tar(let tar, let index):
-        layer = tar.layer
-        tar.apply(index, to: &builder)
-      case .raw(let raw):
-        layer = raw.layer
-        raw.apply(to: &builder)
-      }
-      guard !builder.isOverfull else {
-        throw ContentError(
-          .invalid,
-          "\(layer.digest)",
-          "the artifact has more than \(FileTree.maximumNodes) files and directories, or too long names"
-        )
-      }
+extension LayerPlan {
+  /// Whether the first bytes decide what the layer becomes.
+  var needsFirstBytes: Bool {
+    switch form {
+    case .file: false
+    case .archive, .compressedFile: true
+    // A name that promises no format is the name of a file.
+    case .undecided: names.isEmpty || names.contains { ModelMagic(name: $0) != nil }
     }
-    return builder.build()
   }
 }
 
@@ -131,137 +111,4 @@ extension Manifest {
     }
     return layers + (config.map { [$0] } ?? [])
   }
-}
-
-/// A layer that is a file.
-struct RawLayer {
-  let layer: Descriptor
-  let created: Int64
-  /// Why the content does not match the format that the name promises, or nil.
-  let doubt: String?
-
-  func apply(to builder: inout TreeBuilder) {
-    let metadata = LayerName.metadata(of: layer)
-    let attributes = TreeBuilder.Attributes(
-      mode: 0o444 | (metadata?.mode ?? 0) & 0o111,
-      modificationTime: metadata?.mtime.flatMap(Timestamp.seconds) ?? created
-    )
-    let content = FileContent(whole: layer)
-    let shown = LayerName.fallback(layer)
-    if let doubt {
-      let name = LayerName.name(of: layer, metadata: metadata).map { String($0.prefix(1024)) } ?? ""
-      // An unusable path is shown as it is written.
-      let path = (try? TreePath.parse(annotation: name))?.map(\.description).joined(separator: "/")
-      builder.withhold(WithheldName(path: path ?? name, shownAs: shown, reason: doubt))
-    } else if let name = LayerName.name(of: layer, metadata: metadata) {
-      do throws(PathProblem) {
-        let path = try TreePath.parse(annotation: name)
-        // Two layers with the same name and the same digest are one file.
-        if builder.digest(at: path) == layer.digest { return }
-        if !builder.exists(path), builder.addFile(content, at: path, attributes, layer: 0) { return }
-        builder.note("two layers are named '\(name.prefix(120))': \(layer.digest) is shown under its digest")
-      } catch {
-        builder.note("the name \(error): layer \(layer.digest) is shown under its digest")
-      }
-    }
-    for name in doubt == nil ? LayerName.names(byTypeOf: layer) : [] {
-      // The next candidate is tried.
-      guard let path = try? TreePath.parse(annotation: name) else { continue }
-      if builder.digest(at: path) == layer.digest { return }
-      if !builder.exists(path), builder.addFile(content, at: path, attributes, layer: 0) { return }
-    }
-    guard let fallback = EntryName(shown.utf8) else { return }
-    if builder.exists([fallback]) { return }
-    _ = builder.addFile(content, at: [fallback], attributes, layer: 0)
-  }
-}
-
-/// A layer that is a tar: its members become files that are ranges of the layer.
-struct TarLayer {
-  let layer: Descriptor
-  private let number: Int
-  private let shared: Layer
-
-  init(layer: Descriptor, number: Int) {
-    self.layer = layer
-    self.number = number
-    shared = Layer(layer)
-  }
-
-  // Raw layers count as layer 0, so that a tar may replace their files.
-  private var level: Int { number + 1 }
-  private static let whiteout = Array(".wh.".utf8)
-  private static let opaque = Array(".wh..wh..opq".utf8)
-
-  func apply(_ index: TarIndex, to builder: inout TreeBuilder) {
-    // Hard links to members that follow later in the layer.
-    var waiting: [(path: [EntryName], target: [EntryName])] = []
-    for member in index.members {
-      if builder.isOverfull { return }
-      do throws(PathProblem) {
-        let path = try TreePath.parse(member: member.name)
-        if case .hardLink(let target) = member.kind {
-          let target = try TreePath.parse(member: target)
-          let isPlaced = path.isEmpty ? false : builder.addHardLink(to: target, at: path, layer: level)
-          if isPlaced == nil { waiting.append((path, target)) }
-          if isPlaced == false {
-            throw PathProblem(path: member.name, reason: "is a hard link to a directory")
-          }
-        } else {
-          try apply(member, at: path, to: &builder)
-        }
-      } catch {
-        builder.note("the member \(error) in layer \(layer.digest): omitted")
-      }
-    }
-    for link in waiting where !(builder.addHardLink(to: link.target, at: link.path, layer: level) ?? false) {
-      builder.note("the hard link '\(text(link.path))' in layer \(layer.digest) has no target: omitted")
-    }
-  }
-
-  private func apply(
-    _ member: TarMember,
-    at path: [EntryName],
-    to builder: inout TreeBuilder
-  ) throws(PathProblem) {
-    let attributes = TreeBuilder.Attributes(
-      mode: 0o444 | member.mode & 0o111,
-      modificationTime: member.modificationTime
-    )
-    guard let name = path.last else { return }
-    if name.bytes == Self.opaque {
-      builder.makeOpaque(Array(path.dropLast()), layer: level)
-      return
-    }
-    if name.bytes.starts(with: Self.whiteout) {
-      if let hidden = EntryName(name.bytes.dropFirst(4)) {
-        builder.whiteOut(path.dropLast() + [hidden], layer: level)
-      }
-      return
-    }
-    var isPlaced = true
-    switch member.kind {
-    case .directory:
-      let folder = TreeBuilder.Attributes(mode: 0o555, modificationTime: member.modificationTime)
-      isPlaced = builder.addDirectory(at: path, folder, layer: level)
-    case .file where member.isSparse: throw PathProblem(path: member.name, reason: "is a sparse member")
-    case .file:
-      let content = FileContent(layer: shared, offset: member.dataOffset, size: member.size)
-      isPlaced = builder.addFile(content, at: path, attributes, layer: level)
-    case .symbolicLink(let target):
-      guard TreePath.linkTarget(target, in: []) != nil else {
-        throw PathProblem(path: member.name, reason: "is a symbolic link without a usable target")
-      }
-      isPlaced = builder.addLink(target, at: path, attributes, layer: level)
-    case .hardLink, .other: throw PathProblem(path: member.name, reason: "is a device, a pipe or a socket")
-    }
-    if !isPlaced, !builder.isOverfull {
-      throw PathProblem(
-        path: member.name,
-        reason: "is behind symbolic links that form a loop or are nested too deep"
-      )
-    }
-  }
-
-  private func text(_ path: [EntryName]) -> String { path.map(\.description).joined(separator: "/") }
 }

@@ -76,7 +76,7 @@ extension BlobFetcher {
     _ descriptor: Descriptor,
     platform: Platform = .current
   ) async throws(ContentError) -> (document: ManifestDocument, manifest: Manifest) {
-    let (documents, manifest) = try await ManifestPath.follow(descriptor, platform) {
+    let (documents, manifest, _) = try await ManifestPath.follow(descriptor, platform) {
       (next) async throws(ContentError) in try await document(next)
     }
     return (documents[documents.count - 1], manifest)

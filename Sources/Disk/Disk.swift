@@ -95,6 +95,26 @@ package enum Disk {
     }
   }
 
+  /// Makes a file share a range of another one's blocks (a reflink); returns false if the file system cannot,
+  /// for example if the range does not start at a block.
+  ///
+  /// - Parameters:
+  ///   - source: The file to share with.
+  ///   - range: The range in bytes, which becomes the content of the target.
+  ///   - target: An empty file.
+  package static func clone(
+    _ source: FileDescriptor,
+    _ range: Range<Int64>,
+    to target: FileDescriptor
+  ) -> Bool {
+    clinux_clone_range(
+      target.rawValue,
+      source.rawValue,
+      UInt64(range.lowerBound),
+      UInt64(range.count)
+    ) == 0
+  }
+
   /// Copies a range of a file to the start of another file.
   package static func copy(
     _ source: FileDescriptor,

@@ -42,6 +42,9 @@ package final class FileSystem: Sendable {
     var forgetNames: (@Sendable ([KernelName]) -> Void)?
   }
 
+  /// Whether a file or a directory is open.
+  package var hasOpenFiles: Bool { state.withLock { !$0.files.isEmpty || !$0.folders.isEmpty } }
+
   let options: FileSystemOptions
   let local: LocalRegistry
   let remote: any RepositoryProvider

@@ -197,13 +197,14 @@ final class FileNode: Sendable {
 
   /// Adds the place of another artifact that has the same file.
   func add(_ artifact: LoadedArtifact) {
+    let source = artifact.source(of: content.blob)
     state.withLock { state in
       let isKnown = state.homes.contains {
-        $0.layout?.origin == artifact.layout?.origin && $0.source?.origin == artifact.source?.origin
+        $0.layout?.origin == artifact.layout?.origin && $0.source?.origin == source?.origin
       }
       if !isKnown, state.homes.count < 16 {
         state.homes.append(
-          Home(layout: artifact.layout, source: artifact.source, reference: artifact.reference)
+          Home(layout: artifact.layout, source: source, reference: artifact.reference)
         )
       }
     }

@@ -65,7 +65,7 @@ extension LocalRegistry {
           "'weightfs convert --format oci-dir' makes it evictable, 'weightfs rm' removes it"
       )
     }
-    let digests = Set(try contents(of: artifact).blobs.map(\.descriptor.digest))
+    let digests = withUnpacked(Set(try contents(of: artifact).blobs.map(\.descriptor.digest)))
     do throws(Errno) {
       let lock = try FileLock(waitingFor: root.locks.appending("evict"))
       defer { withExtendedLifetime(lock) {} }
@@ -205,7 +205,12 @@ extension LocalRegistry {
       }
       found.formUnion(contents.documents.map(\.descriptor.digest) + contents.blobs.map(\.descriptor.digest))
     }
-    return found
+    return withUnpacked(found)
+  }
+
+  /// Returns blobs, and those that were decompressed from them.
+  private func withUnpacked(_ digests: Set<Digest>) -> Set<Digest> {
+    digests.union(digests.compactMap { UnpackedRecord.read(root, $0)?.digest })
   }
 
   private func sweepBlobs(

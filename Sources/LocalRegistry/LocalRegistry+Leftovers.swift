@@ -83,6 +83,7 @@ extension LocalRegistry {
     try sweep(root.references, "no artifact has the blob") { name, path in isKnown(name) || !isOld(path) }
     try sweep(root.chunks, "no artifact has the blob") { name, path in isKnown(name) || !isOld(path) }
     try sweep(root.profiles, "no artifact has the blob") { name, path in isKnown(name) || !isOld(path) }
+    try sweep(root.unpacked, "no artifact has the layer") { name, path in isKnown(name) || !isOld(path) }
     try sweep(root.verified, "the blob does not exist") { name, path in
       // A file that was removed meanwhile needs no record.
       guard let identity = try? FileIdentity(at: path) else { return false }
@@ -93,9 +94,9 @@ extension LocalRegistry {
     try sweep(root.bad, "damaged and set aside more than 7 days ago") { _, path in
       RealTime.now - Disk.changeTime(path) < Self.damagedLife
     }
-    let needed = Set(marked.keys.map { "partial-\($0.hex)" })
+    let needed = Set(marked.keys.flatMap { ["partial-\($0.hex)", "unpack-\($0.hex)"] })
     try sweep(root.locks, "lock of a blob that does not exist") { name, path in
-      guard name.hasPrefix("partial-") else { return true }
+      guard name.hasPrefix("partial-") || name.hasPrefix("unpack-") else { return true }
       if !needed.contains(name), !dryRun { FileLock.removeIfFree(path) }
       return true
     }

@@ -23,23 +23,51 @@ package struct Index: Sendable, Hashable {
     self.annotations = annotations
   }
 
+  /// A manifest of an index, selected for a platform.
+  package struct Choice: Sendable, Equatable {
+    package let manifest: Descriptor
+    /// A sentence for the user if another manifest may be the one that is wanted.
+    package let note: String?
+  }
+
   /// Returns the manifest for a platform: the entry with this platform, else one without a platform, else the
-  /// only entry, else the first; nil if there is no usable entry.
+  /// first; nil if there is no usable entry.
   ///
-  /// Attestations (`unknown/unknown`, `vnd.docker.reference.type`) and entries of an unknown media type are
-  /// never used; an entry without a media type counts as a manifest.
+  /// Attestations (`vnd.docker.reference.type`) and entries of an unknown media type are never used; an entry
+  /// without a media type counts as a manifest. An entry of the platform `unknown/unknown` is used only if
+  /// there is no other.
   ///
-  /// - Parameter platform: The platform of the machine.
-  package func manifest(for platform: Platform) -> Descriptor? {
-    let candidates = manifests.filter { entry in
-      entry.platform?.os != "unknown" && entry.annotations["vnd.docker.reference.type"] == nil
-        && entry.isManifestOrIndex
+  /// - Parameter platform: The platform of the machine, or the one that the user selected.
+  package func choice(for platform: Platform) -> Choice? {
+    let usable = manifests.filter {
+      $0.annotations["vnd.docker.reference.type"] == nil && $0.isManifestOrIndex
     }
+    let known = usable.filter { $0.platform?.os != "unknown" }
+    let candidates = known.isEmpty ? usable : known
     func fits(_ entry: Descriptor) -> Bool {
       entry.platform?.os == platform.os && entry.platform?.architecture == platform.architecture
     }
-    return candidates.first { fits($0) && $0.platform?.variant == platform.variant }
+    let found =
+      candidates.first { fits($0) && $0.platform?.variant == platform.variant }
       ?? candidates.first(where: fits) ?? candidates.first { $0.platform == nil } ?? candidates.first
+    guard let found else { return nil }
+    return Choice(manifest: found, note: note(found, among: candidates, for: platform))
+  }
+
+  private func note(_ found: Descriptor, among candidates: [Descriptor], for platform: Platform) -> String? {
+    if let other = found.platform, other.os != platform.os || other.architecture != platform.architecture {
+      return "the index has no manifest for \(platform): that for \(other) is shown (\(found.digest))"
+    }
+    func kind(_ entry: Descriptor) -> String {
+      ForeignText.excerpt((entry.artifactType?.rawValue ?? "a container image").utf8)
+    }
+    let others = candidates.filter {
+      $0.digest != found.digest && ($0.platform == nil || $0.platform == found.platform)
+    }
+    guard !others.isEmpty else { return nil }
+    let list = others.prefix(4).map { "\(kind($0)) @\($0.digest)" }.joined(separator: ", ")
+    return "the index has several manifests: the first one is shown (\(kind(found)), \(found.digest)); "
+      + "another one is selected by its digest: \(list)"
   }
 }
 

@@ -36,3 +36,25 @@ package struct Platform: Sendable, Hashable, Codable {
     #endif
   }
 }
+
+extension Platform: CustomStringConvertible {
+  /// The form that users write: `linux/arm64/v8`.
+  package var description: String {
+    ForeignText.excerpt(([os, architecture] + [variant].compactMap { $0 }).joined(separator: "/").utf8)
+  }
+
+  /// Parses `os/architecture[/variant]`, or returns nil.
+  package init?(parsing text: String) {
+    let parts = text.split(separator: "/", omittingEmptySubsequences: false)
+    guard (2...3).contains(parts.count),
+      parts.allSatisfy({ part in
+        !part.isEmpty && part.utf8.allSatisfy { (0x30...0x39).contains($0) || (0x61...0x7a).contains($0) }
+      })
+    else { return nil }
+    self.init(
+      architecture: String(parts[1]),
+      os: String(parts[0]),
+      variant: parts.count == 3 ? String(parts[2]) : nil
+    )
+  }
+}

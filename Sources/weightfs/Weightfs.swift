@@ -12,7 +12,8 @@ struct Weightfs: AsyncParsableCommand {
     version: "0.1.0",
     subcommands: [
       Mount.self, Unmount.self, Pull.self, Prefetch.self, Profile.self, List.self, Inspect.self, Path.self,
-      Cat.self, Exists.self, Save.self, Load.self, Convert.self, Tag.self, Remove.self, Where.self,
+      Resolve.self, CheckOut.self, Cat.self, Exists.self, Save.self, Load.self, Convert.self, Tag.self,
+      Remove.self, Where.self,
       Verify.self, Collect.self, Evict.self, Pin.self, Unpin.self,
     ]
   )

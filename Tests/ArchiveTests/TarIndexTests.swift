@@ -4,7 +4,7 @@ import TestSupport
 import Testing
 
 /// A tar in memory that counts the bytes read.
-private final class MemorySource: ByteSource {
+final class MemorySource: ByteSource {
   let bytes: [UInt8]
   var bytesRead = 0
   var size: Int64 { Int64(bytes.count) }

@@ -146,17 +146,17 @@ struct TreeLoaderTests {
       Self.tarType
     )
     let tree = try await load([layer], bytes, isImage: true)
-    let node = try #require(tree.node(at: "models/a"))
+    let node = try #require(tree.node(at: "a"))
     guard case .file(let content) = tree.nodes[node].kind else { return }
     let all = try #require(bytes.contents[layer.digest])
     #expect(Array(all[Int(content.range.lowerBound)..<Int(content.range.upperBound)]) == Array("hello".utf8))
-    let link = try #require(tree.node(at: "models/link"))
+    let link = try #require(tree.node(at: "link"))
     guard case .symbolicLink(let target) = tree.nodes[link].kind else {
       Issue.record("no link")
       return
     }
     #expect(target == Array("a".utf8))
-    let hard = try #require(tree.node(at: "models/hard"))
+    let hard = try #require(tree.node(at: "hard"))
     guard case .file(let same) = tree.nodes[hard].kind else { return }
     #expect(same == content)
   }
@@ -247,7 +247,12 @@ struct EntryPointTests {
     let layer = bytes.add(tar.finished, "application/vnd.oci.image.layer.v1.tar")
     let config = bytes.add(Array("{}".utf8), "application/vnd.oci.image.config.v1+json")
     let tree = try await TreeLoader.fresh().load(Manifest(config: config, layers: [layer]), bytes: bytes)
-    #expect(EntryPoint.model(in: tree) == .path("models/model.file"))
+    #expect(EntryPoint.model(in: tree) == .path("model.file"))
+    let complete = try await TreeLoader.fresh(showsCompleteImages: true).load(
+      Manifest(config: config, layers: [layer]),
+      bytes: bytes
+    )
+    #expect(EntryPoint.model(in: complete) == .path("models/model.file"))
   }
 
   @Test func findsTheProjector() async throws {

@@ -1,3 +1,4 @@
+import Archive
 import ArtifactTree
 import Content
 import OCI
@@ -5,7 +6,7 @@ import Synchronization
 import TestSupport
 import Testing
 
-/// Archives are never shown under the names of models.
+/// Archives are never shown under the names of models; those that cannot be opened have their digests as names.
 struct WithheldNameTests {
   private static let title = "org.opencontainers.image.title"
   private static let filepath = "org.cncf.model.filepath"
@@ -59,28 +60,31 @@ struct WithheldNameTests {
     ("application/vnd.cncf.model.weight.v1.tar+zstd", [filepath: "weights.bin"]),
     ("application/vnd.cnai.model.weight.v1.tar", [filepath: "model.gguf"]),
     ("application/vnd.kitops.modelkit.model.v1.tar+gzip", [title: "model"]),
-    ("application/vnd.kitops.modelkit.model.v1.raw+gzip", [title: "model.gguf"]),
     ("application/vnd.docker.ai.dir.tar", [filepath: "dir.tar"]),
     ("application/vnd.oci.image.layer.v1.tar+gzip", [title: "dir", unpack: "true"]),
     ("application/octet-stream", [title: "dir", unpack: "true"]),
   ])
-  func layersThatAreArchivesByTheirDescriptor(_ type: String, _ annotations: [String: String]) async throws {
-    // The media type suffices, so no bytes are provided.
-    let layer = Descriptor(
-      mediaType: MediaType(rawValue: type),
-      digest: Verification.digest(of: Self.tar),
-      size: Int64(Self.tar.count),
-      annotations: annotations
-    )
-    let tree = try await load([layer], MemoryLayers())
-    let shown = "sha256-\(Verification.digest(of: Self.tar).hex)"
-    #expect(paths(tree) == [shown])
-    let name = try #require(annotations[Self.filepath] ?? annotations[Self.title])
-    #expect(tree.withheld.map(\.path) == [name])
-    #expect(tree.withheld.map(\.shownAs) == [shown])
-    #expect(tree.problems.count == 1)
-    for part in [name, shown, type] { #expect(tree.problems[0].contains(part), "\(tree.problems)") }
-    #expect(EntryPoint.model(in: tree) == .withheld(tree.withheld[0]))
+  func anArchiveThatCannotBeOpenedIsShownUnderItsDigest(
+    _ type: String,
+    _ annotations: [String: String]
+  )
+    async throws
+  {
+    for content in [
+      [UInt8](repeating: 7, count: 2000), [0x1f, 0x8b] + Self.tar, Array(Self.tar.prefix(520)),
+    ] {
+      var bytes = MemoryLayers()
+      let layer = bytes.add(content, type, annotations)
+      let tree = try await load([layer], bytes)
+      let shown = "sha256-\(layer.digest.hex)"
+      #expect(paths(tree) == [shown])
+      let name = try #require(annotations[Self.filepath] ?? annotations[Self.title])
+      #expect(tree.withheld.map(\.path) == [name])
+      #expect(tree.withheld.map(\.shownAs) == [shown])
+      #expect(tree.problems.count == 1)
+      for part in [name, shown, type] { #expect(tree.problems[0].contains(part), "\(tree.problems)") }
+      #expect(EntryPoint.model(in: tree) == .withheld(tree.withheld[0]))
+    }
   }
 
   @Test func typesThatFilesAndTarsShareAreToldByTheFirstBytes() async throws {
@@ -95,12 +99,12 @@ struct WithheldNameTests {
       bytes.add([7] + Self.tar, Self.oras, [Self.title: "model.nemo"]),
     ]
     let tree = try await load(layers, bytes)
-    let raw = [1, 2, 4].map { "sha256-\(layers[$0].digest.hex)" }.sorted()
-    #expect(paths(tree) == ["good.gguf", "good.safetensors", "model.nemo"] + raw)
-    #expect(tree.withheld.map(\.path) == ["bad.safetensors", "bad.gguf", "text.gguf"])
-    #expect(tree.withheld[0].reason.contains("is a tar"))
-    #expect(tree.withheld[1].reason.contains("is a gzip"))
-    #expect(tree.withheld[2].reason.contains("'GGUF'"))
+    let raw = [2, 4].map { "sha256-\(layers[$0].digest.hex)" }.sorted()
+    // The tar under the name of a model is opened, and its member is the model.
+    #expect(paths(tree) == ["good.gguf", "good.safetensors", "model.nemo", "model.safetensors"] + raw)
+    #expect(tree.withheld.map(\.path) == ["bad.gguf", "text.gguf"])
+    #expect(tree.withheld[0].reason.contains("gzip"))
+    #expect(tree.withheld[1].reason.contains("'GGUF'"))
   }
 
   /// Counts the bytes read, and the reads in parallel.
@@ -108,6 +112,11 @@ struct WithheldNameTests {
     let layers: MemoryLayers
     let counts = Mutex((reads: 0, open: 0, most: 0, bytes: 0))
     let fails: Bool
+
+    func unpacked(
+      _ layer: Descriptor,
+      _ compression: Compression
+    ) async throws(ContentError) -> Descriptor { try await layers.unpacked(layer, compression) }
 
     init(_ layers: MemoryLayers, fails: Bool = false) {
       self.layers = layers
@@ -162,9 +171,7 @@ struct WithheldNameTests {
     let layer = memory.add(Self.tar, Self.oras, [Self.title: "bad.safetensors"])
     let first = FirstBytes()
     #expect(paths(try await load([layer], CountingLayers(memory, fails: true), first)) == ["bad.safetensors"])
-    #expect(
-      try await load([layer], CountingLayers(memory), first).withheld.map(\.path) == ["bad.safetensors"]
-    )
+    #expect(paths(try await load([layer], CountingLayers(memory), first)) == ["model.safetensors"])
   }
 
   @Test func theModelIsNotChosenAmongWhatIsLeft() async throws {
@@ -175,16 +182,17 @@ struct WithheldNameTests {
     let packed = "application/vnd.cncf.model.weight.v1.tar"
     let config = file("config.json", [1])
     let shard = file("model-00001-of-00002.safetensors", Self.model)
-    let other = file("model-00002-of-00002.safetensors", Self.tar, packed)
+    let damaged = Array(Self.tar.prefix(520))
+    let other = file("model-00002-of-00002.safetensors", damaged, packed)
     #expect(EntryPoint.model(in: try await load([config, shard, other], bytes)).isWithheld)
     let gguf = file("m-00001-of-00002.gguf", [2])
-    let second = file("m-00002-of-00002.gguf", Self.tar + [1], packed)
+    let second = file("m-00002-of-00002.gguf", damaged + [1], packed)
     #expect(EntryPoint.model(in: try await load([gguf, second], bytes)).isWithheld)
     // The weights may be in the archive, so the configuration alone is not a model.
-    let folder = file("weights", Self.tar + [2], packed)
+    let folder = file("weights", damaged + [2], packed)
     #expect(EntryPoint.model(in: try await load([config, folder], bytes)).isWithheld)
     // Files that do not belong to the model have no effect.
-    let docs = file("docs", Self.tar + [3], "application/vnd.cncf.model.doc.v1.tar")
+    let docs = file("docs", damaged + [3], "application/vnd.cncf.model.doc.v1.tar")
     #expect(EntryPoint.model(in: try await load([file("m.gguf", [3]), docs], bytes)) == .path("m.gguf"))
   }
 }

@@ -94,7 +94,7 @@ import Testing
     for path in [
       "localhost:1/acme/car/1", "localhost:1/acme/car/a", "quay.io/acme/car/v2", "localhost:1/acme/car/p",
     ] {
-      try await shell("cmp in/models/w.gguf '\(mount.path(path))/models/w.gguf'")
+      try await shell("cmp in/models/w.gguf '\(mount.path(path))/w.gguf'")
     }
     #expect(try await run("where localhost:1/acme/car:a").hasPrefix("oci-archive\t"))
     #expect(try await run("where localhost:1/acme/car:1").hasPrefix("oci-dir\t"))

@@ -53,7 +53,7 @@ import Testing
     )
     let mount = try await MountProcess(folder, source: "oci-archive:\(folder.path("b.tar")):v1")
     let result = try await run(
-      "cmp '\(mount.path("models/model.gguf"))' '\(folder.path("context/models/model.gguf"))'; find '\(mount.mountPoint)' -type f | wc -l"
+      "cmp '\(mount.path("model.gguf"))' '\(folder.path("context/models/model.gguf"))'; find '\(mount.mountPoint)' -type f | wc -l"
     )
     #expect(result.output == "1\n")
   }
@@ -76,14 +76,14 @@ import Testing
     )
     let mount = try await MountProcess(folder, ["--fill", "demand"])
     let tag = mount.path("\(registry.host)/acme/car/t")
-    let listed = try await run("ls '\(tag)/models'")
+    let listed = try await run("ls '\(tag)'")
     #expect(listed.output == "big.gguf\nlink\nsmall.txt\n")
     let fetched = registry.blobRequests.filter { $0.path.hasSuffix(layer.digest.hex) }.reduce(0) {
       $0 + ($1.range(size: Int(layer.size))?.count ?? Int(layer.size))
     }
     #expect(fetched <= 400_000, "\(fetched) bytes for the headers")
     let read = try await run(
-      "cmp '\(tag)/models/link' '\(folder.path("in/models/big.gguf"))' && od -An -tx1 '\(tag)/models/small.txt' && readlink '\(tag)/models/link'"
+      "cmp '\(tag)/link' '\(folder.path("in/models/big.gguf"))' && od -An -tx1 '\(tag)/small.txt' && readlink '\(tag)/link'"
     )
     #expect(read.output == " 01 02 03\nbig.gguf\n")
   }

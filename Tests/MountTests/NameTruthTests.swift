@@ -32,16 +32,29 @@ import Testing
 
   private func digest(_ bytes: [UInt8]) -> Digest { Verification.digest(of: bytes) }
 
-  @Test func anArchiveIsShownUnderItsDigestAndToldOf() async throws {
+  @Test func anArchiveUnderTheNameOfAModelIsOpened() async throws {
     try add("t", [(Self.tar, Self.oras, "model.safetensors"), (Self.model, Self.oras, "a.gguf")])
     let mount = try await MountProcess(folder, ["--fill", "demand"])
     let path = mount.path("\(registry.host)/acme/m/t")
-    let raw = "sha256-\(digest(Self.tar).hex)"
-    #expect(try FileManager.default.contentsOfDirectory(atPath: path).sorted() == ["a.gguf", raw])
+    #expect(
+      try FileManager.default.contentsOfDirectory(atPath: path).sorted() == ["a.gguf", "model.safetensors"]
+    )
     // At most the first block of each of the two layers was requested.
     let asked = registry.blobRequests.compactMap { $0.range(size: 300_000)?.count }
     #expect(asked.count <= 2)
-    #expect(FileManager.default.contents(atPath: "\(path)/\(raw)") == Data(Self.tar))
+    let member = SeededGenerator.bytes(2_000_000, seed: 4)
+    let attributes = try FileManager.default.attributesOfItem(atPath: "\(path)/model.safetensors")
+    #expect(attributes[.size] as? Int == member.count, "the member, not the tar")
+  }
+
+  @Test func anArchiveThatCannotBeOpenedIsShownUnderItsDigestAndToldOf() async throws {
+    let damaged = Array(Self.tar.prefix(1_000_000))
+    try add("t", [(damaged, Self.oras, "model.safetensors"), (Self.model, Self.oras, "a.gguf")])
+    let mount = try await MountProcess(folder, ["--fill", "demand"])
+    let path = mount.path("\(registry.host)/acme/m/t")
+    let raw = "sha256-\(digest(damaged).hex)"
+    #expect(try FileManager.default.contentsOfDirectory(atPath: path).sorted() == ["a.gguf", raw])
+    #expect(FileManager.default.contents(atPath: "\(path)/\(raw)") == Data(damaged))
     #expect(!FileManager.default.fileExists(atPath: "\(path)/model.safetensors"))
     #expect(mount.messages.contains("model.safetensors"))
     #expect(mount.messages.contains(raw))
@@ -72,7 +85,8 @@ import Testing
   }
 
   @Test func pathFailsForWhatCannotBeOpened() async throws {
-    try add("t", [(Self.tar, "application/vnd.cncf.model.weight.v1.tar", "model.safetensors")])
+    let damaged = Array(Self.tar.prefix(1_000_000))
+    try add("t", [(damaged, "application/vnd.cncf.model.weight.v1.tar", "model.safetensors")])
     let mount = try await MountProcess(folder)
     let result = try await WeightfsCommand.run(
       "path --mountpoint \(mount.mountPoint) \(registry.host)/acme/m:t",
@@ -80,7 +94,7 @@ import Testing
     )
     #expect(result.status == 3)
     #expect(result.output.isEmpty)
-    for part in ["model.safetensors", "sha256-\(digest(Self.tar).hex)", "vnd.cncf.model.weight.v1.tar"] {
+    for part in ["model.safetensors", "sha256-\(digest(damaged).hex)", "vnd.cncf.model.weight.v1.tar"] {
       #expect(result.error.contains(part), "\(result.error)")
     }
   }

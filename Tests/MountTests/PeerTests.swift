@@ -135,7 +135,7 @@ import Testing
     let mount = try await MountProcess(folder, ["--offline"])
     let back = mount.path("localhost/acme/back/1")
     let compared = try await Command.shell(
-      "ls '\(back)' && cmp '\(back)/models/w.gguf' '\(folder.path("in/models/w.gguf"))'"
+      "ls '\(back)' && cmp '\(back)/w.gguf' '\(folder.path("in/models/w.gguf"))'"
     )
     #expect(compared.status == 0, "\(compared.output)\(compared.error)\(mount.messages)")
   }

@@ -184,24 +184,53 @@ struct IndexTests {
     var odd = try entry("1", amd)
     odd.mediaType = MediaType(rawValue: "application/vnd.example.signature")
     let index = Index(manifests: [odd, try entry("2", nil)])
-    #expect(index.manifest(for: amd) == index.manifests[1])
-    #expect(Index(manifests: [odd]).manifest(for: amd) == nil)
+    #expect(index.choice(for: amd)?.manifest == index.manifests[1])
+    #expect(Index(manifests: [odd]).choice(for: amd)?.manifest == nil)
   }
 
   @Test func takesTheManifestOfThePlatform() throws {
     let index = Index(manifests: [try entry("1", arm), try entry("2", amd)])
-    #expect(index.manifest(for: amd) == index.manifests[1])
-    #expect(index.manifest(for: arm) == index.manifests[0])
+    #expect(index.choice(for: amd)?.manifest == index.manifests[1])
+    #expect(index.choice(for: arm)?.manifest == index.manifests[0])
   }
 
   @Test func prefersNoPlatformToAnotherOne() throws {
     let index = Index(manifests: [try entry("1", arm), try entry("2", nil)])
-    #expect(index.manifest(for: amd) == index.manifests[1])
+    #expect(index.choice(for: amd)?.manifest == index.manifests[1])
   }
 
   @Test func neverTakesAnAttestation() throws {
-    let attestation = try entry("1", Platform(architecture: "unknown", os: "unknown"))
-    let marked = try entry("2", nil, ["vnd.docker.reference.type": "attestation-manifest"])
-    #expect(Index(manifests: [attestation, marked]).manifest(for: amd) == nil)
+    let unknown = Platform(architecture: "unknown", os: "unknown")
+    let mark = ["vnd.docker.reference.type": "attestation-manifest"]
+    let marked = [try entry("1", unknown, mark), try entry("2", nil, mark)]
+    #expect(Index(manifests: marked).choice(for: amd) == nil)
+    // Without the mark it is an image of a builder that knows no platforms, unless there is another.
+    let plain = try entry("3", unknown)
+    #expect(Index(manifests: marked + [plain]).choice(for: amd)?.manifest == plain)
+    let other = try entry("4", arm)
+    #expect(Index(manifests: [plain, other]).choice(for: amd)?.manifest == other)
+  }
+
+  @Test func aChoiceThatMaySurpriseIsTold() throws {
+    let right = try entry("1", amd)
+    let other = try entry("2", arm)
+    #expect(Index(manifests: [right, other]).choice(for: amd)?.note == nil)
+    let foreign = try #require(Index(manifests: [other]).choice(for: amd)?.note)
+    #expect(foreign.contains("linux/amd64") && foreign.contains("linux/arm64"), "\(foreign)")
+    // olot writes a modelcar and a ModelPack into one index.
+    var pack = try entry("3", nil)
+    pack.artifactType = MediaType(rawValue: "application/vnd.cncf.model.manifest.v1+json")
+    let car = try entry("4", nil)
+    let both = try #require(Index(manifests: [car, pack]).choice(for: amd)?.note)
+    #expect(
+      both.contains("container image") && both.contains("vnd.cncf.model") && both.contains("\(pack.digest)")
+    )
+  }
+
+  @Test func platformsAreParsedAsTheyArePrinted() {
+    for text in ["linux/amd64", "linux/arm64/v8"] { #expect(Platform(parsing: text)?.description == text) }
+    for text in ["", "linux", "linux/", "/amd64", "linux/amd64/v1/x", "linux/AMD64", "a b/c"] {
+      #expect(Platform(parsing: text) == nil, "\(text)")
+    }
   }
 }

@@ -47,12 +47,37 @@ package struct Assembly: Sendable {
       metrics: metrics,
       log: log
     )
+    let client = Self.client(settings, environment, metrics, log)
+    remote = RemoteRegistries(client: client)
+    resolver = ReferenceResolver(
+      local: local,
+      remote: remote,
+      options: settings.resolution,
+      metrics: metrics,
+      log: log
+    )
+    loader = ArtifactLoader(
+      local: local,
+      remote: remote,
+      store: store,
+      isOffline: isOffline,
+      log: log,
+      packaging: settings.packaging
+    )
+  }
+
+  private static func client(
+    _ settings: Settings,
+    _ environment: [String: String],
+    _ metrics: Metrics,
+    _ log: Logger
+  ) -> RegistryClient {
     var configuration = RegistryConfiguration()
     configuration.insecure = settings.insecureRegistries
     configuration.stallTimeout = settings.fetching.deadline
     configuration.minimumRate = settings.fetching.minimumRate
     configuration.retry.retryFor = settings.fetching.retryFor
-    let client = RegistryClient(
+    return RegistryClient(
       thread: TransferThread(metrics: metrics, environment: environment),
       credentials: CredentialFiles(
         explicit: settings.authFile?.string,
@@ -62,15 +87,6 @@ package struct Assembly: Sendable {
       configuration: configuration,
       log: log
     )
-    remote = RemoteRegistries(client: client)
-    resolver = ReferenceResolver(
-      local: local,
-      remote: remote,
-      options: settings.resolution,
-      metrics: metrics,
-      log: log
-    )
-    loader = ArtifactLoader(local: local, remote: remote, store: store, isOffline: isOffline, log: log)
   }
 
   /// Resolves and loads an artifact.

@@ -15,6 +15,8 @@ package struct Settings: Sendable {
   package var insecureRegistries: Set<String> = []
   /// The only credential file to read; nil for those of podman and docker.
   package var authFile: FilePath?
+  /// How layers are opened.
+  package var packaging = PackagingSettings()
   /// The limits on the disk space of blobs.
   package var limits = SpaceLimits()
   /// The format of new artifacts.

@@ -15,12 +15,15 @@ package actor ArtifactLoader {
     let digest: Digest
   }
 
-  private let local: LocalRegistry
+  let local: LocalRegistry
   private let remote: any RepositoryProvider
   private let store: BlobStore
   private let trees: TreeLoader
   private let indexes: TarIndexCache
   private let firstBytes = FirstBytes()
+  private let unpacker: LayerUnpacker
+  let platform: Platform
+  private let requiresComplete: Bool
   private let isOffline: Bool
   private let log: Logger
   private var known: [Key: LoadedArtifact] = [:]
@@ -50,6 +53,7 @@ package actor ArtifactLoader {
   ///   - store: Reads the bytes of layers.
   ///   - isOffline: Whether no request may be sent.
   ///   - log: Receives messages for the operator.
+  ///   - packaging: How layers are opened.
   ///   - memoryLimit: The maximum memory of cached artifacts in bytes.
   package init(
     local: LocalRegistry,
@@ -57,6 +61,7 @@ package actor ArtifactLoader {
     store: BlobStore,
     isOffline: Bool,
     log: Logger,
+    packaging: PackagingSettings = PackagingSettings(),
     memoryLimit: Int = 32 << 20
   ) {
     self.memoryLimit = memoryLimit
@@ -67,7 +72,14 @@ package actor ArtifactLoader {
     self.log = log
     // A parser waits for bytes that the disk threads deliver, so it needs separate threads.
     indexes = TarIndexCache(executor: BlockingExecutor(label: "weightfs.parse", threads: 4))
-    trees = TreeLoader(indexes: indexes, firstBytes: firstBytes)
+    trees = TreeLoader(
+      indexes: indexes,
+      firstBytes: firstBytes,
+      showsCompleteImages: packaging.showsCompleteImages
+    )
+    platform = packaging.platform
+    requiresComplete = packaging.requiresComplete
+    unpacker = LayerUnpacker(local: local, limits: packaging.unpacking)
   }
 
   /// Loads an artifact.
@@ -118,7 +130,7 @@ package actor ArtifactLoader {
   package func isHere(_ resolution: ReferenceResolver.Resolution) async -> Bool {
     let layout = resolution.local?.repository
     do throws(ContentError) {
-      let (_, manifest) = try await documents(resolution.descriptor, layout, nil)
+      let (_, manifest, _) = try await documents(resolution.descriptor, layout, nil)
       for layer in TreeLoader.layersRead(of: manifest) {
         guard await store.status(layer, layout: layout).presence == .complete else { return false }
       }
@@ -134,6 +146,7 @@ package actor ArtifactLoader {
     flights.forgetAll()
     await indexes.remove(digest)
     await firstBytes.remove(digest)
+    await unpacker.forget(digest)
     let affected = known.filter { $0.value.manifest.layers.contains { $0.digest == digest } }.map(\.key)
     for key in affected { drop(key) }
     order.removeAll { affected.contains($0) }
@@ -151,7 +164,7 @@ package actor ArtifactLoader {
   ) async throws(ContentError) -> LoadedArtifact {
     let source = isOffline ? nil : remote.repository(reference.repository)
     let layout = resolution.local?.repository
-    let (documents, manifest) = try await documents(resolution.descriptor, layout, source)
+    let (documents, manifest, notes) = try await documents(resolution.descriptor, layout, source)
     let record = ArtifactRecord(
       reference: reference,
       resolution: resolution,
@@ -172,6 +185,7 @@ package actor ArtifactLoader {
       root: resolution.descriptor,
       documents: documents,
       manifest: manifest,
+      notes: notes,
       layout: home,
       source: source,
       isFetched: resolution.local?.wasFetched ?? true,
@@ -268,13 +282,14 @@ package actor ArtifactLoader {
       )
     }
     let root = try await layout.executor.run { () throws(ContentError) in try entry.descriptor(in: layout) }
-    let (documents, manifest) = try await documents(root, layout, nil)
+    let (documents, manifest, notes) = try await documents(root, layout, nil)
     return try await artifact(
       label: label,
       reference: nil,
       root: root,
       documents: documents,
       manifest: manifest,
+      notes: notes,
       layout: layout,
       source: nil,
       isFetched: false,
@@ -288,19 +303,33 @@ package actor ArtifactLoader {
     root: Descriptor,
     documents: [ManifestDocument],
     manifest: Manifest,
+    notes: [String],
     layout: (any LocalRepository)?,
     source: (any Repository)?,
     isFetched: Bool,
     isRecorded: Bool
   ) async throws(ContentError) -> LoadedArtifact {
-    let bytes = BlockingLayerBytes(store: store, layout: layout, source: source, reference: reference)
+    let bytes = BlockingLayerBytes(
+      store: store,
+      layout: layout,
+      source: source,
+      reference: reference,
+      unpacker: unpacker
+    )
     let tree = try await trees.load(manifest, bytes: bytes)
+    for note in notes {
+      log.notice(
+        "an artifact was selected from an index",
+        metadata: ["artifact": "\(label)", "reason": "\(note)"]
+      )
+    }
     for problem in tree.problems {
       log.warning(
         "a file of an artifact is omitted or has another name",
         metadata: ["artifact": "\(label)", "reason": "\(problem)"]
       )
     }
+    try checkComplete(tree, label)
     guard let document = documents.last else { throw ContentError(.invalid, label, "no manifest found") }
     return LoadedArtifact(
       label: label,
@@ -308,53 +337,27 @@ package actor ArtifactLoader {
       root: root,
       document: document,
       manifest: manifest,
+      packaging: TreeLoader.packaging(of: manifest),
+      notes: notes,
       tree: tree,
       layout: layout,
       source: source,
+      unpacked: bytes.sources,
       isFetched: isFetched,
       isRecorded: isRecorded
     )
   }
 
-  /// Returns the indexes that lead to a manifest, followed by the manifest.
-  private func documents(
-    _ root: Descriptor,
-    _ layout: (any LocalRepository)?,
-    _ source: (any Repository)?
-  ) async throws(ContentError) -> (documents: [ManifestDocument], manifest: Manifest) {
-    try await ManifestPath.follow(root) { (next) async throws(ContentError) in
-      try await document(next, layout, source)
-    }
-  }
-
-  private func document(
-    _ descriptor: Descriptor,
-    _ layout: (any LocalRepository)?,
-    _ source: (any Repository)?
-  ) async throws(ContentError) -> ManifestDocument {
-    let pool = local.poolRepository
-    var failure: ContentError?
-    for repository in [layout, pool, source] as [(any Repository)?] {
-      guard let repository else { continue }
-      do throws(ContentError) {
-        return try await repository.document(descriptor)
-      } catch {
-        // If a layout lacks a manifest or has a damaged one, the next place is tried.
-        if failure == nil || repository.origin == source?.origin { failure = error }
-      }
-    }
-    // A layout that names a manifest which it lacks is damaged: the name exists, so "no such file" would be wrong.
-    if let layout, source == nil, failure.map({ $0.code == .notFound }) ?? true {
-      throw ContentError(
-        .corrupt,
-        "\(descriptor.digest)",
-        host: layout.origin,
-        "the layout lists this manifest and lacks its blob",
-        advice: "Pull the artifact again, or remove it with 'weightfs rm'",
-        underlying: failure
-      )
-    }
-    throw failure
-      ?? ContentError(.offline, "\(descriptor.digest)", "the manifest is not in the local registry")
+  /// Logs the missing shards of split models.
+  ///
+  /// - Throws: `ContentError` if the settings require complete models.
+  private func checkComplete(_ tree: FileTree, _ label: String) throws(ContentError) {
+    let missing = tree.missingShards
+    guard let first = missing.first else { return }
+    let reason =
+      "shards of a split model are missing: \(ForeignText.visible(first))"
+      + (missing.count > 1 ? " and \(missing.count - 1) more" : "")
+    guard !requiresComplete else { throw ContentError(.corrupt, label, reason) }
+    log.warning("an artifact is incomplete", metadata: ["artifact": "\(label)", "reason": "\(reason)"])
   }
 }

@@ -15,6 +15,10 @@ package final class LoadedArtifact: Sendable {
   package let manifestDigest: Digest
   private let manifestSize: Int
   package let manifest: Manifest
+  /// The name of the packaging.
+  package let packaging: String
+  /// Sentences for the user about the choice of the manifest.
+  package let notes: [String]
   package let tree: FileTree
   /// The layout on this machine that may have blobs, besides the pool.
   package let layout: (any LocalRepository)?
@@ -22,6 +26,8 @@ package final class LoadedArtifact: Sendable {
   package let isFetched: Bool
   /// The repository that blobs can be fetched from.
   package let source: (any Repository)?
+  /// The sources of the blobs that were decompressed from layers, by digest.
+  private let unpacked: [Digest: UnpackedSource]
   /// Whether the local registry has the manifest, or will soon, so that the artifact can be loaded again.
   package let isRecorded: Bool
 
@@ -31,12 +37,16 @@ package final class LoadedArtifact: Sendable {
     root: Descriptor,
     document: ManifestDocument,
     manifest: Manifest,
+    packaging: String,
+    notes: [String],
     tree: FileTree,
     layout: (any LocalRepository)?,
     source: (any Repository)?,
+    unpacked: [Digest: UnpackedSource] = [:],
     isFetched: Bool,
     isRecorded: Bool
   ) {
+    self.unpacked = unpacked
     self.isFetched = isFetched
     self.isRecorded = isRecorded
     self.label = label
@@ -45,10 +55,16 @@ package final class LoadedArtifact: Sendable {
     manifestDigest = document.descriptor.digest
     manifestSize = document.bytes.count
     self.manifest = manifest
+    self.packaging = packaging
+    self.notes = notes
     self.tree = tree
     self.layout = layout
     self.source = source
   }
+
+  /// Returns the repository that a blob can be fetched from: for the content of a compressed layer, the
+  /// layer.
+  package func source(of blob: Descriptor) -> (any Repository)? { unpacked[blob.digest] ?? source }
 
   /// Memory of the artifact in bytes: the tree, and an estimate for the parsed manifest.
   var memory: Int { tree.memory + 4 * manifestSize + 4096 }

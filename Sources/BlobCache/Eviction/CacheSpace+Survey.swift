@@ -71,6 +71,8 @@ extension CacheSpace {
       case .fetched: isWanted = true
       case .pulled: (isWanted, isPulled) = (true, true)
       case .pinned: protection = .pinned
+      // A blob that was decompressed can be decompressed again, also if its layer cannot be fetched again.
+      case .final where UnpackedRecord.isUnpacked(digest, root): (isWanted, isPulled) = (true, true)
       case .final: protection = protection ?? .final
       }
     }

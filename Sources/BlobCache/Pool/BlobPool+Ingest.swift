@@ -59,4 +59,21 @@ extension BlobPool {
       throw ContentError(.disk, "\(root.blob(digest))", error)
     }
   }
+
+  /// Moves a file with the verified bytes of a blob into the pool.
+  ///
+  /// The blob is unreferenced, so that it can be evicted, until an artifact that has it is opened.
+  ///
+  /// - Parameters:
+  ///   - file: The file, which loses its temporary name.
+  ///   - digest: The digest of its bytes.
+  /// - Throws: `ContentError`.
+  package func keep(_ file: inout TemporaryFile, _ digest: Digest) throws(ContentError) {
+    do throws(Errno) {
+      BlobReferences(root: root).note(digest)
+      try adopt(&file, digest)
+    } catch {
+      throw ContentError(.disk, "\(root.blob(digest))", error)
+    }
+  }
 }

@@ -1,5 +1,4 @@
 package import Content
-import CLinux
 import Glibc
 package import OCI
 import Locking
@@ -90,8 +89,8 @@ package final class MaterializedFiles: Sendable {
       try Disk.createFolder(root.materialized)
       var file = try TemporaryFile(in: root.materialized, permissions: [.ownerRead, .groupRead, .otherRead])
       let output = file.descriptor
-      if try !clone(part, source, output) {
-        let start = source.offset + part.offset
+      let start = source.offset + part.offset
+      if !Disk.clone(source.descriptor, start..<start + part.size, to: output) {
         try Disk.copy(source.descriptor, start..<start + part.size, to: output)
       }
       // A program may have modified the source during the copy.
@@ -107,16 +106,5 @@ package final class MaterializedFiles: Sendable {
       permissions: [.ownerReadWrite, .groupRead, .otherRead]
     )
     return find(part)
-  }
-
-  /// Makes a reflink; returns false if the file system cannot, for example if the part does not start at a
-  /// block.
-  private func clone(_ part: Part, _ source: BlobFile, _ output: FileDescriptor) throws(Errno) -> Bool {
-    clinux_clone_range(
-      output.rawValue,
-      source.descriptor.rawValue,
-      UInt64(source.offset + part.offset),
-      UInt64(part.size)
-    ) == 0
   }
 }

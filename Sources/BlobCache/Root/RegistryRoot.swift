@@ -74,6 +74,7 @@ package struct RegistryRoot: Sendable {
   package var profiles: FilePath { own.appending("state").appending("profiles") }
   var materialized: FilePath { own.appending("materialized") }
   package var references: FilePath { own.appending("state").appending("references") }
+  package var unpacked: FilePath { own.appending("state").appending("unpacked") }
   var pins: FilePath { own.appending("state").appending("pins") }
   package var space: FilePath { own.appending("state").appending("space") }
   package var temporary: FilePath { own.appending("temporary") }
@@ -118,6 +119,6 @@ package struct RegistryRoot: Sendable {
   }
 
   private var directories: [FilePath] {
-    blobFolders + [origins, verified, chunks, profiles, references, pins, temporary, locks]
+    blobFolders + [origins, verified, chunks, profiles, references, pins, unpacked, temporary, locks]
   }
 }

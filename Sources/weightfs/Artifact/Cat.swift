@@ -43,7 +43,7 @@ struct Cat: AsyncParsableCommand {
       let blob = try await assembly.store.open(
         content.blob,
         layout: artifact.layout,
-        source: artifact.source,
+        source: artifact.source(of: content.blob),
         reference: artifact.reference
       )
       try await blob.complete()

@@ -36,11 +36,13 @@ struct Inspect: AsyncParsableCommand {
     let manifest: Digest
     let mediaType: MediaType
     let artifactType: MediaType?
+    let packaging: String
     let origin: String
     let annotations: [String: String]
     let config: Descriptor?
     let layers: [Descriptor]
     let files: [File]
+    let notes: [String]
     let problems: [String]
   }
 
@@ -69,12 +71,14 @@ struct Inspect: AsyncParsableCommand {
         manifest: artifact.manifestDigest,
         mediaType: artifact.root.mediaType,
         artifactType: artifact.manifest.effectiveArtifactType,
+        packaging: artifact.packaging,
         origin: artifact.origin,
         annotations: artifact.manifest.annotations,
         config: artifact.manifest.config,
         layers: artifact.manifest.layers,
         files: files,
-        problems: artifact.tree.problems
+        notes: artifact.notes,
+        problems: artifact.tree.problems + artifact.tree.missingShards.map { "'\($0)' is missing" }
       )
       if json {
         Terminal.print(ForeignText.escaped(json: try JSONDocument.encode(report)))
@@ -90,6 +94,7 @@ struct Inspect: AsyncParsableCommand {
     if report.manifest != report.digest { Terminal.print("manifest       \(report.manifest)") }
     Terminal.print("media type     \(report.mediaType)")
     Terminal.print("artifact type  \(ForeignText.visible(report.artifactType?.rawValue ?? "-"))")
+    Terminal.print("packaging      \(report.packaging)")
     Terminal.print("origin         \(report.origin)")
     for (key, value) in report.annotations.sorted(by: { $0.key < $1.key }) {
       Terminal.print("annotation     \(ForeignText.visible("\(key)=\(value)"))")
@@ -101,6 +106,7 @@ struct Inspect: AsyncParsableCommand {
       ]
       Terminal.print("file           \(columns.joined(separator: "  "))")
     }
+    for note in report.notes { Terminal.print("note           \(ForeignText.visible(note))") }
     for problem in report.problems { Terminal.print("problem        \(ForeignText.visible(problem))") }
   }
 }

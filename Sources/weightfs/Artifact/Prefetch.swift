@@ -69,7 +69,7 @@ extension Assembly {
     try await store.open(
       file.content.blob,
       layout: artifact.layout,
-      source: artifact.source,
+      source: artifact.source(of: file.content.blob),
       reference: artifact.reference
     )
   }

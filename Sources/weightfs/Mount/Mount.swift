@@ -92,6 +92,11 @@ struct Mount: AsyncParsableCommand {
   var logFile: String?
 
   @Option(
+    help: ArgumentHelp("Unmount after this time without an open file (default: never).", valueName: "seconds")
+  )
+  var idleExit: Int?
+
+  @Option(
     name: .customShort("o"),
     help: ArgumentHelp(
       "Kernel mount options: noexec, max_read=BYTES, context=, fscontext=, defcontext=, rootcontext=.",
@@ -128,6 +133,9 @@ struct Mount: AsyncParsableCommand {
     guard (0...86_400).contains(ttl) else { throw ValidationError("--ttl takes 0 to 86400 seconds") }
     guard (0...3600).contains(staleWait) else {
       throw ValidationError("--stale-wait takes 0 to 3600 seconds")
+    }
+    if let idleExit, !(1...31_536_000).contains(idleExit) {
+      throw ValidationError("--idle-exit takes 1 to 31536000 seconds")
     }
     guard (0...32).contains(namespaceDepth) else { throw ValidationError("--namespace-depth takes 0 to 32") }
     if arguments.count == 2 {
@@ -271,6 +279,13 @@ struct Mount: AsyncParsableCommand {
     )
   }
 
+  private func setReadahead(_ log: Logger) {
+    // Read from the mount table, as a system call on the mount itself would wait for this process.
+    if let point = MountPoints.all().last(where: { $0.path == AbsolutePath.of(mountPoint) }) {
+      Readahead.set(Readahead.bytes(fill), of: point.device, log: log)
+    }
+  }
+
   private static func unmountOnSignals(_ mounted: MountedFileSystem) -> [any DispatchSourceSignal] {
     [SIGINT, SIGTERM, SIGHUP].map { number in
       signal(number, SIG_IGN)
@@ -315,18 +330,18 @@ struct Mount: AsyncParsableCommand {
         ready.succeed()
       }
     )
-    // Read from the mount table, as a system call on the mount itself would wait for this process.
-    if let point = MountPoints.all().last(where: { $0.path == AbsolutePath.of(mountPoint) }) {
-      Readahead.set(Readahead.bytes(fill), of: point.device, log: assembly.log)
-    }
+    setReadahead(assembly.log)
     let signals = Self.unmountOnSignals(mounted)
+    let idle = idleExit.map { seconds in
+      IdleExit(after: .seconds(seconds), isBusy: { fileSystem.hasOpenFiles }, unmount: mounted.unmount)
+    }
     assembly.log.info("mounted", metadata: ["at": "\(mountPoint)", "root": "\(settings.root.path)"])
     let result = try await BlockingExecutor(label: "weightfs.session", threads: 1).run {
       () throws(ContentError) in
       mounted.run()
     }
     await fileSystem.settle()
-    withExtendedLifetime(signals) {}
+    withExtendedLifetime((signals, idle)) {}
     guard result == 0 || result == -ENODEV else {
       throw ContentError(.disk, mountPoint, "serving the mount failed: \(Errno(rawValue: -result))")
     }

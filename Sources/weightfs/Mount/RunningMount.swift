@@ -5,7 +5,7 @@ struct MountArguments: Equatable {
   private(set) var options: [String: [String]] = [:]
   private(set) var places: [String] = []
 
-  private static let flags: Set<String> = ["offline", "allow-other"]
+  private static let flags: Set<String> = ["offline", "allow-other", "complete-images", "require-complete"]
   // These options do not affect the mount itself.
   private static let ignoredFlags: Set<String> = ["foreground", "again", "remount"]
 

@@ -19,6 +19,11 @@ extension FileSystemOptions.Listing: ExpressibleByArgument {}
 extension FileSystemOptions.FetchFor: ExpressibleByArgument {}
 
 extension LayoutFormat: ExpressibleByArgument {}
+
+extension Platform: ExpressibleByArgument {
+  init?(argument: String) { self.init(parsing: argument) }
+}
+
 extension RootShare: ExpressibleByArgument {}
 
 /// Minimum level of logged messages.
@@ -63,6 +68,28 @@ struct CommonOptions: ParsableArguments {
 
   @Flag(help: "Send no requests; use only the local registry and additional stores.")
   var offline = false
+
+  @Option(
+    help: ArgumentHelp(
+      "Platform to select from an image index, such as linux/arm64 (default: that of this machine).",
+      valueName: "os/arch"
+    )
+  )
+  var platform: Platform?
+
+  @Option(
+    help: ArgumentHelp(
+      "Maximum size of a decompressed layer, such as 200G (default: the free space less --min-free).",
+      valueName: "size"
+    )
+  )
+  var maxUnpacked: ByteCount?
+
+  @Flag(help: "Show images completely, not only the directory /models of those that have one.")
+  var completeImages = false
+
+  @Flag(help: "Refuse artifacts that lack shards of a split model, in place of a warning.")
+  var requireComplete = false
 
   @Option(help: "A registry to access by plain HTTP; may be repeated. Not needed for loopback.")
   var insecureRegistry: [String] = []
@@ -190,7 +217,27 @@ struct CommonOptions: ParsableArguments {
     settings.fetching.retryFor = .seconds(retryFor)
     settings.authFile = authfile.map { FilePath(AbsolutePath.of($0)) }
     settings.resolution.isOffline = offline
+    settings.packaging.unpacking.size = maxUnpacked?.bytes
+    settings.packaging.showsCompleteImages = completeImages
+    settings.packaging.requiresComplete = requireComplete
+    if let platform { settings.packaging.platform = platform }
     return settings
+  }
+
+  /// The options that a mount started by this command needs to show the same artifacts.
+  var mountArguments: [String] {
+    var words = ["--registry-root", settings.root.path.string]
+    for store in settings.additionalStores { words += ["--additional-store", store.string] }
+    for registry in insecureRegistry { words += ["--insecure-registry", registry] }
+    if let authFile = settings.authFile { words += ["--authfile", authFile.string] }
+    if let cacheLimit { words += ["--cache-limit", "\(cacheLimit)"] }
+    if let minFree { words += ["--min-free", "\(minFree)"] }
+    if let maxUnpacked { words += ["--max-unpacked", "\(maxUnpacked)"] }
+    if let platform { words += ["--platform", "\(platform)"] }
+    if completeImages { words.append("--complete-images") }
+    if requireComplete { words.append("--require-complete") }
+    if offline { words.append("--offline") }
+    return words
   }
 
   /// - Parameter usual: The default level.

@@ -36,3 +36,13 @@ enum DiskShare: ExpressibleByArgument, Equatable {
     }
   }
 }
+
+extension DiskShare: CustomStringConvertible {
+  /// The text that gives this value as an option.
+  var description: String {
+    switch self {
+    case .bytes(let count): "\(ByteCount(bytes: count))"
+    case .percent(let value): "\(value)%"
+    }
+  }
+}

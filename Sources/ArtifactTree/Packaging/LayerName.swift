@@ -31,29 +31,9 @@ enum LayerName {
     (pathKeys + [titleKey]).compactMap { annotations[$0] }.first { !$0.isEmpty }
   }
 
-  // Ollama names no files; these names are common among its users and in llama.cpp.
-  private static let ollama: [String: (stem: String, suffix: String)] = [
-    "model": ("model", ".gguf"), "projector": ("mmproj", ".gguf"), "adapter": ("adapter", ".gguf"),
-    "draft": ("draft", ".gguf"), "template": ("template", ""), "prompt": ("prompt", ""),
-    "system": ("system", ""), "params": ("params", ".json"), "messages": ("messages", ".json"),
-    "license": ("LICENSE", ""),
-  ]
-
-  /// Returns the names that a layer's media type gives it, in order of precedence; names already used are
-  /// skipped.
-  static func names(byTypeOf layer: Descriptor) -> [String] {
-    let prefix = "application/vnd.ollama.image."
-    guard layer.mediaType.rawValue.hasPrefix(prefix) else { return [] }
-    let kind = String(layer.mediaType.rawValue.dropFirst(prefix.count))
-    if let name = layer.name, !name.isEmpty {
-      switch kind {
-      case "json": return [name]
-      case "tensor": return ["tensors/\(name).safetensors"]
-      default: break
-      }
-    }
-    guard let (stem, suffix) = ollama[kind] else { return [] }
-    return [stem + suffix] + (2...99).map { "\(stem)-\($0)\(suffix)" }
+  /// Returns a name, and the same name with numbers for further layers of its kind.
+  static func numbered(_ stem: String, _ suffix: String) -> [String] {
+    [stem + suffix] + (2...99).map { "\(stem)-\($0)\(suffix)" }
   }
 
   /// Returns the name of a layer without a name.

@@ -1,3 +1,4 @@
+import Archive
 import Layouts
 import ArtifactTree
 import Content
@@ -8,21 +9,26 @@ import LocalRegistry
 import OCI
 import Locking
 
-/// Reads layers through their blobs, blocking a thread of an executor until the bytes are present.
+/// Reads layers through their blobs, blocking a thread of an executor until the bytes are present; decompressed
+/// layers are read like layers.
 final class BlockingLayerBytes: LayerBytes {
   private let store: BlobStore
   private let layout: (any LocalRepository)?
   private let source: (any Repository)?
   private let reference: Reference?
+  private let unpacker: LayerUnpacker
   private let open = Mutex<[Digest: LazyBlob]>([:])
+  private let unpackedSources = Mutex<[Digest: UnpackedSource]>([:])
 
   init(
     store: BlobStore,
     layout: (any LocalRepository)?,
     source: (any Repository)?,
-    reference: Reference?
+    reference: Reference?,
+    unpacker: LayerUnpacker
   ) {
     self.reference = reference
+    self.unpacker = unpacker
     self.store = store
     self.layout = layout
     self.source = source
@@ -51,36 +57,80 @@ final class BlockingLayerBytes: LayerBytes {
     return count
   }
 
+  /// The sources of the blobs that were decompressed from layers, by digest.
+  var sources: [Digest: UnpackedSource] { unpackedSources.withLock { $0 } }
+
+  func unpacked(
+    _ layer: Descriptor,
+    _ compression: Compression
+  ) async throws(ContentError) -> Descriptor {
+    let content = try await unpacker.unpacked(layer, compression, self)
+    let (store, layout, source, reference, unpacker) = (store, layout, source, reference, unpacker)
+    let unpacked = await unpacker.source(
+      of: layer,
+      compression,
+      origin: source?.origin ?? layout?.origin ?? "\(layer.digest)"
+    ) {
+      BlockingLayerBytes(
+        store: store,
+        layout: layout,
+        source: source,
+        reference: reference,
+        unpacker: unpacker
+      )
+    }
+    unpackedSources.withLock { $0[content.digest] = unpacked }
+    return content
+  }
+
+  /// Fetches all bytes of a layer and verifies them, blocking the calling thread.
+  ///
+  /// - Throws: `ContentError`.
+  func complete(_ layer: Descriptor) throws(ContentError) {
+    let blob = try blob(layer)
+    let _: Bool = try Self.wait { () async throws(ContentError) in
+      try await blob.complete()
+      return true
+    }
+  }
+
   private func blob(_ layer: Descriptor) throws(ContentError) -> LazyBlob {
     if let blob = open.withLock({ $0[layer.digest] }) { return blob }
+    let (store, layout, reference) = (store, layout, reference)
+    let unpacked = unpackedSources.withLock { $0[layer.digest] }
+    let source: (any Repository)? = unpacked ?? self.source
+    let blob = try Self.wait { () async throws(ContentError) in
+      try await store.open(layer, layout: layout, source: source, reference: reference)
+    }
+    open.withLock { $0[layer.digest] = blob }
+    return blob
+  }
+
+  /// Runs asynchronous work, blocking the calling thread until it ends.
+  private static func wait<Value: Sendable>(
+    _ work: @escaping @Sendable () async throws(ContentError) -> Value
+  ) throws(ContentError) -> Value {
     let semaphore = DispatchSemaphore(value: 0)
-    let box = ResultBox()
-    let (store, layout, source, reference) = (store, layout, source, reference)
+    let box = ResultBox<Value>()
     Task {
       do throws(ContentError) {
-        box.set(
-          .success(try await store.open(layer, layout: layout, source: source, reference: reference))
-        )
+        box.set(.success(try await work()))
       } catch {
         box.set(.failure(error))
       }
       semaphore.signal()
     }
     semaphore.wait()
-    guard let outcome = box.get() else {
-      throw ContentError(.disk, "\(layer.digest)", "cannot open the layer")
-    }
-    let blob = try outcome.get()
-    open.withLock { $0[layer.digest] = blob }
-    return blob
+    guard let outcome = box.get() else { throw ContentError(.disk, "", "the work was not done") }
+    return try outcome.get()
   }
 }
 
-private final class ResultBox: Sendable {
-  private let value = Mutex<Result<LazyBlob, ContentError>?>(nil)
+private final class ResultBox<Value: Sendable>: Sendable {
+  private let value = Mutex<Result<Value, ContentError>?>(nil)
 
-  func set(_ result: Result<LazyBlob, ContentError>) { value.withLock { $0 = result } }
-  func get() -> Result<LazyBlob, ContentError>? { value.withLock { $0 } }
+  func set(_ result: Result<Value, ContentError>) { value.withLock { $0 = result } }
+  func get() -> Result<Value, ContentError>? { value.withLock { $0 } }
 }
 
 /// Passes the answer of one read to a waiting thread.

@@ -1,0 +1,76 @@
+import Archive
+import BlobCache
+import Content
+import OCI
+
+/// The source of a decompressed blob: the compressed layer that it comes from.
+struct UnpackedSource: Repository {
+  let layer: Descriptor
+  let compression: Compression
+  /// Opens the layer for one request, so that it can be evicted between requests.
+  let open: @Sendable () -> BlockingLayerBytes
+  let files: UnpackedFiles
+  let origin: String
+  /// Whether parts can be decompressed by themselves.
+  let servesRanges: Bool
+
+  var link: String { "decompression" }
+
+  func resolve(_ target: Reference.Target) async throws(ContentError) -> Descriptor {
+    throw ContentError(.notFound, "\(target)", "a decompressed layer has no tags")
+  }
+
+  func tags(limit: Int) async throws(ContentError) -> [String] { [] }
+
+  func fetch(
+    _ descriptor: Descriptor,
+    range: Range<Int64>,
+    into sink: any BlobSink
+  ) async throws(ContentError) {
+    try await files.executor.run { () throws(ContentError) in try self.deliver(range, to: sink) }
+  }
+
+  private func deliver(_ range: Range<Int64>, to sink: any BlobSink) throws(ContentError) {
+    let source = LayerSource(layer: layer, bytes: open())
+    do throws(ArchiveError) {
+      let start = files.checkpoint(before: range.lowerBound, of: layer.digest)
+      let stream = try DecompressedStream(source, compression, from: start)
+      let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 20, alignment: 4096)
+      defer { buffer.deallocate() }
+      while stream.output < range.upperBound {
+        let offset = stream.output
+        let count = try stream.read(into: buffer)
+        guard count > 0 else {
+          throw ArchiveError(reason: "the layer decompresses to \(offset) bytes, fewer than before")
+        }
+        let wanted = range.clamped(to: offset..<offset + Int64(count))
+        guard !wanted.isEmpty else { continue }
+        let piece = buffer[Int(wanted.lowerBound - offset)..<Int(wanted.upperBound - offset)]
+        guard sink.receive(UnsafeRawBufferPointer(rebasing: piece), at: wanted.lowerBound) else { return }
+      }
+    } catch {
+      throw LayerUnpacker.failure(layer, error, source)
+    }
+  }
+}
+
+/// The records of decompressed layers, and the threads that decompress them again.
+struct UnpackedFiles: Sendable {
+  let root: RegistryRoot
+  let executor: BlockingExecutor
+
+  /// Returns the last position at or before an offset of the decompressed bytes; nil for the start.
+  func checkpoint(before offset: Int64, of layer: Digest) -> Checkpoint? {
+    guard let record = UnpackedRecord.read(root, layer),
+      let position = record.positions.last(where: { $0.output <= offset }),
+      let window = record.window(of: position, root)
+    else { return nil }
+    return Checkpoint(
+      input: position.input,
+      output: position.output,
+      bits: position.bits,
+      byte: position.byte,
+      window: window
+    )
+  }
+}

@@ -1,0 +1,208 @@
+import ArtifactTree
+package import Content
+import Disk
+import Fetching
+import Glibc
+import LocalRegistry
+import OCI
+package import SystemPackage
+
+/// Writes the files of an artifact as plain files, for places without FUSE.
+package struct Checkout: Sendable {
+  private let artifact: LoadedArtifact
+  private let assembly: Assembly
+  /// Whether files may be hard links of verified blobs.
+  private let mayLink: Bool
+
+  /// Prepares to write the files of an artifact.
+  ///
+  /// - Parameters:
+  ///   - artifact: The artifact.
+  ///   - assembly: The components that fetch.
+  ///   - mayLink: Whether files may be hard links of verified blobs, where reflinks are not supported.
+  package init(_ artifact: LoadedArtifact, _ assembly: Assembly, mayLink: Bool) {
+    self.artifact = artifact
+    self.assembly = assembly
+    self.mayLink = mayLink
+  }
+
+  /// Writes all files below a directory, which appears when it is complete.
+  ///
+  /// - Parameters:
+  ///   - folder: The directory, which must not exist or be empty.
+  ///   - show: Starts the progress display.
+  /// - Returns: The number of files and their bytes.
+  /// - Throws: `ContentError`.
+  package func write(
+    to folder: FilePath,
+    show: ShowWork
+  ) async throws(ContentError) -> (files: Int, bytes: Int64) {
+    try checkTarget(folder)
+    let (blobs, _) = try await open(show)
+    let tree = artifact.tree
+    let count = try await assembly.local.executor.run { () throws(ContentError) in
+      let partial = FilePath("\(folder).\(getpid()).partial")
+      do throws(Errno) {
+        let written = try self.write(tree, blobs, to: partial)
+        // An empty directory is replaced.
+        _ = rmdir(folder.string)
+        guard rename(partial.string, folder.string) == 0 else { throw Errno(rawValue: errno) }
+        return written
+      } catch {
+        Self.remove(partial)
+        throw ContentError(.disk, "\(folder)", error)
+      }
+    }
+    withExtendedLifetime(blobs) {}
+    return count
+  }
+
+  private func checkTarget(_ folder: FilePath) throws(ContentError) {
+    var status = stat()
+    guard lstat(folder.string, &status) == 0 else { return }
+    guard status.st_mode & S_IFMT == S_IFDIR else {
+      throw ContentError(.unsupported, "\(folder)", "is not a directory")
+    }
+    // A directory that cannot be read is refused by the removal.
+    guard (try? Disk.names(in: folder))?.isEmpty ?? true else {
+      throw ContentError(
+        .unsupported,
+        "\(folder)",
+        "the directory is not empty",
+        advice: "Remove it, or name another one"
+      )
+    }
+  }
+
+  /// Opens, fetches and verifies the blobs of all files.
+  private func open(_ show: ShowWork) async throws(ContentError) -> ([Digest: BlobFile], Int64) {
+    var open: [Digest: LazyBlob] = [:]
+    for (_, content) in artifact.tree.files where open[content.blob.digest] == nil {
+      open[content.blob.digest] = try await assembly.store.open(
+        content.blob,
+        layout: artifact.layout,
+        source: artifact.source(of: content.blob),
+        reference: artifact.reference
+      )
+    }
+    let blobs = Array(open.values)
+    let total = blobs.reduce(0) { $0 + $1.descriptor.size }
+    let cached = blobs.reduce(0) { $0 + $1.status.cachedBytes }
+    let display = show(
+      Work(label: artifact.label, total: total, missing: total - cached) {
+        blobs.reduce(0) { $0 + $1.status.cachedBytes }
+      }
+    )
+    var failure: ContentError?
+    do throws(ContentError) {
+      try await ParallelWork.run(blobs, limit: 4) { (blob) async throws(ContentError) in
+        try await blob.complete()
+      }
+    } catch {
+      failure = error
+    }
+    await display.end()
+    if let failure { throw failure }
+    var files: [Digest: BlobFile] = [:]
+    for (digest, blob) in open {
+      guard let file = blob.completeFile else {
+        throw ContentError(.disk, "\(digest)", "the verified blob was removed")
+      }
+      files[digest] = file
+    }
+    return (files, total)
+  }
+
+  // MARK: Writing
+
+  private func write(
+    _ tree: FileTree,
+    _ blobs: [Digest: BlobFile],
+    to folder: FilePath
+  ) throws(Errno) -> (files: Int, bytes: Int64) {
+    var written = (files: 0, bytes: Int64(0))
+    var open = [(node: 0, path: folder)]
+    try Disk.createFolder(folder)
+    while let (node, path) = open.popLast() {
+      guard case .directory(let children) = tree.nodes[node].kind else { continue }
+      for child in children {
+        guard let name = tree.name(of: child) else { continue }
+        // Names are bytes; a name that is not UTF-8 is written as it is.
+        let place = FilePath(platformBytes: path, name)
+        switch tree.nodes[child].kind {
+        case .directory:
+          try Disk.createFolder(place)
+          open.append((child, place))
+        case .symbolicLink(let target):
+          let text = target.map { CChar(bitPattern: $0) } + [0]
+          let result = text.withUnsafeBufferPointer { from in
+            place.withPlatformString { symlink(from.baseAddress ?? $0, $0) }
+          }
+          guard result == 0 else { throw Errno(rawValue: errno) }
+        case .file(let content):
+          guard let blob = blobs[content.blob.digest] else { throw Errno.noSuchFileOrDirectory }
+          try write(content, from: blob, to: place, tree.nodes[child])
+          written.files += 1
+          written.bytes += content.size
+        }
+      }
+    }
+    return written
+  }
+
+  private func write(
+    _ content: FileContent,
+    from blob: BlobFile,
+    to path: FilePath,
+    _ node: FileTree.Node
+  ) throws(Errno) {
+    let output = try Disk.open(
+      path,
+      .readWrite,
+      options: [.create, .exclusiveCreate, .closeOnExec, .noFollow],
+      permissions: [.ownerReadWrite]
+    )
+    defer { Disk.close(output) }
+    let start = blob.offset + content.offset
+    if content.size > 0, !Disk.clone(blob.descriptor, start..<start + content.size, to: output) {
+      // A link has the mode and the time of the blob, which suit a file without execute bits.
+      if mayLink, content.isWholeBlob, blob.offset == 0, !blob.isInMemory, node.mode & 0o111 == 0 {
+        let temporary = FilePath("\(path).link")
+        do throws(Errno) {
+          try Disk.link(blob.descriptor, to: temporary)
+          return try Disk.rename(temporary, to: path)
+        } catch .improperLink, .notPermitted, .tooManyLinks {
+          // Another file system, or one without links: the bytes are copied.
+        } catch .noSuchFileOrDirectory {
+          // The blob's file has lost its last name.
+        }
+      }
+      try Disk.copy(blob.descriptor, start..<start + content.size, to: output)
+    }
+    var times = [timespec(), timespec()]
+    times[0].tv_sec = Int(node.modificationTime)
+    times[1].tv_sec = Int(node.modificationTime)
+    // A file system without times keeps its own.
+    _ = futimens(output.rawValue, times)
+    guard fchmod(output.rawValue, node.mode) == 0 else { throw Errno(rawValue: errno) }
+  }
+
+  /// Removes an incomplete directory.
+  private static func remove(_ folder: FilePath) {
+    for name in (try? Disk.names(in: folder)) ?? [] {
+      let path = folder.appending(name)
+      if Disk.isRealFolder(path) { remove(path) } else { try? Disk.remove(path) }
+    }
+    _ = rmdir(folder.string)
+  }
+}
+
+extension FilePath {
+  /// The path of an entry, whose name need not be UTF-8.
+  fileprivate init(platformBytes folder: FilePath, _ name: EntryName) {
+    let prefix = folder.withPlatformString { Array(UnsafeBufferPointer(start: $0, count: strlen($0))) }
+    let bytes =
+      prefix + [CChar(bitPattern: UInt8(ascii: "/"))] + name.bytes.map { CChar(bitPattern: $0) } + [0]
+    self = bytes.withUnsafeBufferPointer { $0.baseAddress.map { FilePath(platformString: $0) } ?? folder }
+  }
+}

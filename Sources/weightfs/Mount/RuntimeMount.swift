@@ -1,0 +1,91 @@
+import Content
+import Disk
+import Glibc
+import OCI
+import SystemPackage
+
+/// The mount that commands start for themselves: one per user and local registry, below the user's runtime
+/// directory.
+struct RuntimeMount {
+  private let registryRoot: String
+
+  // Seconds without an open file until the mount ends.
+  private static let idleTime = 3600
+
+  /// Creates the mount of a local registry.
+  ///
+  /// - Parameter registryRoot: The path of the local registry.
+  init(registryRoot: String) { self.registryRoot = registryRoot }
+
+  /// Returns the directory for files checked out of an artifact.
+  static func checkoutFolder(in registryRoot: String, _ manifest: Digest) throws(ContentError) -> FilePath {
+    let folder = FilePath(registryRoot).appending(".weightfs").appending("checkouts")
+    do throws(Errno) {
+      try Disk.createFolder(folder, permissions: 0o700)
+    } catch {
+      throw ContentError(.disk, "\(folder)", error)
+    }
+    return folder.appending("\(manifest.algorithm)-\(manifest.hex)")
+  }
+
+  /// Starts the mount, unless it is there.
+  ///
+  /// Blocks the calling thread. Of two calls at once, one starts it and the other waits.
+  ///
+  /// - Parameter arguments: The options of the mount.
+  /// - Returns: The mount point.
+  /// - Throws: `ContentError`.
+  func start(_ arguments: [String]) throws(ContentError) -> String {
+    let folder = try Self.folder()
+    let name = String(Verification.digest(of: Array(registryRoot.utf8)).hex.prefix(16))
+    let point = folder.appending(name)
+    let lock: FileLock
+    do throws(Errno) {
+      lock = try FileLock(waitingFor: folder.appending("\(name).lock"))
+      try Disk.createFolder(point, permissions: 0o700)
+    } catch {
+      throw ContentError(.disk, "\(point)", error)
+    }
+    defer { withExtendedLifetime(lock) {} }
+    if isAlive(point.string) { return point.string }
+    let words = ["/proc/self/exe", "mount"] + arguments + ["--idle-exit", "\(Self.idleTime)", point.string]
+    guard try Subprocess.run(words) == 0 else {
+      throw ContentError(
+        .disk,
+        "\(point)",
+        "cannot mount the models",
+        advice: "The reason is above; --no-fuse needs no mount"
+      )
+    }
+    return point.string
+  }
+
+  private func isAlive(_ path: String) -> Bool {
+    guard MountPoints.all().contains(where: { $0.path == path && $0.isTree(of: registryRoot) }) else {
+      return false
+    }
+    var status = statvfs()
+    return statvfs(path, &status) == 0
+  }
+
+  /// Returns the directory for mounts of this user, which no other user can write to.
+  private static func folder() throws(ContentError) -> FilePath {
+    let user = geteuid()
+    let runtime = CommonOptions.environment["XDG_RUNTIME_DIR"].flatMap { $0.isEmpty ? nil : $0 }
+    let places =
+      [runtime.map { "\($0)/weightfs" }, user == 0 ? "/run/weightfs" : nil, "/tmp/weightfs-\(user)"]
+      .compactMap { $0 }
+    for place in places where mkdir(place, 0o700) == 0 || errno == EEXIST {
+      var status = stat()
+      guard lstat(place, &status) == 0, status.st_mode & S_IFMT == S_IFDIR, status.st_uid == user,
+        status.st_mode & 0o022 == 0
+      else { continue }
+      return FilePath(place)
+    }
+    throw ContentError(
+      .disk,
+      places.joined(separator: ", "),
+      "none of these directories can be used for mounts of this user: it must be owned by the user, and writable by no other"
+    )
+  }
+}
