@@ -21,7 +21,13 @@ package enum LayoutEntry: Sendable, Hashable {
     switch self {
     case .named(let target):
       if let found = try layout.entry(target) { return found }
-      throw ContentError(.notFound, "\(target)", host: layout.origin, "the layout has no such entry")
+      throw ContentError(
+        .notFound,
+        "\(target)",
+        host: layout.origin,
+        "the layout has no such entry",
+        advice: try Self.advice(layout)
+      )
     case .number(let number):
       let entries = try layout.index().manifests
       if entries.indices.contains(number) { return entries[number] }
@@ -29,19 +35,29 @@ package enum LayoutEntry: Sendable, Hashable {
         .notFound,
         "@\(number)",
         host: layout.origin,
-        "the layout has \(entries.count) entries; the first is @0"
+        "the layout has \(entries.count) entries; the first is @0",
+        advice: try Self.advice(layout)
       )
     case .only:
       let entries = try layout.index().manifests.filter(\.isManifestOrIndex)
       if entries.count == 1 { return entries[0] }
-      let names = entries.compactMap { $0.annotations["org.opencontainers.image.ref.name"] }
       throw ContentError(
         .unsupported,
         layout.origin,
         "the layout has \(entries.count) entries",
-        advice: entries.isEmpty ? nil : "Name one of them: \(names.prefix(5).joined(separator: ", "))"
+        advice: try Self.advice(layout)
       )
     }
+  }
+
+  /// Returns a sentence that names the entries of a layout; nil if there are none.
+  private static func advice(_ layout: any LocalRepository) throws(ContentError) -> String? {
+    let entries = try layout.index().manifests.filter(\.isManifestOrIndex)
+    guard !entries.isEmpty else { return nil }
+    let names = entries.prefix(8).map { entry in
+      ForeignText.excerpt((entry.annotations["org.opencontainers.image.ref.name"] ?? "@\(entry.digest)").utf8)
+    }
+    return "Name one of them: \(names.joined(separator: ", "))" + (entries.count > 8 ? ", …" : "")
   }
 }
 

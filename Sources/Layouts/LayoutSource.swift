@@ -1,40 +1,19 @@
 package import Content
 package import OCI
-package import SystemPackage
-import Disk
 
-/// A layout outside of the root from which artifacts are loaded: an oci-dir, an oci-archive or a
-/// docker-archive, recognized by its content.
+/// A layout outside of the root from which artifacts are loaded, recognized by its content.
 package struct LayoutSource: Sendable {
-  package let path: FilePath
+  private let path: String
   private let repository: any LocalRepository
 
-  /// Opens a layout.
-  ///
-  /// Blocks the calling thread.
+  /// Creates a source.
   ///
   /// - Parameters:
-  ///   - path: A directory or a file.
-  ///   - executor: Runs blocking disk operations.
-  /// - Throws: `ContentError` that names the problem.
-  package init(_ path: FilePath, executor: BlockingExecutor) throws(ContentError) {
+  ///   - repository: The layout.
+  ///   - path: The name of the layout for the user.
+  package init(_ repository: any LocalRepository, _ path: String) {
+    self.repository = repository
     self.path = path
-    guard Disk.exists(path) else {
-      throw ContentError(.notFound, "\(path)", "the file or directory does not exist")
-    }
-    if Disk.isFolder(path) {
-      guard Disk.exists(path.appending("index.json")) else {
-        throw ContentError(.invalid, "\(path)", "is not an oci-dir: it has no index.json")
-      }
-      repository = OCIDirectory(path: path, executor: executor)
-      return
-    }
-    let archive = try OCIArchive(path: path, executor: executor, needsIndex: false)
-    if archive.member("index.json") != nil {
-      repository = archive
-    } else {
-      repository = try DockerArchive(archive, executor: executor)
-    }
   }
 
   /// An artifact of a layout.

@@ -82,6 +82,16 @@ struct DecompressedStreamTests {
     }
   }
 
+  @Test func streamsOfStoredBlocksAreReadBack() throws {
+    for (compression, packed) in [
+      (Compression.gzip, StoredStream.gzip(Self.text)), (.zstd, StoredStream.zstd(Self.text)),
+    ] {
+      #expect(try all(try DecompressedStream(MemorySource(packed), compression)) == Self.text)
+    }
+    let bomb = try DecompressedStream(MemorySource(StoredStream.bomb(blocks: 100)), .zstd)
+    #expect(try all(bomb).count == 100 * (128 << 10))
+  }
+
   @Test func aWindowThatNeedsTooMuchMemoryIsRefused() async throws {
     // `--long=27` writes a window of 128 MiB into the header if the size is not known.
     let packed = try await Compressed.bytes([UInt8](repeating: 1, count: 100_000), by: "zstd --long=27 -1")

@@ -55,9 +55,9 @@ struct OptionValueTests {
   }
 
   @Test func anArtifactIsAReferenceALayoutOrAnArchive() throws {
-    #expect(try ArtifactSource(parsing: "oci:/a/b") == .directory("/a/b", .only))
-    #expect(try ArtifactSource(parsing: "oci:b:v1") == .directory("b", .named(.tag("v1"))))
-    #expect(try ArtifactSource(parsing: "oci-archive:m.tar:@2") == .archive("m.tar", .number(2)))
+    #expect(try ArtifactSource(parsing: "oci:/a/b") == .layout(.directory, "/a/b", .only))
+    #expect(try ArtifactSource(parsing: "oci:b:v1") == .layout(.directory, "b", .named(.tag("v1"))))
+    #expect(try ArtifactSource(parsing: "oci-archive:m.tar:@2") == .layout(.archive, "m.tar", .number(2)))
     let reference = try Reference(parsing: "ghcr.io/a/b:t")
     #expect(try ArtifactSource(parsing: "ghcr.io/a/b:t") == .reference(reference))
     #expect(try ArtifactSource(parsing: "oci://ghcr.io/a/b:t") == .reference(reference))

@@ -17,7 +17,7 @@ package struct HostileArtifact {
   package init(seed: UInt64) {
     var chance = SeededGenerator(seed: seed)
     document = ([], .imageManifest)
-    switch Int.random(in: 0..<8, using: &chance) {
+    switch Int.random(in: 0..<10, using: &chance) {
     case 0:
       kind = "names"
       makeNames(&chance)
@@ -40,6 +40,12 @@ package struct HostileArtifact {
       kind = "mutated JSON"
       makeNames(&chance)
       document.bytes = Self.mutated(document.bytes, &chance)
+    case 7:
+      kind = "compressed"
+      makeCompressed(&chance)
+    case 8:
+      kind = "packaging"
+      makePackaging(&chance)
     default:
       kind = "hostile JSON"
       document.bytes = Self.json(&chance)
@@ -87,6 +93,59 @@ package struct HostileArtifact {
       "application/vnd.docker.image.rootfs.diff.tar",
     ]
     publish([add(bytes, types.randomElement(using: &chance) ?? "")], config: .imageConfig, &chance)
+  }
+
+  /// Layers that are compressed, say so, or neither; some of them damaged, one a bomb.
+  private mutating func makeCompressed(_ chance: inout SeededGenerator) {
+    let isImage = Bool.random(using: &chance)
+    let layers = (0..<Int.random(in: 1...3, using: &chance)).map { _ in
+      var bytes = Self.tar(&chance)
+      switch Int.random(in: 0..<6, using: &chance) {
+      case 0: bytes = StoredStream.bomb(blocks: Int.random(in: 1...600, using: &chance))
+      case 1, 2: bytes = StoredStream.zstd(bytes)
+      case 3, 4: bytes = StoredStream.gzip(bytes)
+      default: break
+      }
+      // A second member or frame, or something else after the end.
+      if Int.random(in: 0..<4, using: &chance) == 0 { bytes += Bool.random(using: &chance) ? bytes : [0, 1] }
+      if Int.random(in: 0..<3, using: &chance) == 0 { bytes = Self.mutated(bytes, &chance) }
+      let tar =
+        isImage ? "application/vnd.oci.image.layer.v1.tar" : "application/vnd.cncf.model.weight.v1.tar"
+      return add(bytes, tar + (["", "+gzip", "+zstd"].randomElement(using: &chance) ?? ""))
+    }
+    publish(layers, config: isImage ? .imageConfig : .empty, &chance)
+  }
+
+  /// Media types of all packagings with content of any kind, and a Kitfile that may be hostile.
+  private mutating func makePackaging(_ chance: inout SeededGenerator) {
+    let kit = "application/vnd.kitops.modelkit."
+    let types = [
+      kit + "model.v1.tar", kit + "model.v1.raw+gzip", kit + "code.v1.tar+zstd", kit + "docs.v1.raw",
+      "application/vnd.docker.ai.gguf.v3", "application/vnd.docker.ai.dir.tar",
+      "application/vnd.docker.ai.license",
+      "application/vnd.cncf.model.code.v1.tar", "application/vnd.ollama.image.tensor",
+      "application/org.ommx.v1.instance",
+    ]
+    let layers = (0..<Int.random(in: 1...6, using: &chance)).map { _ in
+      let bytes = Bool.random(using: &chance) ? Self.tar(&chance) : chance.bytes(300)
+      var layer = add(bytes, types.randomElement(using: &chance) ?? "")
+      if Bool.random(using: &chance) { layer.name = Self.name(&chance) }
+      return layer
+    }
+    let path = Self.name(&chance).replacing("\"", with: "").replacing("\u{0}", with: "")
+    let kitfile =
+      Bool.random(using: &chance)
+      ? Self.json(&chance)
+      : Array(
+        #"{"model":{"path":"\#(path)","parts":[{"path":"\#(path)/x"}]},"code":[{"path":"../../x"}]}"#.utf8
+      )
+    publish(layers, config: MediaType(rawValue: kit + "config.v1+json"), &chance)
+    guard Bool.random(using: &chance),
+      let manifest = try? JSONDocument.decode(Manifest.self, from: document.bytes)
+    else { return }
+    var other = manifest
+    other.config = add(kitfile, kit + "config.v1+json")
+    document.bytes = Self.encoded(other)
   }
 
   private mutating func makeModel(_ chance: inout SeededGenerator) {

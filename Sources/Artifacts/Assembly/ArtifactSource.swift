@@ -3,27 +3,31 @@ import LocalRegistry
 package import OCI
 package import SystemPackage
 
-/// An artifact as named on the command line: a reference, `oci:DIR[:TAG|:@N|@DIGEST]`, or `oci-archive:FILE`
-/// likewise.
+/// An artifact as named on the command line: a reference, or a layout on this machine, such as
+/// `oci:DIR[:TAG|:@N|@DIGEST]`, `docker-archive:FILE` or `./file.tar`.
 package enum ArtifactSource: Sendable, Hashable {
   case reference(Reference)
-  case directory(FilePath, LayoutEntry)
-  case archive(FilePath, LayoutEntry)
+  case layout(LayoutKind, FilePath, LayoutEntry)
 
   /// Parses an argument.
   ///
-  /// - Parameter text: The argument; a path ends at the first colon, as in skopeo.
+  /// - Parameter text: The argument; a path ends at the first colon, as in skopeo. A text that begins with `/`
+  ///   or `.` is a path whose form is found out by looking.
   /// - Throws: `DocumentError`.
   package init(parsing text: String) throws(DocumentError) {
-    if text.hasPrefix("oci-archive:") {
-      let (path, target) = try Self.split(text.dropFirst("oci-archive:".count), text)
-      self = .archive(path, target)
-    } else if text.hasPrefix("oci:"), !text.hasPrefix("oci://") {
-      let (path, target) = try Self.split(text.dropFirst("oci:".count), text)
-      self = .directory(path, target)
-    } else {
-      self = .reference(try Reference(parsing: text))
+    if let first = text.first, first == "/" || first == "." {
+      let (path, target) = try Self.split(text[...], text)
+      self = .layout(.detected, path, target)
+      return
     }
+    for kind in LayoutKind.allCases where kind != .detected {
+      let prefix = "\(kind.rawValue):"
+      guard text.hasPrefix(prefix), !text.hasPrefix("\(prefix)//") || kind != .directory else { continue }
+      let (path, target) = try Self.split(text.dropFirst(prefix.count), text)
+      self = .layout(kind, path, target)
+      return
+    }
+    self = .reference(try Reference(parsing: text))
   }
 
   private static func split(

@@ -1,4 +1,4 @@
-import Layouts
+package import Layouts
 package import Content
 package import Fetching
 import HTTP
@@ -6,7 +6,7 @@ package import LocalRegistry
 package import Logging
 import OCI
 import Registry
-import SystemPackage
+package import SystemPackage
 package import Telemetry
 
 /// The components of a mount or a command, connected.
@@ -110,21 +110,28 @@ package struct Assembly: Sendable {
         recording: isRecorded ? .before : .never,
         replacesFinal: isFresh
       )
-    case .directory(let path, let entry):
-      guard OCIDirectory.exists(at: path) else {
-        throw ContentError(.notFound, "\(path)", "is not an oci-dir: it has no oci-layout and index.json")
-      }
+    case .layout(let kind, let path, let entry):
+      let name = kind == .detected ? "" : "\(kind.rawValue):"
       return try await loader.load(
-        OCIDirectory(path: path, executor: local.executor),
+        try await layout(kind, path),
         entry: entry,
-        label: "oci:\(path)\(entry)"
+        label: "\(name)\(path)\(entry)"
       )
-    case .archive(let path, let entry):
-      let executor = local.executor
-      let archive = try await executor.run { () throws(ContentError) in
-        try OCIArchive(path: path, executor: executor)
-      }
-      return try await loader.load(archive, entry: entry, label: "oci-archive:\(path)\(entry)")
     }
+  }
+
+  /// Opens a layout; a compressed archive is decompressed into the cache first.
+  ///
+  /// - Parameters:
+  ///   - kind: The form of the layout.
+  ///   - path: A directory or a file.
+  /// - Throws: `ContentError`.
+  package func layout(
+    _ kind: LayoutKind,
+    _ path: FilePath
+  ) async throws(ContentError) -> any LocalRepository {
+    let executor = local.executor
+    let file = try await loader.uncompressed(path)
+    return try await executor.run { () throws(ContentError) in try kind.open(file, executor: executor) }
   }
 }

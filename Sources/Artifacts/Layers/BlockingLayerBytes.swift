@@ -9,9 +9,18 @@ import LocalRegistry
 import OCI
 import Locking
 
+/// Reads layers that can be fetched and verified completely.
+protocol WholeLayerBytes: LayerBytes {
+  /// Fetches all bytes of a layer and verifies them, blocking the calling thread.
+  ///
+  /// - Parameter layer: The descriptor of the layer.
+  /// - Throws: `ContentError`.
+  func complete(_ layer: Descriptor) throws(ContentError)
+}
+
 /// Reads layers through their blobs, blocking a thread of an executor until the bytes are present; decompressed
 /// layers are read like layers.
-final class BlockingLayerBytes: LayerBytes {
+final class BlockingLayerBytes: WholeLayerBytes {
   private let store: BlobStore
   private let layout: (any LocalRepository)?
   private let source: (any Repository)?
@@ -83,9 +92,6 @@ final class BlockingLayerBytes: LayerBytes {
     return content
   }
 
-  /// Fetches all bytes of a layer and verifies them, blocking the calling thread.
-  ///
-  /// - Throws: `ContentError`.
   func complete(_ layer: Descriptor) throws(ContentError) {
     let blob = try blob(layer)
     let _: Bool = try Self.wait { () async throws(ContentError) in

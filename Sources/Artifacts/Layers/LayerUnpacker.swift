@@ -76,7 +76,7 @@ package final class LayerUnpacker: Sendable {
   func unpacked(
     _ layer: Descriptor,
     _ compression: Compression,
-    _ bytes: BlockingLayerBytes
+    _ bytes: any WholeLayerBytes
   ) async throws(ContentError) -> Descriptor {
     try await flights.value(for: layer.digest) { () async throws(ContentError) in
       while true {
@@ -137,7 +137,7 @@ package final class LayerUnpacker: Sendable {
   private func tryUnpacking(
     _ layer: Descriptor,
     _ compression: Compression,
-    _ bytes: BlockingLayerBytes
+    _ bytes: any WholeLayerBytes
   ) throws(ContentError) -> Descriptor? {
     let root = local.root
     if let record = UnpackedRecord.read(root, layer.digest) { return Self.descriptor(record) }
@@ -158,7 +158,7 @@ package final class LayerUnpacker: Sendable {
   private func unpack(
     _ layer: Descriptor,
     _ compression: Compression,
-    _ bytes: BlockingLayerBytes
+    _ bytes: any WholeLayerBytes
   ) throws(ContentError) -> UnpackedRecord {
     var output = try UnpackedOutput(local)
     let source = LayerSource(layer: layer, bytes: bytes)

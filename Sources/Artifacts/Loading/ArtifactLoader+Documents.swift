@@ -2,6 +2,8 @@ import Content
 import Layouts
 import LocalRegistry
 import OCI
+import SystemPackage
+import BlobCache
 
 /// Reading of manifests and indexes.
 extension ArtifactLoader {
@@ -45,5 +47,16 @@ extension ArtifactLoader {
     }
     throw failure
       ?? ContentError(.offline, "\(descriptor.digest)", "the manifest is not in the local registry")
+  }
+
+  /// Returns the path of an archive: of its decompressed content in the cache if it is compressed.
+  ///
+  /// - Parameter path: A file, or anything else, which is returned as it is.
+  /// - Throws: `ContentError`.
+  func uncompressed(_ path: FilePath) async throws(ContentError) -> FilePath {
+    let archive = try await local.executor.run { () throws(ContentError) in try CompressedArchive(path) }
+    guard let archive else { return path }
+    let content = try await unpacker.unpacked(archive.descriptor, archive.compression, archive)
+    return local.root.blob(content.digest)
   }
 }

@@ -21,7 +21,7 @@ package actor ArtifactLoader {
   private let trees: TreeLoader
   private let indexes: TarIndexCache
   private let firstBytes = FirstBytes()
-  private let unpacker: LayerUnpacker
+  let unpacker: LayerUnpacker
   let platform: Platform
   private let requiresComplete: Bool
   private let isOffline: Bool

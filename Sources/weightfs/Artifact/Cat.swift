@@ -17,7 +17,9 @@ struct Cat: AsyncParsableCommand {
     abstract: "Write a file to standard output, after its complete blob was verified."
   )
 
-  @Argument(help: "A reference, oci:DIR[:TAG] or oci-archive:FILE.")
+  @Argument(
+    help: "A reference, or a layout: oci:DIR[:TAG], oci-archive:FILE, docker-archive:FILE, dir:DIR, ./PATH."
+  )
   var source: String
 
   @Argument(help: "The file's path in the artifact.")

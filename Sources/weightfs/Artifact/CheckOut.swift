@@ -16,7 +16,9 @@ struct CheckOut: AsyncParsableCommand {
       """
   )
 
-  @Argument(help: "A reference, oci:DIR[:TAG] or oci-archive:FILE.")
+  @Argument(
+    help: "A reference, or a layout: oci:DIR[:TAG], oci-archive:FILE, docker-archive:FILE, dir:DIR, ./PATH."
+  )
   var source: String
 
   @Argument(help: "The directory to create; it must not exist or be empty.")

@@ -8,7 +8,9 @@ import MountDaemon
 
 /// Selects files of an artifact.
 struct FileSelection: ParsableArguments {
-  @Argument(help: "A reference, oci:DIR[:TAG] or oci-archive:FILE.")
+  @Argument(
+    help: "A reference, or a layout: oci:DIR[:TAG], oci-archive:FILE, docker-archive:FILE, dir:DIR, ./PATH."
+  )
   var source: String
 
   @Option(help: "Only files whose path matches this shell pattern; may be given several times.")

@@ -13,7 +13,9 @@ struct Inspect: AsyncParsableCommand {
     abstract: "Show the properties and files of an artifact, and which bytes are cached."
   )
 
-  @Argument(help: "A reference, oci:DIR[:TAG] or oci-archive:FILE.")
+  @Argument(
+    help: "A reference, or a layout: oci:DIR[:TAG], oci-archive:FILE, docker-archive:FILE, dir:DIR, ./PATH."
+  )
   var source: String
 
   @Flag(help: "Print JSON.")

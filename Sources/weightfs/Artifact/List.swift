@@ -18,7 +18,8 @@ struct List: AsyncParsableCommand {
   )
 
   @Argument(
-    help: "A reference, oci:DIR[:TAG] or oci-archive:FILE; without it, all artifacts on this machine."
+    help:
+      "A reference, or a layout: oci:DIR[:TAG], oci-archive:FILE, docker-archive:FILE, dir:DIR, ./PATH; without it, all artifacts on this machine."
   )
   var source: String?
 

@@ -49,14 +49,15 @@ struct Load: AsyncParsableCommand {
     if path == "-" {
       try await local.executor.run { () throws(ContentError) in
         try local.withSpooled(.standardInput) { (file) throws(ContentError) in
-          try Self.load(LayoutSource(file, executor: local.executor), "standard input", name, format, local)
+          let layout = try LayoutKind.detected.open(file, executor: local.executor)
+          try Self.load(LayoutSource(layout, "standard input"), "standard input", name, format, local)
         }
       }
       return
     }
+    let repository = try await assembly.layout(.detected, FilePath(AbsolutePath.of(path)))
     try await local.executor.run { () throws(ContentError) in
-      let source = try LayoutSource(FilePath(AbsolutePath.of(path)), executor: local.executor)
-      try Self.load(source, path, name, format, local)
+      try Self.load(LayoutSource(repository, path), path, name, format, local)
     }
   }
 

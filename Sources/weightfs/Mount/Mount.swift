@@ -20,7 +20,8 @@ struct Mount: AsyncParsableCommand {
     abstract: "Mount all models, or one artifact.",
     discussion: """
       'weightfs mount /mnt/models' shows every registry. 'weightfs mount SOURCE /mnt/model' shows one artifact; \
-      SOURCE is a reference, oci:DIR[:TAG] or oci-archive:FILE[:TAG].
+      SOURCE is a reference, or a layout on this machine: oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE, \
+      dir:DIR (skopeo), or a path such as ./file.tar.gz, whose form is found out by looking.
       """
   )
 
