@@ -14,8 +14,8 @@ package final class DecompressedStream {
   package private(set) var input: Int64
   /// The offset of the next decompressed byte.
   package private(set) var output: Int64
-  /// The checkpoints that were passed, at least `spacing` decompressed bytes apart.
-  package private(set) var checkpoints: [Checkpoint] = []
+  private var checkpoints: [Checkpoint] = []
+  private var lastCheckpoint: Int64 = 0
   private let spacing: Int64?
 
   // Bytes that are read from the source at once.
@@ -47,6 +47,12 @@ package final class DecompressedStream {
 
   deinit { buffer.deallocate() }
 
+  /// Returns the checkpoints that were passed since the last call, at least `spacing` decompressed bytes apart.
+  package func takeCheckpoints() -> [Checkpoint] {
+    defer { checkpoints = [] }
+    return checkpoints
+  }
+
   /// Reads the next decompressed bytes.
   ///
   /// - Parameter target: Filled from its start.
@@ -68,10 +74,11 @@ package final class DecompressedStream {
     pending = pending.lowerBound + used..<pending.upperBound
     input += Int64(used)
     output += Int64(written)
-    if let spacing, output - (checkpoints.last?.output ?? 0) >= spacing,
+    if let spacing, output - lastCheckpoint >= spacing,
       let checkpoint = decoder.checkpoint(input: input, output: output, last: last)
     {
       checkpoints.append(checkpoint)
+      lastCheckpoint = output
     }
     if decoder.hasEnded { isAtEnd = true }
     if used == 0, written == 0, !isAtEnd { try refill() }

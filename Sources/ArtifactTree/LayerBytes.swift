@@ -20,6 +20,11 @@ package protocol LayerBytes: Sendable {
     at offset: Int64
   ) throws(ContentError) -> Int
 
+  /// Returns the compression of a layer that was decompressed before; nil for others.
+  ///
+  /// - Parameter layer: The descriptor of the layer.
+  func compression(of layer: Descriptor) async -> Compression?
+
   /// Decompresses a layer completely, unless that was done before.
   ///
   /// - Parameters:

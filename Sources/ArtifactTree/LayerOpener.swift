@@ -5,6 +5,8 @@ import OCI
 /// Opens one layer: finds out what its bytes are, decompresses it, and reads the members of a tar.
 struct LayerOpener {
   let plan: LayerPlan
+  /// The compression, if the layer was decompressed before: then its bytes are not needed.
+  let known: Compression?
   /// The first bytes of the layer; nil if they do not matter.
   let first: Result<[UInt8], ContentError>?
   let indexes: TarIndexCache
@@ -55,6 +57,7 @@ struct LayerOpener {
   ///
   /// - Throws: `ContentError` if an archive cannot be read. Other layers are judged when their file is read.
   private func format() throws(ContentError) -> ArchiveFormat? {
+    if let known { return known == .gzip ? .gzip : .zstd }
     switch first {
     case .success(let bytes)?: return ArchiveFormat(first: bytes)
     case .failure(let error)? where plan.form != .undecided: throw error

@@ -41,11 +41,22 @@ package struct TreeLoader: Sendable {
     let packaging = Packagings.packaging(of: manifest)
     let config = packaging.readsConfig ? await config(of: manifest, bytes) : []
     let plans = packaging.plan(manifest, config: config)
-    let first = await firstBytes.read(Set(plans.filter(\.needsFirstBytes).map(\.layer)), bytes)
+    var known: [Digest: Compression] = [:]
+    for plan in plans where plan.needsFirstBytes {
+      known[plan.layer.digest] = await bytes.compression(of: plan.layer)
+    }
+    let asked = plans.filter { $0.needsFirstBytes && known[$0.layer.digest] == nil }.map(\.layer)
+    let first = await firstBytes.read(Set(asked), bytes)
     var content = TreeContent(created: created, withheld: manifest.withheldLayers)
     var members = 0
     for (number, plan) in plans.enumerated() {
-      let opener = LayerOpener(plan: plan, first: first[plan.layer.digest], indexes: indexes, bytes: bytes)
+      let opener = LayerOpener(
+        plan: plan,
+        known: known[plan.layer.digest],
+        first: first[plan.layer.digest],
+        indexes: indexes,
+        bytes: bytes
+      )
       let step = try await opener.open(number, isStacked: packaging.stacksLayers, created: created)
       content.steps.append(step)
       guard case .tar(_, let index, _) = step else { continue }

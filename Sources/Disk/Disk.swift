@@ -95,6 +95,17 @@ package enum Disk {
     }
   }
 
+  /// Returns the value of an extended attribute of at most 256 bytes, or nil if there is none.
+  ///
+  /// - Parameters:
+  ///   - name: The name, with its namespace.
+  ///   - path: The path of a file or directory.
+  package static func extendedAttribute(_ name: String, of path: String) -> [UInt8]? {
+    var buffer = [UInt8](repeating: 0, count: 256)
+    let count = getxattr(path, name, &buffer, buffer.count)
+    return count < 0 ? nil : Array(buffer[..<count])
+  }
+
   /// Makes a file share a range of another one's blocks (a reflink); returns false if the file system cannot,
   /// for example if the range does not start at a block.
   ///

@@ -45,6 +45,9 @@ package final class FileSystem: Sendable {
   /// Whether a file or a directory is open.
   package var hasOpenFiles: Bool { state.withLock { !$0.files.isEmpty || !$0.folders.isEmpty } }
 
+  /// A number that changes with every look-up, open and close.
+  package var activity: UInt64 { state.withLock { $0.nodes.lookUpCount &+ $0.nextHandle } }
+
   let options: FileSystemOptions
   let local: LocalRegistry
   let remote: any RepositoryProvider

@@ -36,6 +36,8 @@ struct NodeTable {
   /// Number of files among the nodes.
   private var fileCount = 0
   private var askedCount = 0
+  /// Number of look-ups since the start.
+  private(set) var lookUpCount: UInt64 = 0
 
   /// Number of files that the kernel remembers and was not asked to forget.
   var rememberedFiles: Int { fileCount - askedCount }
@@ -52,6 +54,7 @@ struct NodeTable {
 
   /// Finds or creates a node, and counts one look-up.
   mutating func lookUp(_ key: Key, _ make: (UInt64) -> Node) -> Node {
+    lookUpCount &+= 1
     if let identifier = identifiers[key], var slot = slots[identifier] {
       slot.lookups += 1
       if slot.isAsked {

@@ -83,7 +83,11 @@ extension LocalRegistry {
     try sweep(root.references, "no artifact has the blob") { name, path in isKnown(name) || !isOld(path) }
     try sweep(root.chunks, "no artifact has the blob") { name, path in isKnown(name) || !isOld(path) }
     try sweep(root.profiles, "no artifact has the blob") { name, path in isKnown(name) || !isOld(path) }
-    try sweep(root.unpacked, "no artifact has the layer") { name, path in isKnown(name) || !isOld(path) }
+    try sweep(root.unpacked, "no artifact has the layer") { name, path in
+      // Mounts of layouts outside of the root use records of layers that no artifact of the root has.
+      guard !isKnown(name), let identity = try? FileIdentity(at: path) else { return true }
+      return RealTime.now - identity.modified < Self.recordLife
+    }
     try sweep(root.verified, "the blob does not exist") { name, path in
       // A file that was removed meanwhile needs no record.
       guard let identity = try? FileIdentity(at: path) else { return false }

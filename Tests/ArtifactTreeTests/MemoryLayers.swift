@@ -40,6 +40,8 @@ struct MemoryLayers: LayerBytes {
 }
 
 extension MemoryLayers {
+  func compression(of layer: Descriptor) -> Compression? { nil }
+
   func unpacked(
     _ layer: Descriptor,
     _ compression: Compression

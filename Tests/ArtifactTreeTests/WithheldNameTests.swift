@@ -113,6 +113,8 @@ struct WithheldNameTests {
     let counts = Mutex((reads: 0, open: 0, most: 0, bytes: 0))
     let fails: Bool
 
+    func compression(of layer: Descriptor) -> Compression? { nil }
+
     func unpacked(
       _ layer: Descriptor,
       _ compression: Compression

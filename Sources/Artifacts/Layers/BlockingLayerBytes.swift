@@ -1,4 +1,5 @@
 import Archive
+import BlobCache
 import Layouts
 import ArtifactTree
 import Content
@@ -9,13 +10,10 @@ import LocalRegistry
 import OCI
 import Locking
 
-/// Reads layers that can be fetched and verified completely.
+/// Reads layers from their start to their end.
 protocol WholeLayerBytes: LayerBytes {
-  /// Fetches all bytes of a layer and verifies them, blocking the calling thread.
-  ///
-  /// - Parameter layer: The descriptor of the layer.
-  /// - Throws: `ContentError`.
-  func complete(_ layer: Descriptor) throws(ContentError)
+  /// Begins to fetch all bytes of a layer, ahead of those that are read.
+  func startCompleting(_ layer: Descriptor)
 }
 
 /// Reads layers through their blobs, blocking a thread of an executor until the bytes are present; decompressed
@@ -92,12 +90,14 @@ final class BlockingLayerBytes: WholeLayerBytes {
     return content
   }
 
-  func complete(_ layer: Descriptor) throws(ContentError) {
-    let blob = try blob(layer)
-    let _: Bool = try Self.wait { () async throws(ContentError) in
-      try await blob.complete()
-      return true
-    }
+  func startCompleting(_ layer: Descriptor) {
+    // A failure is that of the reads, too.
+    guard let blob = try? blob(layer) else { return }
+    Task { try? await blob.complete() }
+  }
+
+  func compression(of layer: Descriptor) async -> Compression? {
+    await unpacker.record(of: layer.digest).flatMap { Compression(rawValue: $0.compression) }
   }
 
   private func blob(_ layer: Descriptor) throws(ContentError) -> LazyBlob {

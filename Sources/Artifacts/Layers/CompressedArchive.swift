@@ -58,10 +58,7 @@ final class CompressedArchive: WholeLayerBytes {
     throw ContentError(.unsupported, "\(file.path)", "an archive within a compressed archive")
   }
 
-  func complete(_ layer: Descriptor) throws(ContentError) {
-    // The digest was computed from the file; it must not have been written to since.
-    guard file.isInPlace else {
-      throw ContentError(.corrupt, "\(file.path)", "the file was modified while it was decompressed")
-    }
-  }
+  func startCompleting(_ layer: Descriptor) {}
+
+  func compression(of layer: Descriptor) -> Compression? { compression }
 }

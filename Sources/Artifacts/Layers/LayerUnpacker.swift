@@ -1,66 +1,44 @@
 import Archive
+import ArtifactTree
 import BlobCache
 import Content
 import Disk
 package import LocalRegistry
+import Locking
 import OCI
 import SystemPackage
 
-/// Decompresses layers into blobs of their own, each once.
+/// Decompresses layers into blobs of their own, each once (decisions/0015).
 ///
 /// The decompressed bytes are a blob under their own digest: they are cached, evicted, verified and served like
 /// a fetched blob. A record says which layer they come from, so that they can be decompressed again.
 package final class LayerUnpacker: Sendable {
-  /// The limits on decompressed layers.
-  package struct Limits: Sendable, Equatable {
-    /// The maximum size of a decompressed layer in bytes; nil for the space on the disk.
-    package var size: Int64?
-
-    /// Creates limits.
-    ///
-    /// - Parameter size: The maximum size of a decompressed layer in bytes.
-    package init(size: Int64? = nil) { self.size = size }
-
-    // No real data is compressed that much: model weights hardly at all, text about 10:1.
-    private static let ratio: Int64 = 200
-    private static let ratioFrom: Int64 = 1 << 30
-
-    /// Returns why a layer must not be decompressed further, or nil.
-    ///
-    /// - Parameters:
-    ///   - output: The number of decompressed bytes.
-    ///   - input: The number of bytes that they were decompressed from.
-    package func excess(output: Int64, input: Int64) -> String? {
-      if let size, output > size {
-        return "the layer decompresses to more than \(ByteSize.text(size)) (--max-unpacked)"
-      }
-      if output > Self.ratioFrom, output / Self.ratio > input {
-        return "the layer decompresses to more than \(Self.ratio) times its size"
-      }
-      return nil
-    }
-  }
-
   private let local: LocalRegistry
-  private let limits: Limits
+  private let limits: UnpackLimits
   private let executor = BlockingExecutor(label: "weightfs.unpack", threads: 2)
+  /// Decompresses again what was evicted: not behind the layers that are decompressed for the first time, which
+  /// wait for the network.
+  private let delivery = BlockingExecutor(label: "weightfs.unpack.again", threads: 4)
   /// Work that is begun is finished, so that the next look-up finds the result.
   private let flights = SingleFlight<Digest, Descriptor>(outlivesCallers: true)
+  /// Layers that cannot be opened, so that the next look-up does not decompress them up to the fault again.
+  private let refusals = Mutex<[Digest: (error: ContentError, until: ContinuousClock.Instant)]>([:])
 
   // Bytes. The distance of positions from which decompression can begin: their windows of 32 KiB are 0.2 % of
   // the decompressed bytes.
-  private static let spacing: Int64 = 16 << 20
+  static let spacing: Int64 = 16 << 20
   // Bytes that are decompressed, hashed and written at once.
   private static let pieceSize = 2 << 20
-  // The time between two looks at the lock of another process.
   private static let lockInterval: Duration = .milliseconds(50)
+  private static let refusalMemory: Duration = .seconds(60)
+  private static let refusalLimit = 1000
 
   /// Creates an unpacker.
   ///
   /// - Parameters:
   ///   - local: The local registry, which keeps the decompressed blobs.
   ///   - limits: The limits on decompressed layers.
-  package init(local: LocalRegistry, limits: Limits) {
+  package init(local: LocalRegistry, limits: UnpackLimits) {
     self.local = local
     self.limits = limits
   }
@@ -78,18 +56,57 @@ package final class LayerUnpacker: Sendable {
     _ compression: Compression,
     _ bytes: any WholeLayerBytes
   ) async throws(ContentError) -> Descriptor {
-    try await flights.value(for: layer.digest) { () async throws(ContentError) in
-      while true {
-        let found = try await self.executor.run { () throws(ContentError) in
-          try self.tryUnpacking(layer, compression, bytes)
-        }
-        if let found { return found }
-        // Another process decompresses the layer; its lock is released when it ends, in any way.
-        do { try await Task.sleep(for: Self.lockInterval) } catch {
-          throw ContentError(.cancelled, "\(layer.digest)", "the request was cancelled")
-        }
+    if let record = await record(of: layer.digest) { return Self.descriptor(record) }
+    if let refusal = refusals.withLock({ $0[layer.digest] }), refusal.until > .now { throw refusal.error }
+    let isOwn = Atomic(false)
+    let work: SingleFlight<Digest, Descriptor>.Work = { () async throws(ContentError) in
+      isOwn.store(true, ordering: .relaxed)
+      return try await self.unpackOrWait(layer, compression, bytes)
+    }
+    do throws(ContentError) {
+      return try await flights.value(for: layer.digest, work)
+    } catch {
+      if error.underlying is ArchiveError { refuse(layer.digest, error) }
+      // Another caller's repository may have failed, and this one's may not.
+      guard !isOwn.load(ordering: .relaxed), !(error.underlying is ArchiveError), error.code != .cancelled
+      else { throw error }
+      return try await flights.value(for: layer.digest, isFresh: true, work)
+    }
+  }
+
+  private func refuse(_ layer: Digest, _ error: ContentError) {
+    refusals.withLock { refusals in
+      if refusals.count >= Self.refusalLimit { refusals = [:] }
+      refusals[layer] = (error, .now + Self.refusalMemory)
+    }
+  }
+
+  private func unpackOrWait(
+    _ layer: Descriptor,
+    _ compression: Compression,
+    _ bytes: any WholeLayerBytes
+  ) async throws(ContentError) -> Descriptor {
+    while true {
+      let found = try await executor.run { () throws(ContentError) in
+        try self.tryUnpacking(layer, compression, bytes)
+      }
+      if let found { return found }
+      // Another process decompresses the layer; its lock is released when it ends, in any way.
+      do { try await Task.sleep(for: Self.lockInterval) } catch {
+        throw ContentError(.cancelled, "\(layer.digest)", "the request was cancelled")
       }
     }
+  }
+
+  /// Returns the record of a layer, or nil if it was not decompressed on this machine.
+  func record(of layer: Digest) async -> UnpackedRecord? {
+    let root = local.root
+    return await local.executor.ask { UnpackedRecord.read(root, layer) }
+  }
+
+  /// Returns the content of a layer that was decompressed before, or nil.
+  func content(of layer: Descriptor) async -> Descriptor? {
+    await record(of: layer.digest).map { Self.descriptor($0) }
   }
 
   /// Returns the source of a decompressed blob.
@@ -105,24 +122,28 @@ package final class LayerUnpacker: Sendable {
     origin: String,
     open: @escaping @Sendable () -> BlockingLayerBytes
   ) async -> UnpackedSource {
-    let root = local.root
-    let record = await executor.ask { UnpackedRecord.read(root, layer.digest) }
+    let record = await record(of: layer.digest)
     return UnpackedSource(
       layer: layer,
       compression: compression,
       open: open,
-      files: UnpackedFiles(root: root, executor: executor),
+      root: local.root,
+      executor: delivery,
       origin: origin,
       // A stream without such positions is decompressed once from its start, not once per range.
       servesRanges: record.map { !$0.positions.isEmpty || $0.size <= Self.spacing } ?? false
     )
   }
 
-  /// Forgets a layer that turned out wrong.
-  func forget(_ layer: Digest) async {
+  /// Forgets a layer, or the content of one, that turned out wrong.
+  func forget(_ digest: Digest) async {
     let root = local.root
-    flights.forget(layer)
-    await executor.ask { UnpackedRecord.remove(root, layer) }
+    flights.forget(digest)
+    refusals.withLock { $0[digest] = nil }
+    await local.executor.ask {
+      UnpackedRecord.remove(root, digest)
+      UnpackedRecord.remove(root, ofContent: digest)
+    }
   }
 
   private static func descriptor(_ record: UnpackedRecord) -> Descriptor {
@@ -160,64 +181,38 @@ package final class LayerUnpacker: Sendable {
     _ compression: Compression,
     _ bytes: any WholeLayerBytes
   ) throws(ContentError) -> UnpackedRecord {
+    // Bytes are requested in parallel, ahead of those that are decompressed.
+    bytes.startCompleting(layer)
     var output = try UnpackedOutput(local)
     let source = LayerSource(layer: layer, bytes: bytes)
-    let stream: DecompressedStream
     do throws(ArchiveError) {
-      stream = try DecompressedStream(source, compression, spacing: Self.spacing)
-    } catch {
-      throw Self.failure(layer, error, source)
-    }
-    let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: Self.pieceSize, alignment: 4096)
-    defer { buffer.deallocate() }
-    var count = buffer.count
-    while count == buffer.count {
-      do throws(ArchiveError) {
+      let stream = try DecompressedStream(source, compression, spacing: Self.spacing)
+      let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: Self.pieceSize, alignment: 4096)
+      defer { buffer.deallocate() }
+      var count = buffer.count
+      while count == buffer.count {
         count = try stream.read(into: buffer)
         if let excess = limits.excess(output: stream.output, input: stream.input) {
           throw ArchiveError(reason: excess)
         }
-      } catch {
-        throw Self.failure(layer, error, source)
+        try output.append(UnsafeRawBufferPointer(rebasing: buffer[..<count]), stream.takeCheckpoints())
       }
-      try output.append(UnsafeRawBufferPointer(rebasing: buffer[..<count]))
+      // The bytes that were decompressed are those that were hashed, also if the blob was fetched again meanwhile.
+      try source.finish()
+    } catch {
+      throw Self.failure(layer, error, source, output.failure)
     }
-    // Bytes that were decompressed before the layer was verified prove nothing.
-    try bytes.complete(layer)
-    return try record(layer, try output.commit(), stream)
+    return try output.commit(layer, compression)
   }
 
-  private func record(
+  /// The error of a layer: that of reading it, of the disk, or of its content.
+  static func failure(
     _ layer: Descriptor,
-    _ digest: Digest,
-    _ stream: DecompressedStream
-  ) throws(ContentError) -> UnpackedRecord {
-    var windows: [UInt8] = []
-    let positions = stream.checkpoints.map { checkpoint in
-      let start = Int64(windows.count)
-      windows += checkpoint.window
-      return UnpackedRecord.Position(
-        input: checkpoint.input,
-        output: checkpoint.output,
-        bits: checkpoint.bits,
-        byte: checkpoint.byte,
-        window: start,
-        windowSize: checkpoint.window.count
-      )
-    }
-    let record = UnpackedRecord(
-      layer: layer.digest,
-      digest: digest,
-      size: stream.output,
-      positions: positions
-    )
-    try record.write(local.root, windows: windows)
-    return record
-  }
-
-  /// The error of a layer: that of reading it, or that of its content.
-  static func failure(_ layer: Descriptor, _ error: ArchiveError, _ source: LayerSource) -> ContentError {
-    source.error
+    _ error: ArchiveError,
+    _ source: LayerSource,
+    _ other: ContentError? = nil
+  ) -> ContentError {
+    source.error ?? other
       ?? ContentError(
         .corrupt,
         "\(layer.digest)",

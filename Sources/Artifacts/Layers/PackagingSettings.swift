@@ -3,7 +3,7 @@ package import OCI
 /// The settings of opening layers.
 package struct PackagingSettings: Sendable {
   /// The limits on decompressed layers.
-  package var unpacking = LayerUnpacker.Limits()
+  package var unpacking = UnpackLimits()
   /// The platform whose manifest is selected from an index.
   package var platform = Platform.current
   /// Whether artifacts with missing shards of split models are refused.

@@ -9,7 +9,8 @@ struct UnpackedSource: Repository {
   let compression: Compression
   /// Opens the layer for one request, so that it can be evicted between requests.
   let open: @Sendable () -> BlockingLayerBytes
-  let files: UnpackedFiles
+  let root: RegistryRoot
+  let executor: BlockingExecutor
   let origin: String
   /// Whether parts can be decompressed by themselves.
   let servesRanges: Bool
@@ -27,13 +28,15 @@ struct UnpackedSource: Repository {
     range: Range<Int64>,
     into sink: any BlobSink
   ) async throws(ContentError) {
-    try await files.executor.run { () throws(ContentError) in try self.deliver(range, to: sink) }
+    // Without ranges all bytes are delivered, as every request decompresses from the start.
+    let wanted = servesRanges ? range : 0..<descriptor.size
+    try await executor.run { () throws(ContentError) in try self.deliver(wanted, to: sink) }
   }
 
   private func deliver(_ range: Range<Int64>, to sink: any BlobSink) throws(ContentError) {
     let source = LayerSource(layer: layer, bytes: open())
     do throws(ArchiveError) {
-      let start = files.checkpoint(before: range.lowerBound, of: layer.digest)
+      let start = servesRanges ? checkpoint(before: range.lowerBound) : nil
       let stream = try DecompressedStream(source, compression, from: start)
       let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 20, alignment: 4096)
       defer { buffer.deallocate() }
@@ -52,17 +55,11 @@ struct UnpackedSource: Repository {
       throw LayerUnpacker.failure(layer, error, source)
     }
   }
-}
 
-/// The records of decompressed layers, and the threads that decompress them again.
-struct UnpackedFiles: Sendable {
-  let root: RegistryRoot
-  let executor: BlockingExecutor
-
-  /// Returns the last position at or before an offset of the decompressed bytes; nil for the start.
-  func checkpoint(before offset: Int64, of layer: Digest) -> Checkpoint? {
-    guard let record = UnpackedRecord.read(root, layer),
-      let position = record.positions.last(where: { $0.output <= offset }),
+  /// Returns the last recorded position at or before an offset of the decompressed bytes; nil for the start.
+  private func checkpoint(before offset: Int64) -> Checkpoint? {
+    guard let record = UnpackedRecord.read(root, layer.digest),
+      let position = record.positions.last(where: { $0.output <= offset }), position.input <= layer.size,
       let window = record.window(of: position, root)
     else { return nil }
     return Checkpoint(

@@ -131,7 +131,9 @@ package actor ArtifactLoader {
     let layout = resolution.local?.repository
     do throws(ContentError) {
       let (_, manifest, _) = try await documents(resolution.descriptor, layout, nil)
-      for layer in TreeLoader.layersRead(of: manifest) {
+      for read in TreeLoader.layersRead(of: manifest) {
+        // Of a layer that was decompressed, only the content is read.
+        let layer = await unpacker.content(of: read) ?? read
         guard await store.status(layer, layout: layout).presence == .complete else { return false }
       }
       return true

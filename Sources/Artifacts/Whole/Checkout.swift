@@ -41,9 +41,14 @@ package struct Checkout: Sendable {
     let (blobs, _) = try await open(show)
     let tree = artifact.tree
     let count = try await assembly.local.executor.run { () throws(ContentError) in
-      let partial = FilePath("\(folder).\(getpid()).partial")
+      // A name that no other program has: what is removed after a failure was made here.
+      let partial = FilePath("\(folder).\(UInt64.random(in: 0 ... .max)).partial")
+      guard mkdir(partial.string, 0o700) == 0 else {
+        throw ContentError(.disk, "\(partial)", Errno(rawValue: errno))
+      }
       do throws(Errno) {
         let written = try self.write(tree, blobs, to: partial)
+        guard chmod(partial.string, 0o755) == 0 else { throw Errno(rawValue: errno) }
         // An empty directory is replaced.
         _ = rmdir(folder.string)
         guard rename(partial.string, folder.string) == 0 else { throw Errno(rawValue: errno) }
@@ -122,7 +127,6 @@ package struct Checkout: Sendable {
   ) throws(Errno) -> (files: Int, bytes: Int64) {
     var written = (files: 0, bytes: Int64(0))
     var open = [(node: 0, path: folder)]
-    try Disk.createFolder(folder)
     while let (node, path) = open.popLast() {
       guard case .directory(let children) = tree.nodes[node].kind else { continue }
       for child in children {
@@ -146,6 +150,7 @@ package struct Checkout: Sendable {
           written.bytes += content.size
         }
       }
+      try Disk.synchronizeFolder(path)
     }
     return written
   }
@@ -156,26 +161,16 @@ package struct Checkout: Sendable {
     to path: FilePath,
     _ node: FileTree.Node
   ) throws(Errno) {
-    let output = try Disk.open(
-      path,
-      .readWrite,
-      options: [.create, .exclusiveCreate, .closeOnExec, .noFollow],
-      permissions: [.ownerReadWrite]
-    )
+    var output = try Self.create(path)
     defer { Disk.close(output) }
     let start = blob.offset + content.offset
-    if content.size > 0, !Disk.clone(blob.descriptor, start..<start + content.size, to: output) {
+    let isShared = content.size == 0 || Disk.clone(blob.descriptor, start..<start + content.size, to: output)
+    if !isShared {
       // A link has the mode and the time of the blob, which suit a file without execute bits.
       if mayLink, content.isWholeBlob, blob.offset == 0, !blob.isInMemory, node.mode & 0o111 == 0 {
-        let temporary = FilePath("\(path).link")
-        do throws(Errno) {
-          try Disk.link(blob.descriptor, to: temporary)
-          return try Disk.rename(temporary, to: path)
-        } catch .improperLink, .notPermitted, .tooManyLinks {
-          // Another file system, or one without links: the bytes are copied.
-        } catch .noSuchFileOrDirectory {
-          // The blob's file has lost its last name.
-        }
+        if try Self.link(blob, to: path) { return }
+        Disk.close(output)
+        output = try Self.create(path)
       }
       try Disk.copy(blob.descriptor, start..<start + content.size, to: output)
     }
@@ -185,6 +180,29 @@ package struct Checkout: Sendable {
     // A file system without times keeps its own.
     _ = futimens(output.rawValue, times)
     guard fchmod(output.rawValue, node.mode) == 0 else { throw Errno(rawValue: errno) }
+    // A directory that has its final name is complete, also after a power failure.
+    try Disk.synchronize(output)
+  }
+
+  private static func create(_ path: FilePath) throws(Errno) -> FileDescriptor {
+    try Disk.open(
+      path,
+      .readWrite,
+      options: [.create, .exclusiveCreate, .closeOnExec, .noFollow],
+      permissions: [.ownerReadWrite]
+    )
+  }
+
+  /// Replaces an empty file by a link of a blob; returns false, with the file removed, if that is not possible.
+  private static func link(_ blob: BlobFile, to path: FilePath) throws(Errno) -> Bool {
+    try Disk.remove(path)
+    do throws(Errno) {
+      try Disk.link(blob.descriptor, to: path)
+      return true
+    } catch .improperLink, .notPermitted, .tooManyLinks, .noSuchFileOrDirectory {
+      // Another file system, one without links, or a blob that has lost its last name.
+      return false
+    }
   }
 
   /// Removes an incomplete directory.

@@ -71,8 +71,10 @@ extension CacheSpace {
       case .fetched: isWanted = true
       case .pulled: (isWanted, isPulled) = (true, true)
       case .pinned: protection = .pinned
-      // A blob that was decompressed can be decompressed again, also if its layer cannot be fetched again.
-      case .final where UnpackedRecord.isUnpacked(digest, root): (isWanted, isPulled) = (true, true)
+      // A blob that was decompressed can be decompressed again, also if its layer cannot be fetched again; unless
+      // the artifact has the blob itself, as its own layer.
+      case .final where UnpackedRecord.isUnpacked(digest, root) && !hasItself(reference, digest):
+        (isWanted, isPulled) = (true, true)
       case .final: protection = protection ?? .final
       }
     }
@@ -91,6 +93,10 @@ extension CacheSpace {
       protection: protection,
       isPulled: isPulled
     )
+  }
+
+  private func hasItself(_ reference: Reference, _ digest: Digest) -> Bool {
+    Disk.exists(root.layout(reference).appending(digest.layoutPath))
   }
 
   private func standing(_ reference: Reference) -> Standing {

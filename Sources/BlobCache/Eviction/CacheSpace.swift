@@ -226,6 +226,14 @@ package final class CacheSpace: Sendable {
     try? ledger.add(max(0, kept - promised))
   }
 
+  /// Notes that bytes that were settled as kept are not on the disk any more.
+  ///
+  /// - Parameter count: The number of bytes.
+  package func noteRemoved(_ count: Int64) {
+    // The next recount corrects an update that failed.
+    try? ledger.add(-Self.onDisk(count))
+  }
+
   /// Whether `count` more bytes would fit if every unprotected blob were evicted; always true without limits.
   ///
   /// - Parameter count: The number of bytes.

@@ -1,5 +1,5 @@
 package import Content
-import Disk
+package import Disk
 package import OCI
 import SystemPackage
 
@@ -11,6 +11,13 @@ import SystemPackage
 package struct UnpackedRecord: Sendable, Codable, Equatable {
   /// A position in the compressed layer.
   package struct Position: Sendable, Codable, Equatable {
+    /// The start of the layer, which needs no record.
+    fileprivate static let start = Position(input: -1, output: -1, bits: 0, byte: 0, window: 0, bytes: [])
+
+    fileprivate static func sum(of bytes: [UInt8]) -> String {
+      String(Verification.digest(of: bytes).hex.prefix(16))
+    }
+
     /// The offset of the next compressed byte.
     package let input: Int64
     /// The offset of the next decompressed byte.
@@ -22,20 +29,33 @@ package struct UnpackedRecord: Sendable, Codable, Equatable {
     /// The range of the preceding decompressed bytes in the file of windows.
     package let window: Int64
     package let windowSize: Int
+    /// The first digits of the SHA-256 of the window.
+    package let windowSum: String
 
     /// Creates a position.
-    package init(input: Int64, output: Int64, bits: UInt8, byte: UInt8, window: Int64, windowSize: Int) {
+    ///
+    /// - Parameters:
+    ///   - input: The offset of the next compressed byte.
+    ///   - output: The offset of the next decompressed byte.
+    ///   - bits: The number of bits of the byte before `input`, 0 to 7.
+    ///   - byte: The byte before `input`.
+    ///   - window: The offset of the window in the file of windows.
+    ///   - bytes: The bytes of the window.
+    package init(input: Int64, output: Int64, bits: UInt8, byte: UInt8, window: Int64, bytes: [UInt8]) {
       self.input = input
       self.output = output
       self.bits = bits
       self.byte = byte
       self.window = window
-      self.windowSize = windowSize
+      windowSize = bytes.count
+      windowSum = Self.sum(of: bytes)
     }
   }
 
   /// The digest of the compressed layer.
   package let layer: Digest
+  /// The name of the compression.
+  package let compression: String
   /// The digest of the decompressed bytes.
   package let digest: Digest
   /// The number of decompressed bytes.
@@ -46,11 +66,19 @@ package struct UnpackedRecord: Sendable, Codable, Equatable {
   ///
   /// - Parameters:
   ///   - layer: The digest of the compressed layer.
+  ///   - compression: The name of the compression.
   ///   - digest: The digest of the decompressed bytes.
   ///   - size: The number of decompressed bytes.
   ///   - positions: The positions, in ascending order.
-  package init(layer: Digest, digest: Digest, size: Int64, positions: [Position]) {
+  package init(
+    layer: Digest,
+    compression: String,
+    digest: Digest,
+    size: Int64,
+    positions: [Position]
+  ) {
     self.layer = layer
+    self.compression = compression
     self.digest = digest
     self.size = size
     self.positions = positions
@@ -83,21 +111,32 @@ package struct UnpackedRecord: Sendable, Codable, Equatable {
     // Without a record the layer is decompressed again.
     guard let bytes = try? Disk.contents(of: path(root, layer), limit: limit),
       let record = try? JSONDocument.decode(UnpackedRecord.self, from: bytes), record.layer == layer,
-      record.size >= 0
+      record.isPlausible
     else { return nil }
     return record
+  }
+
+  /// Whether the positions are in order and within the content: another program may have written the file.
+  private var isPlausible: Bool {
+    var last = Position.start
+    for position in positions {
+      guard position.input > last.input, position.output > last.output, position.output <= size,
+        position.bits < 8, position.window >= 0, (0...Self.windowLimit).contains(position.windowSize)
+      else { return false }
+      last = position
+    }
+    return size >= 0
   }
 
   /// Returns the decompressed bytes before a position, or nil if they cannot be read.
   package func window(of position: Position, _ root: RegistryRoot) -> [UInt8]? {
     guard position.windowSize > 0 else { return [] }
-    guard position.windowSize <= Self.windowLimit,
-      let file = try? Disk.open(Self.windows(root, layer), .readOnly, options: [.closeOnExec, .noFollow])
+    guard let file = try? Disk.open(Self.windows(root, layer), .readOnly, options: [.closeOnExec, .noFollow])
     else { return nil }
     defer { Disk.close(file) }
     var bytes = [UInt8](repeating: 0, count: position.windowSize)
     let count = bytes.withUnsafeMutableBytes { try? Disk.read(file, into: $0, at: position.window) }
-    return count == bytes.count ? bytes : nil
+    return count == bytes.count && Position.sum(of: bytes) == position.windowSum ? bytes : nil
   }
 
   /// Writes the record.
@@ -106,7 +145,7 @@ package struct UnpackedRecord: Sendable, Codable, Equatable {
   ///   - root: The local registry.
   ///   - windows: The windows of all positions, concatenated.
   /// - Throws: `ContentError`.
-  package func write(_ root: RegistryRoot, windows: [UInt8]) throws(ContentError) {
+  package func write(_ root: RegistryRoot, windows: inout TemporaryFile) throws(ContentError) {
     let bytes: [UInt8]
     do {
       bytes = try JSONDocument.encode(self)
@@ -115,9 +154,22 @@ package struct UnpackedRecord: Sendable, Codable, Equatable {
     }
     let permissions: FilePermissions = [.ownerReadWrite, .groupRead, .otherRead]
     try root.replace(Self.mark(root, digest), with: Array("\(layer)\n".utf8), permissions: permissions)
-    try root.replace(Self.windows(root, layer), with: windows, permissions: permissions)
+    do throws(Errno) {
+      try windows.rename(to: Self.windows(root, layer))
+    } catch {
+      throw ContentError(.disk, "\(root.unpacked)", error)
+    }
     // The record comes last: it never names windows that are not there.
     try root.replace(Self.path(root, layer), with: bytes, permissions: permissions)
+  }
+
+  /// Removes the record that a blob was made by, if it was decompressed from a layer.
+  package static func remove(_ root: RegistryRoot, ofContent blob: Digest) {
+    // A mark that cannot be read belongs to no record that is known.
+    guard let text = (try? Disk.contents(of: mark(root, blob), limit: 256)) ?? nil,
+      let layer = Digest(String(decoding: text, as: UTF8.self).filter { $0 != "\n" })
+    else { return }
+    remove(root, layer)
   }
 
   /// Removes the record of a layer that turned out wrong.

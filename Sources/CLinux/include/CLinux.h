@@ -1,4 +1,5 @@
 #pragma once
+#include <sys/xattr.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>

@@ -61,8 +61,9 @@ struct Resolve: AsyncParsableCommand {
       var common = common
       common.registryRoot = cache ?? common.registryRoot
       if let store { common.additionalStore.append(store) }
-      common.offline = common.offline || noPull
-      let assembly = try common.assemble()
+      var settings = common.settings
+      settings.resolution.isOffline = common.offline || noPull
+      let assembly = try common.assemble(settings)
       let artifact = try await assembly.load(.reference(reference))
       let file = try EngineFile.model(of: artifact)
       guard let format = EngineFile.format(of: file, in: artifact.tree) else {
@@ -73,7 +74,7 @@ struct Resolve: AsyncParsableCommand {
         )
       }
       if noPull { try await checkComplete(artifact, assembly) }
-      let folder = try await folder(reference, artifact, assembly, common)
+      let folder = try await folder(file, reference, artifact, assembly, common)
       let answer = Answer(
         reference: "\(reference)",
         path: file.isEmpty ? folder : "\(folder)/\(file)",
@@ -100,6 +101,7 @@ struct Resolve: AsyncParsableCommand {
 
   /// Returns the directory of the artifact: in a mount, in one that is started, or checked out.
   private func folder(
+    _ file: String,
     _ reference: Reference,
     _ artifact: LoadedArtifact,
     _ assembly: Assembly,
@@ -107,27 +109,41 @@ struct Resolve: AsyncParsableCommand {
   ) async throws(ContentError) -> String {
     let root = assembly.settings.root.path.string
     let executor = assembly.local.executor
-    func exists(_ path: String) async -> Bool { await executor.ask { access(path, F_OK) == 0 } }
+    func shows(_ folder: String) async -> Bool {
+      await executor.ask { MountedArtifact.shows(artifact, file, at: folder) }
+    }
     if !noFuse {
       let place = MountedArtifact(reference, registryRoot: root)
-      if let known = place.folder(), await exists(known) { return known }
-      if await exists("/dev/fuse") {
+      if let known = place.folder(), await shows(known) { return known }
+      if await executor.ask({ access("/dev/fuse", F_OK) == 0 }) {
         let mount = try await executor.run { () throws(ContentError) in
-          try RuntimeMount(registryRoot: root).start(common.mountArguments)
+          try RuntimeMount(common.mountArguments).start()
         }
         let path = place.path(of: "", mountPoint: mount)
-        guard await exists(path) else {
-          throw ContentError(.disk, path, "the mount does not show the artifact")
+        guard await shows(path) else {
+          throw ContentError(
+            .disk,
+            path,
+            "the mount does not show the artifact",
+            advice: "Its log has the reason"
+          )
         }
         return path
       }
       Terminal.printError("weightfs: there is no /dev/fuse: the files are checked out")
     }
+    let name = "\(artifact.manifestDigest.hex)" + (common.completeImages ? "-complete" : "")
     let folder = try await executor.run { () throws(ContentError) in
-      try RuntimeMount.checkoutFolder(in: root, artifact.manifestDigest)
+      try RuntimeMount.checkoutFolder(in: root, name)
     }
-    guard !(await exists(folder.string)) else { return folder.string }
-    _ = try await Checkout(artifact, assembly, mayLink: true).write(to: folder, show: Progress.show)
+    func isThere() async -> Bool { await executor.ask { access(folder.string, F_OK) == 0 } }
+    guard !(await isThere()) else { return folder.string }
+    do throws(ContentError) {
+      _ = try await Checkout(artifact, assembly, mayLink: true).write(to: folder, show: Progress.show)
+    } catch {
+      // Of two that write the same files, one is first.
+      guard await isThere() else { throw error }
+    }
     return folder.string
   }
 }

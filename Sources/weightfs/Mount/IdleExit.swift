@@ -11,20 +11,19 @@ final class IdleExit {
   /// Starts to watch.
   ///
   /// - Parameters:
-  ///   - time: The time without an open file.
-  ///   - isBusy: Whether a file is open.
+  ///   - time: The time without use.
   ///   - unmount: Called once the time has passed.
-  init(after time: Duration, isBusy: @escaping @Sendable () -> Bool, unmount: @escaping @Sendable () -> Void)
-  {
+  ///   - activity: Returns a number that changes with each use; nil while a file is open.
+  init(
+    after time: Duration,
+    unmount: @escaping @Sendable () -> Void,
+    activity: @escaping @Sendable () -> UInt64?
+  ) {
     let timer = DispatchSource.makeTimerSource(queue: .global())
     let interval = max(1, Int(time.components.seconds) * 1000 / Self.looks)
     let lastUse = LastUse()
     timer.setEventHandler {
-      if isBusy() {
-        lastUse.note(.now)
-      } else if lastUse.age(.now) >= time {
-        unmount()
-      }
+      if lastUse.age(activity(), .now) >= time { unmount() }
     }
     timer.schedule(deadline: .now() + .milliseconds(interval), repeating: .milliseconds(interval))
     timer.resume()
@@ -34,10 +33,15 @@ final class IdleExit {
   deinit { timer.cancel() }
 }
 
-/// The time at which a file was last open.
+/// The last use that was seen.
 private final class LastUse: Sendable {
-  private let instant = Mutex(ContinuousClock.now)
+  private let state = Mutex((activity: UInt64?.none, instant: ContinuousClock.now))
 
-  func note(_ now: ContinuousClock.Instant) { instant.withLock { $0 = now } }
-  func age(_ now: ContinuousClock.Instant) -> Duration { instant.withLock { now - $0 } }
+  /// Returns the time since the last use.
+  func age(_ activity: UInt64?, _ now: ContinuousClock.Instant) -> Duration {
+    state.withLock { state in
+      if activity == nil || activity != state.activity { state = (activity, now) }
+      return now - state.instant
+    }
+  }
 }

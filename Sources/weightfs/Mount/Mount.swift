@@ -280,6 +280,14 @@ struct Mount: AsyncParsableCommand {
     )
   }
 
+  private func watchUse(of fileSystem: FileSystem, _ mounted: MountedFileSystem) -> IdleExit? {
+    idleExit.map { seconds in
+      IdleExit(after: .seconds(seconds), unmount: mounted.unmount) {
+        fileSystem.hasOpenFiles ? nil : fileSystem.activity
+      }
+    }
+  }
+
   private func setReadahead(_ log: Logger) {
     // Read from the mount table, as a system call on the mount itself would wait for this process.
     if let point = MountPoints.all().last(where: { $0.path == AbsolutePath.of(mountPoint) }) {
@@ -333,9 +341,7 @@ struct Mount: AsyncParsableCommand {
     )
     setReadahead(assembly.log)
     let signals = Self.unmountOnSignals(mounted)
-    let idle = idleExit.map { seconds in
-      IdleExit(after: .seconds(seconds), isBusy: { fileSystem.hasOpenFiles }, unmount: mounted.unmount)
-    }
+    let idle = watchUse(of: fileSystem, mounted)
     assembly.log.info("mounted", metadata: ["at": "\(mountPoint)", "root": "\(settings.root.path)"])
     let result = try await BlockingExecutor(label: "weightfs.session", threads: 1).run {
       () throws(ContentError) in

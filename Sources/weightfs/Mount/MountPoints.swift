@@ -8,7 +8,11 @@ enum MountPoints {
     let device: String
     let kind: String
     let source: String
+    /// The user who mounted it, if the file system tells.
+    let user: UInt32?
 
+    /// Whether this user or the superuser mounted it; another user's mount can show anything.
+    var isOwn: Bool { user == geteuid() || user == 0 }
     var isWeightfs: Bool { kind == "fuse.weightfs" }
     /// Whether the mount shows the tree of all registries, for a local registry.
     func isTree(of root: String) -> Bool { isWeightfs && source == MountPoints.treeSource(root) }
@@ -32,7 +36,10 @@ enum MountPoints {
           path: unescape(fields[4]),
           device: String(fields[2]),
           kind: String(fields[dash + 1]),
-          source: unescape(fields[dash + 2])
+          source: unescape(fields[dash + 2]),
+          user: fields.last?.split(separator: ",").lazy.compactMap { option in
+            option.hasPrefix("user_id=") ? UInt32(option.dropFirst("user_id=".count)) : nil
+          }.first
         )
       )
     }

@@ -1,3 +1,6 @@
+import Artifacts
+import Disk
+import Glibc
 import OCI
 
 /// The place of an artifact below the mounts of this machine.
@@ -20,10 +23,21 @@ struct MountedArtifact {
     let mounts = MountPoints.all()
     let own = mounts.last { mount in
       // The source of a mount that is not a reference is that of another artifact.
-      mount.isWeightfs && (try? Reference(parsing: mount.source)) == reference
+      mount.isWeightfs && mount.isOwn && (try? Reference(parsing: mount.source)) == reference
     }
     if let own { return own.path }
-    return mounts.last { $0.isTree(of: registryRoot) }.map { "\($0.path)/\(spelling(noColon))" }
+    return mounts.last { $0.isTree(of: registryRoot) && $0.isOwn }.map { "\($0.path)/\(spelling(noColon))" }
+  }
+
+  /// Whether a directory shows an artifact: its tag may have moved since it was mounted, or the mount may be of
+  /// another platform.
+  ///
+  /// Blocks the calling thread.
+  static func shows(_ artifact: LoadedArtifact, _ file: String, at folder: String) -> Bool {
+    guard access(file.isEmpty ? folder : "\(folder)/\(file)", F_OK) == 0 else { return false }
+    guard let value = Disk.extendedAttribute("user.weightfs.digest", of: folder) else { return false }
+    let digest = String(decoding: value, as: UTF8.self)
+    return digest == "\(artifact.root.digest)" || digest == "\(artifact.manifestDigest)"
   }
 
   /// Returns the path of a file of the artifact.

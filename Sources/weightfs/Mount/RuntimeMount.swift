@@ -7,37 +7,41 @@ import SystemPackage
 /// The mount that commands start for themselves: one per user and local registry, below the user's runtime
 /// directory.
 struct RuntimeMount {
-  private let registryRoot: String
+  private let arguments: [String]
 
   // Seconds without an open file until the mount ends.
   private static let idleTime = 3600
 
-  /// Creates the mount of a local registry.
+  /// Creates the mount for some options: mounts with the same options are one.
   ///
-  /// - Parameter registryRoot: The path of the local registry.
-  init(registryRoot: String) { self.registryRoot = registryRoot }
+  /// - Parameter arguments: The options, which name the local registry.
+  init(_ arguments: [String]) { self.arguments = arguments }
 
   /// Returns the directory for files checked out of an artifact.
-  static func checkoutFolder(in registryRoot: String, _ manifest: Digest) throws(ContentError) -> FilePath {
+  ///
+  /// - Parameters:
+  ///   - registryRoot: The path of the local registry.
+  ///   - name: The name of the artifact, different for each content.
+  /// - Throws: `ContentError`.
+  static func checkoutFolder(in registryRoot: String, _ name: String) throws(ContentError) -> FilePath {
     let folder = FilePath(registryRoot).appending(".weightfs").appending("checkouts")
     do throws(Errno) {
       try Disk.createFolder(folder, permissions: 0o700)
     } catch {
       throw ContentError(.disk, "\(folder)", error)
     }
-    return folder.appending("\(manifest.algorithm)-\(manifest.hex)")
+    return folder.appending(name)
   }
 
   /// Starts the mount, unless it is there.
   ///
   /// Blocks the calling thread. Of two calls at once, one starts it and the other waits.
   ///
-  /// - Parameter arguments: The options of the mount.
   /// - Returns: The mount point.
   /// - Throws: `ContentError`.
-  func start(_ arguments: [String]) throws(ContentError) -> String {
+  func start() throws(ContentError) -> String {
     let folder = try Self.folder()
-    let name = String(Verification.digest(of: Array(registryRoot.utf8)).hex.prefix(16))
+    let name = String(Verification.digest(of: Array(arguments.joined(separator: "\0").utf8)).hex.prefix(16))
     let point = folder.appending(name)
     let lock: FileLock
     do throws(Errno) {
@@ -61,7 +65,7 @@ struct RuntimeMount {
   }
 
   private func isAlive(_ path: String) -> Bool {
-    guard MountPoints.all().contains(where: { $0.path == path && $0.isTree(of: registryRoot) }) else {
+    guard MountPoints.all().contains(where: { $0.path == path && $0.isWeightfs && $0.isOwn }) else {
       return false
     }
     var status = statvfs()
