@@ -109,7 +109,7 @@ package final class LocalRegistry: Sendable {
         "other users can read the local registry",
         metadata: [
           "root": "\(root.path)",
-          "advice": "'chmod go= \(root.path)/.weightfs' denies access; --shared-root permits it",
+          "advice": "'chmod go= \(root.path)' denies access; --shared-root permits it",
         ]
       )
     }
@@ -146,6 +146,8 @@ package final class LocalRegistry: Sendable {
   func additionalArtifact(_ reference: Reference) -> LocalArtifact? {
     for store in stores {
       if let found = attempt(store, { () throws(ContentError) in try store.artifact(reference) }), let found {
+        // An index that cannot be read has named the artifact all the same.
+        note((try? found.repository.index().problems) ?? [], of: found.repository.origin)
         return found
       }
     }

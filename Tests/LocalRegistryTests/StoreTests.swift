@@ -209,6 +209,23 @@ struct StoreTests {
     #expect(try await reads(registry, "quay.io/a/late:1").count == 2, "a store that is created later is used")
   }
 
+  @Test func aForeignEntryOfAStoreIsToldAndTheRestIsUsed() async throws {
+    // A local registry as a store: an oci-dir for each tag.
+    let layout = "tree/quay.io/a/b/__1"
+    try LayoutMaker.write(folder, layout, layers: [LayoutMaker.file("m", [1])], reference: "1")
+    let text = String(decoding: try folder.read("\(layout)/index.json"), as: UTF8.self)
+    let foreign = #""manifests":[{"mediaType":"a/b","digest":"sha384:00","size":1},"#
+    try folder.write(
+      Array(text.replacing("\"manifests\":[", with: foreign).utf8),
+      to: "\(layout)/index.json"
+    )
+    let messages = MessageLog()
+    let registry = try registry(["tree"], log: Logger(label: "test") { _ in messages })
+    for _ in 0..<2 { #expect(try await registry.artifact(try Reference(parsing: "quay.io/a/b:1")) != nil) }
+    let told = messages.lines.filter { $0.contains("cannot read a part") }
+    #expect(told.count == 1 && told[0].contains("sha384"), "\(messages.lines)")
+  }
+
   @Test func aStoreWithoutPermissionIsTold() async throws {
     try podmanStore("store", ["quay.io/a/b:1"], model)
     chmod(folder.path("store"), 0)

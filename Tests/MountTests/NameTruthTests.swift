@@ -82,6 +82,10 @@ import Testing
     let read = try await Command.shell("head -c 100 '\(path)/model.safetensors'")
     #expect(read.status != 0)
     #expect(read.error.contains("Input/output error"))
+    // The first operation that fails is logged, and the first open after it, however many follow.
+    _ = try await Command.shell("for n in 1 2 3 4 5 6; do head -c 100 '\(path)/model.safetensors'; done")
+    let told = mount.messages.split(separator: "\n").filter { $0.contains("does not match the file name") }
+    #expect((1...2).contains(told.count), "\(mount.messages)")
   }
 
   @Test func pathFailsForWhatCannotBeOpened() async throws {

@@ -91,6 +91,17 @@ struct PrivilegeTests {
     #expect(!mount.messages.contains("other users can read"))
   }
 
+  @Test func aRootThatOthersCanReadIsToldOfAndLeftAsItIs() async throws {
+    try write("a.bin", [1, 2, 3])
+    try FileManager.default.createDirectory(atPath: folder.path("root"), withIntermediateDirectories: true)
+    chmod(folder.path("root"), 0o755)
+    let mount = try await MountProcess(folder, source: "oci:\(folder.path("layout")):t")
+    #expect(mount.messages.split(separator: "\n").filter { $0.contains("other users can read") }.count == 1)
+    #expect(mount.messages.contains(folder.path("root")))
+    #expect(mode(folder.path("root")) == 0o755)
+    #expect(mode(folder.path("root/.weightfs")) == 0o700)
+  }
+
   @Test(arguments: ["group", "all"])
   func aRootIsSharedWhereThatWasAskedFor(_ share: String) async throws {
     try write("a.bin", [1, 2, 3])

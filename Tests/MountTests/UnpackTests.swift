@@ -163,4 +163,61 @@ import Testing
     )
     #expect(right.output.hasPrefix(Verification.digest(of: Self.text).hex), "\(right.error)")
   }
+
+  @Test func aLoadedImageKeepsItsLayerBesideACompressedOne() async throws {
+    // The plain layer of one image is the content of the other's gzip.
+    try LayoutMaker.writeImage(folder, "layout", layer: Self.tar, reference: "v")
+    let loaded = try await WeightfsCommand.run("load --as localhost/acme/plain:v layout", in: folder)
+    #expect(loaded.status == 0, "\(loaded.error)")
+    let layer = try await Compressed.bytes(Self.tar, by: "gzip -1")
+    try add(layer, "\(Self.image)+gzip", "m")
+    let name = "\(registry.host)/acme/m:t"
+    _ = try await WeightfsCommand.run("ls \(name)", in: folder)
+    _ = try await WeightfsCommand.run("evict \(name)", in: folder)
+    // Its only copy: there is no registry that it could be fetched from again.
+    let read = try await WeightfsCommand.run(
+      "cat --offline localhost/acme/plain:v sub/text | cmp - text",
+      in: folder
+    )
+    #expect(read.status == 0, "\(read.error)")
+  }
+
+  @Test func withoutTheLayerItsContentIsEnough() async throws {
+    let layer = try await Compressed.bytes(Self.tar, by: "gzip -1")
+    try add(layer, "\(Self.image)+gzip", "m")
+    let name = "\(registry.host)/acme/m:t"
+    let first = try await WeightfsCommand.run("cat \(name) sub/text | cmp - text", in: folder)
+    #expect(first.status == 0, "\(first.error)")
+    let hex = Verification.digest(of: layer).hex
+    for place in folder.files().filter({ $0.contains(hex) && $0.contains("blobs/") }) {
+      try FileManager.default.removeItem(atPath: folder.path(place))
+    }
+    registry.server.stop()
+    let offline = try await WeightfsCommand.run("cat --offline \(name) sub/text | cmp - text", in: folder)
+    #expect(offline.status == 0, "\(offline.error)")
+  }
+
+  @Test(arguments: ["windows", "json"])
+  func aDamagedRecordCostsTimeAndNoBytes(_ part: String) async throws {
+    let layer = try await Compressed.bytes(Self.tar, by: "gzip -1")
+    try add(layer, "\(Self.image)+gzip", "m")
+    let name = "\(registry.host)/acme/m:t"
+    _ = try await WeightfsCommand.run("ls \(name)", in: folder)
+    let record = "root/.weightfs/state/unpacked/sha256-\(Verification.digest(of: layer).hex).\(part)"
+    var bytes = try folder.read(record)
+    for index in stride(from: 0, to: bytes.count, by: 100) { bytes[index] ^= 0x11 }
+    if part == "json" {
+      let text = String(decoding: try folder.read(record), as: UTF8.self)
+      bytes = Array(text.replacing(/"input":\d+/, with: "\"input\":-9223372036854775808").utf8)
+    }
+    try folder.write(bytes, to: record)
+    try FileManager.default.removeItem(atPath: folder.path(unpacked))
+    let mount = try await MountProcess(folder, ["--fill", "demand"])
+    let path = mount.path("\(registry.host)/acme/m/t/model.gguf")
+    let read = try await Command.shell(
+      "tail -c 5000 '\(path)' | cmp - <(tail -c 5000 '\(folder.path("model.gguf"))')",
+      seconds: 60
+    )
+    #expect(read.status == 0, "\(read.error)\(mount.messages)")
+  }
 }

@@ -78,15 +78,26 @@ struct AuthorizationTests {
 
   @Test func aBasicPasswordThatIsRefusedDoesNotEndPublicPulls() async throws {
     let registry = fixture.registry
+    let asked = LockedSet()
     registry.setFault { request, _ in
-      request.headers["authorization"] == nil && request.path.contains("/manifests/t")
-        && request.headers["x"] == nil
-        ? nil : .init(401, headers: [("WWW-Authenticate", "Basic realm=\"x\"")])
+      let challenge = HTTPServer.Answer(401, headers: [("WWW-Authenticate", "Basic realm=\"x\"")])
+      if request.headers["authorization"] != nil {
+        asked.insert("password")
+        return challenge
+      }
+      // The first request is challenged; once the password was refused, anonymous requests are answered.
+      return asked.count == 0 ? challenge : nil
     }
     let file = try fixture.authFile()
     let repository = try fixture.repository(auth: file)
     _ = try await repository.resolve(.tag("t"))
-    #expect(registry.server.requests.count == 1, "nothing is sent before it is requested")
+    #expect(
+      registry.server.requests.first?.headers["authorization"] == nil,
+      "nothing is sent before it is requested"
+    )
+    #expect(asked.count == 1, "the password was tried")
+    let warnings = fixture.messages.all.filter { $0.contains("a credential was refused") }
+    #expect(warnings.count == 1 && warnings[0].contains(file), "\(warnings)")
   }
 
   @Test(arguments: ["\"nan\"", "\"inf\"", "-1", "1e400", "\"-nan\"", "1e308", "null", "[]"])

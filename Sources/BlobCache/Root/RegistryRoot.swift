@@ -23,10 +23,10 @@ package struct RegistryRoot: Sendable {
     Disk.status(path).map { $0.st_uid != geteuid() || $0.st_gid != getegid() } ?? false
   }
 
-  /// Whether other users than the owner can read weightfs' files in the root although it is not shared.
+  /// Whether other users than the owner can read the artifacts in the root although it is not shared.
   package var isOpenToOthers: Bool {
-    guard share == .owner, let top = Disk.status(path), let own = Disk.status(self.own) else { return false }
-    return top.st_mode & 0o055 != 0 && own.st_mode & 0o055 != 0
+    guard share == .owner, let top = Disk.status(path) else { return false }
+    return top.st_mode & 0o055 != 0
   }
 
   /// The first of weightfs' directories that is a symbolic link, or nil.
