@@ -132,13 +132,15 @@ install: release
 	install -D -m 0755 "$$($(SWIFT) build $(RELEASE_FLAGS) --show-bin-path)/weightfs" "$(DESTDIR)$(PREFIX)/bin/weightfs"
 	install -D -m 0644 docs/man/weightfs.1 "$(DESTDIR)$(PREFIX)/share/man/man1/weightfs.1"
 	install -D -m 0755 mount-helpers/mount.weightfs "$(DESTDIR)$(PREFIX)/sbin/mount.weightfs"
+	@# For `mount -t fuse.weightfs`.
+	ln -sf mount.weightfs "$(DESTDIR)$(PREFIX)/sbin/mount.fuse.weightfs"
 	@# mount(8) searches helpers only in /sbin.
 	@if [ -z "$(DESTDIR)" ] && [ "$$(id -u)" = 0 ] && [ ! "$(PREFIX)/sbin" -ef /sbin ]; then \
 	  for name in mount.weightfs mount.fuse.weightfs; do ln -sf "$(PREFIX)/sbin/mount.weightfs" /sbin/$$name; done; fi
 
 uninstall:
 	rm -f "$(DESTDIR)$(PREFIX)/bin/weightfs" "$(DESTDIR)$(PREFIX)/share/man/man1/weightfs.1" \
-	  "$(DESTDIR)$(PREFIX)/sbin/mount.weightfs"
+	  "$(DESTDIR)$(PREFIX)/sbin/mount.weightfs" "$(DESTDIR)$(PREFIX)/sbin/mount.fuse.weightfs"
 	@if [ -z "$(DESTDIR)" ]; then for name in mount.weightfs mount.fuse.weightfs; do \
 	  if [ "$$(readlink /sbin/$$name 2>/dev/null)" = "$(PREFIX)/sbin/mount.weightfs" ]; then rm -f /sbin/$$name; fi; done; fi
 

@@ -36,6 +36,8 @@ struct TreeBuilder {
   var names: [UInt8] = []
   var blobs: [Descriptor] = []
   private var blobNumbers: [Digest: Int32] = [:]
+  /// The original targets of links that lead up from a name, which may itself be a link.
+  var winding: [Int: [UInt8]] = [:]
   /// Nodes by a hash of their directory and name, with linear probing.
   private var table: [Int: Int32] = [:]
   /// Directories whose lower layers were already hidden by the current layer: a second marker has no effect.
@@ -112,11 +114,12 @@ struct TreeBuilder {
       nodes[node].isRemoved = true
       return false
     }
+    if TreePath.isWinding(target) { winding[node] = target }
     return true
   }
 
   /// Rewrites a link's target for the directory that really contains the link (its path may contain links).
-  private mutating func setTarget(_ target: [UInt8], of node: Int) -> Bool {
+  mutating func setTarget(_ target: [UInt8], of node: Int) -> Bool {
     guard let text = TreePath.linkTarget(target, in: path(of: Int(nodes[node].parent))) else { return false }
     guard names.count + text.count <= Self.nameLimit else {
       isOverfull = true
@@ -229,18 +232,6 @@ struct TreeBuilder {
 
   // MARK: Paths
 
-  private func path(of node: Int) -> [EntryName] {
-    var found: [EntryName] = []
-    var current = node
-    while current != 0 {
-      let stored = nodes[current]
-      let bytes = names[Int(stored.nameStart)..<Int(stored.nameStart) + Int(stored.nameCount)]
-      if let name = EntryName(bytes) { found.append(name) }
-      current = Int(stored.parent)
-    }
-    return found.reversed()
-  }
-
   /// Returns the node at a path, following links in its directories but not at its end.
   private func find(_ path: [EntryName]) -> Int? {
     guard let name = path.last else { return 0 }
@@ -248,7 +239,7 @@ struct TreeBuilder {
   }
 
   /// Returns the directory at a path, following links, or nil.
-  private func walk(_ path: ArraySlice<EntryName>) -> Int? {
+  func walk(_ path: ArraySlice<EntryName>) -> Int? {
     var walk = PathWalk(path)
     while let name = walk.next() {
       guard let next = child(name, of: walk.directory) else { return nil }

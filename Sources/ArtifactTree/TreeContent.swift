@@ -50,6 +50,7 @@ struct TreeContent: Sendable {
         )
       }
     }
+    builder.straightenLinks()
     return builder.build(root: showsModelsOnly && isTarOnly ? builder.modelFolder : nil)
   }
 }

@@ -99,6 +99,16 @@ package enum TreePath {
   }
 }
 
+extension TreePath {
+  /// Whether a link's target has `..` after a name: if the name is that of a link, the spelling of the target does
+  /// not say where it leads.
+  static func isWinding(_ target: [UInt8]) -> Bool {
+    let dots = Array("..".utf8)
+    let parts = target.split(separator: UInt8(ascii: "/")).filter { !$0.elementsEqual([UInt8(ascii: ".")]) }
+    return parts.drop { $0.elementsEqual(dots) }.contains { $0.elementsEqual(dots) }
+  }
+}
+
 /// A path that was rejected.
 package struct PathProblem: Error, Sendable, CustomStringConvertible {
   package let path: [UInt8]

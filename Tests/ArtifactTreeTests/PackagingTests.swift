@@ -165,6 +165,36 @@ struct PackagingTests {
     #expect(try await image([empty.finished]).node(at: "models") != nil)
   }
 
+  // `..` after a link is the parent of the directory that the link leads to, not of the link.
+  @Test func aTargetThatLeadsUpFromALinkIsTheKernels() async throws {
+    var tar = TarMaker()
+    for (name, target) in [
+      ("l", "sl/../x"), ("o/l3", "../sl/../x"), ("abs", "/sl/../x"), ("none", "missing/../x"),
+      ("up", "sl/.."), ("out", "loop/../../../../x"),
+    ] { tar.add(name, type: "2", target: target) }
+    tar.add("sl", type: "2", target: "deep/dir")
+    tar.add("loop", type: "2", target: ".")
+    tar.add("deep/dir/f", content: [1])
+    tar.add("deep/x", content: Array("deep".utf8))
+    tar.add("x", content: Array("top".utf8))
+    var bytes = MemoryLayers()
+    let layer = bytes.add(tar.finished, "application/vnd.oci.image.layer.v1.tar")
+    let config = bytes.add(Array("{}".utf8), "application/vnd.oci.image.config.v1+json")
+    let tree = try await load([layer], bytes, config: config)
+    func target(_ path: String) -> String? {
+      guard let node = tree.node(at: path), case .symbolicLink(let text) = tree.nodes[node].kind else {
+        return nil
+      }
+      return String(decoding: text, as: UTF8.self)
+    }
+    #expect(target("l") == "deep/x")
+    #expect(target("o/l3") == "../deep/x")
+    #expect(target("abs") == "deep/x")
+    #expect(target("none") == "x", "a target that leads nowhere keeps its spelling")
+    #expect(target("up") == "deep")
+    #expect(target("out") == "x", "the root is its own parent")
+  }
+
   @Test func aDirectoryOfORASIsOpened() async throws {
     var bytes = MemoryLayers()
     let packed = try await Compressed.bytes(tar(["dir/f", "dir/sub/g"]), by: "gzip")

@@ -66,4 +66,19 @@ import Testing
       #expect(found.output.contains("ok installed"), "\(word)")
     }
   }
+
+  @Test func makeInstallHasTheHelpersOfBothTypes() async throws {
+    let root = URL(filePath: script).deletingLastPathComponent().deletingLastPathComponent().path
+    let target = folder.path("target")
+    // The program is there: `-o` keeps make from building it.
+    _ = try await shell("make -s -C '\(root)' -o release install DESTDIR='\(target)' PREFIX=/usr")
+    #expect(try await shell("cmp target/usr/bin/weightfs '\(MountProcess.program)' && echo same") == "same\n")
+    for helper in ["mount.weightfs", "mount.fuse.weightfs"] {
+      _ = try await shell(
+        "mkdir -p mnt && target/usr/sbin/\(helper) models \"$PWD/mnt\" -f -o offline,ro,dev,suid"
+      )
+    }
+    _ = try await shell("make -s -C '\(root)' uninstall DESTDIR='\(target)' PREFIX=/usr")
+    #expect(try await shell("find target -type f -o -type l").isEmpty)
+  }
 }

@@ -54,10 +54,7 @@ extension BlobPool {
   }
 
   private func copy(_ file: BlobFile, to target: FilePath) throws(Errno) {
-    var output = try TemporaryFile(
-      in: root.temporary,
-      permissions: [.ownerReadWrite, .groupRead, .otherRead]
-    )
+    var output = try TemporaryFile(in: root.temporary, permissions: [.ownerRead, .groupRead, .otherRead])
     try Disk.copy(file.descriptor, file.offset..<file.offset + file.size, to: output.descriptor)
     try output.rename(to: target)
   }
