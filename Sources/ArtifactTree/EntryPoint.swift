@@ -43,7 +43,7 @@ package enum EntryPoint {
     }
     if let missing { return .withheld(missing) }
     guard case .path(let chosen) = found else { return found }
-    let shards = Shards.missing(among: shown).filter { isPart($0, of: chosen) }
+    let shards = tree.missingShards.filter { isPart($0, of: chosen) }
     return shards.isEmpty ? found : .incomplete(shards)
   }
 

@@ -107,7 +107,7 @@ package struct FileTree: Sendable {
   package let withheld: [WithheldName]
 
   /// The missing files of split models, by the names of those that are there.
-  package var missingShards: [String] { Shards.missing(among: files.map { path(of: $0.node) }) }
+  package internal(set) var missingShards: [String] = []
 
   /// Memory of the tree in bytes.
   package var memory: Int {

@@ -2,10 +2,10 @@ package import Archive
 package import Content
 package import OCI
 
-/// Reads bytes of layers for parsers.
+/// Reads bytes of layers.
 ///
 /// Called on threads that may block.
-package protocol LayerBytes: Sendable {
+package protocol LayerReader: Sendable {
   /// Reads a range, blocking until it is present.
   ///
   /// - Parameters:
@@ -19,7 +19,10 @@ package protocol LayerBytes: Sendable {
     into buffer: UnsafeMutableRawBufferPointer,
     at offset: Int64
   ) throws(ContentError) -> Int
+}
 
+/// Reads bytes of layers for parsers, also of decompressed ones.
+package protocol LayerBytes: LayerReader {
   /// Returns the compression of a layer that was decompressed before; nil for others.
   ///
   /// - Parameter layer: The descriptor of the layer.

@@ -23,10 +23,10 @@ struct LayerOpener {
     let format = try format()
     do throws(ContentError) {
       switch decided(format) {
-      case .file: return .raw(raw(created, doubt: nil))
-      case .doubtful(let reason): return .raw(raw(created, doubt: reason))
+      case .file: return .raw(raw(created, format))
+      case .doubtful(let reason): return .raw(raw(created, format, doubt: reason))
       case .compressedFile:
-        guard let compression = format?.compression else { return .raw(raw(created, doubt: nil)) }
+        guard let compression = format?.compression else { return .raw(raw(created, format)) }
         var file = plan
         file.content = try await bytes.unpacked(plan.layer, compression)
         return .raw(RawLayer(plan: file, created: created, doubt: nil, note: note(format)))
@@ -42,7 +42,7 @@ struct LayerOpener {
     } catch {
       // Bytes that are there and cannot be opened stay as they are.
       guard !isStacked, error.underlying is ArchiveError else { throw error }
-      return .raw(raw(created, doubt: "\(plan.layer.mediaType): \(error.reason)"))
+      return .raw(raw(created, format, doubt: "\(plan.layer.mediaType): \(error.reason)"))
     }
   }
 
@@ -87,9 +87,8 @@ struct LayerOpener {
     return magic.doubt(bytes, size: plan.layer.size)
   }
 
-  private func raw(_ created: Int64, doubt: String?) -> RawLayer {
-    let format = first.flatMap { try? $0.get() }.flatMap { ArchiveFormat(first: $0) }
-    return RawLayer(plan: plan, created: created, doubt: doubt, note: doubt == nil ? note(format) : nil)
+  private func raw(_ created: Int64, _ format: ArchiveFormat?, doubt: String? = nil) -> RawLayer {
+    RawLayer(plan: plan, created: created, doubt: doubt, note: doubt == nil ? note(format) : nil)
   }
 
   /// A sentence for the user if the media type and the content differ.

@@ -71,26 +71,3 @@ package actor TarIndexCache {
     }
   }
 }
-
-/// A layer as a source for libarchive.
-private final class LayerSource: ByteSource {
-  private let layer: Descriptor
-  private let bytes: any LayerBytes
-  private(set) var error: ContentError?
-
-  var size: Int64 { layer.size }
-
-  init(layer: Descriptor, bytes: any LayerBytes) {
-    self.layer = layer
-    self.bytes = bytes
-  }
-
-  func read(into buffer: UnsafeMutableRawBufferPointer, at offset: Int64) throws(ArchiveError) -> Int {
-    do throws(ContentError) {
-      return try bytes.read(layer, into: buffer, at: offset)
-    } catch {
-      self.error = error
-      throw ArchiveError(reason: "\(error)")
-    }
-  }
-}

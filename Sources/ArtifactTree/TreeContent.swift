@@ -51,6 +51,10 @@ struct TreeContent: Sendable {
       }
     }
     builder.straightenLinks()
-    return builder.build(root: showsModelsOnly && isTarOnly ? builder.modelFolder : nil)
+    var tree = builder.build(root: showsModelsOnly && isTarOnly ? builder.modelFolder : nil)
+    // A million paths take as long as the tree itself: only those of models are made.
+    let models = tree.files.filter { tree.name(of: $0.node).map { Shards.isModel($0.description) } ?? false }
+    tree.missingShards = Shards.missing(among: models.map { tree.path(of: $0.node) })
+    return tree
   }
 }

@@ -70,7 +70,7 @@ package struct TreeLoader: Sendable {
         )
       }
     }
-    content.showsModelsOnly = packaging is ImagePackaging && !showsCompleteImages
+    content.showsModelsOnly = packaging.stacksLayers && !showsCompleteImages
     let all = content
     // A million members take a second, in which the cooperative pool has other work.
     return try await indexes.executor.run { () throws(ContentError) in try all.build() }

@@ -84,7 +84,8 @@ extension LocalRegistry {
     try sweep(root.chunks, "no artifact has the blob") { name, path in isKnown(name) || !isOld(path) }
     try sweep(root.profiles, "no artifact has the blob") { name, path in isKnown(name) || !isOld(path) }
     try sweep(root.unpacked, "no artifact has the layer") { name, path in
-      // Mounts of layouts outside of the root use records of layers that no artifact of the root has.
+      // Mounts of layouts outside of the root use records of layers that no artifact of the root has. A record
+      // that was removed meanwhile needs nothing.
       guard !isKnown(name), let identity = try? FileIdentity(at: path) else { return true }
       return RealTime.now - identity.modified < Self.recordLife
     }

@@ -47,11 +47,6 @@ struct DockerModelPackaging: Packaging {
   }
 
   private static func shard(_ stem: String, _ number: Int, of count: Int, _ suffix: String) -> String {
-    guard count > 1 else { return stem + suffix }
-    func padded(_ value: Int) -> String {
-      let digits = String(value)
-      return String(repeating: "0", count: max(0, 5 - digits.count)) + digits
-    }
-    return "\(stem)-\(padded(number))-of-\(padded(count))\(suffix)"
+    count > 1 ? Shards.path(stem, number, of: count, suffix) : stem + suffix
   }
 }

@@ -11,14 +11,14 @@ import OCI
 import Locking
 
 /// Reads layers from their start to their end.
-protocol WholeLayerBytes: LayerBytes {
+protocol WholeLayerReader: LayerReader {
   /// Begins to fetch all bytes of a layer, ahead of those that are read.
   func startCompleting(_ layer: Descriptor)
 }
 
 /// Reads layers through their blobs, blocking a thread of an executor until the bytes are present; decompressed
 /// layers are read like layers.
-final class BlockingLayerBytes: WholeLayerBytes {
+final class BlockingLayerBytes: LayerBytes, WholeLayerReader {
   private let store: BlobStore
   private let layout: (any LocalRepository)?
   private let source: (any Repository)?
@@ -71,11 +71,12 @@ final class BlockingLayerBytes: WholeLayerBytes {
     _ layer: Descriptor,
     _ compression: Compression
   ) async throws(ContentError) -> Descriptor {
-    let content = try await unpacker.unpacked(layer, compression, self)
+    let record = try await unpacker.unpacked(layer, compression, self)
     let (store, layout, source, reference, unpacker) = (store, layout, source, reference, unpacker)
-    let unpacked = await unpacker.source(
+    let unpacked = unpacker.source(
       of: layer,
       compression,
+      record,
       origin: source?.origin ?? layout?.origin ?? "\(layer.digest)"
     ) {
       BlockingLayerBytes(
@@ -86,8 +87,8 @@ final class BlockingLayerBytes: WholeLayerBytes {
         unpacker: unpacker
       )
     }
-    unpackedSources.withLock { $0[content.digest] = unpacked }
-    return content
+    unpackedSources.withLock { $0[record.digest] = unpacked }
+    return record.descriptor
   }
 
   func startCompleting(_ layer: Descriptor) {

@@ -6,7 +6,7 @@ import OCI
 import SystemPackage
 
 /// A compressed archive on this machine, read like a layer.
-final class CompressedArchive: WholeLayerBytes {
+final class CompressedArchive: WholeLayerReader {
   /// The digest and size of the file.
   let descriptor: Descriptor
   let compression: Compression
@@ -54,11 +54,5 @@ final class CompressedArchive: WholeLayerBytes {
     }
   }
 
-  func unpacked(_ layer: Descriptor, _ compression: Compression) throws(ContentError) -> Descriptor {
-    throw ContentError(.unsupported, "\(file.path)", "an archive within a compressed archive")
-  }
-
   func startCompleting(_ layer: Descriptor) {}
-
-  func compression(of layer: Descriptor) -> Compression? { compression }
 }

@@ -20,7 +20,7 @@ package final class LayerUnpacker: Sendable {
   /// wait for the network.
   private let delivery = BlockingExecutor(label: "weightfs.unpack.again", threads: 4)
   /// Work that is begun is finished, so that the next look-up finds the result.
-  private let flights = SingleFlight<Digest, Descriptor>(outlivesCallers: true)
+  private let flights = SingleFlight<Digest, UnpackedRecord>(outlivesCallers: true)
   /// Layers that cannot be opened, so that the next look-up does not decompress them up to the fault again.
   private let refusals = Mutex<[Digest: (error: ContentError, until: ContinuousClock.Instant)]>([:])
 
@@ -49,17 +49,17 @@ package final class LayerUnpacker: Sendable {
   ///   - layer: The descriptor of the compressed layer.
   ///   - compression: Its format.
   ///   - bytes: Reads the layer.
-  /// - Returns: The descriptor of the decompressed blob.
+  /// - Returns: The record of the decompressed blob.
   /// - Throws: `ContentError`; with an `ArchiveError` as its cause if the layer is damaged or too large.
   func unpacked(
     _ layer: Descriptor,
     _ compression: Compression,
-    _ bytes: any WholeLayerBytes
-  ) async throws(ContentError) -> Descriptor {
-    if let record = await record(of: layer.digest) { return Self.descriptor(record) }
+    _ bytes: any WholeLayerReader
+  ) async throws(ContentError) -> UnpackedRecord {
+    if let record = await record(of: layer.digest) { return record }
     if let refusal = refusals.withLock({ $0[layer.digest] }), refusal.until > .now { throw refusal.error }
     let isOwn = Atomic(false)
-    let work: SingleFlight<Digest, Descriptor>.Work = { () async throws(ContentError) in
+    let work: SingleFlight<Digest, UnpackedRecord>.Work = { () async throws(ContentError) in
       isOwn.store(true, ordering: .relaxed)
       return try await self.unpackOrWait(layer, compression, bytes)
     }
@@ -84,8 +84,8 @@ package final class LayerUnpacker: Sendable {
   private func unpackOrWait(
     _ layer: Descriptor,
     _ compression: Compression,
-    _ bytes: any WholeLayerBytes
-  ) async throws(ContentError) -> Descriptor {
+    _ bytes: any WholeLayerReader
+  ) async throws(ContentError) -> UnpackedRecord {
     while true {
       let found = try await executor.run { () throws(ContentError) in
         try self.tryUnpacking(layer, compression, bytes)
@@ -106,7 +106,7 @@ package final class LayerUnpacker: Sendable {
 
   /// Returns the content of a layer that was decompressed before, or nil.
   func content(of layer: Descriptor) async -> Descriptor? {
-    await record(of: layer.digest).map { Self.descriptor($0) }
+    await record(of: layer.digest)?.descriptor
   }
 
   /// Returns the source of a decompressed blob.
@@ -114,24 +114,24 @@ package final class LayerUnpacker: Sendable {
   /// - Parameters:
   ///   - layer: The descriptor of the compressed layer.
   ///   - compression: Its format.
+  ///   - record: The record of the blob.
   ///   - origin: The place that the layer comes from, for messages.
   ///   - open: Opens the layer for one request.
   func source(
     of layer: Descriptor,
     _ compression: Compression,
+    _ record: UnpackedRecord,
     origin: String,
     open: @escaping @Sendable () -> BlockingLayerBytes
-  ) async -> UnpackedSource {
-    let record = await record(of: layer.digest)
-    return UnpackedSource(
+  ) -> UnpackedSource {
+    UnpackedSource(
       layer: layer,
       compression: compression,
+      record: record,
       open: open,
       root: local.root,
       executor: delivery,
-      origin: origin,
-      // A stream without such positions is decompressed once from its start, not once per range.
-      servesRanges: record.map { !$0.positions.isEmpty || $0.size <= Self.spacing } ?? false
+      origin: origin
     )
   }
 
@@ -146,22 +146,14 @@ package final class LayerUnpacker: Sendable {
     }
   }
 
-  private static func descriptor(_ record: UnpackedRecord) -> Descriptor {
-    Descriptor(
-      mediaType: MediaType(rawValue: "application/octet-stream"),
-      digest: record.digest,
-      size: record.size
-    )
-  }
-
   /// Decompresses a layer; returns nil if another process is doing that.
   private func tryUnpacking(
     _ layer: Descriptor,
     _ compression: Compression,
-    _ bytes: any WholeLayerBytes
-  ) throws(ContentError) -> Descriptor? {
+    _ bytes: any WholeLayerReader
+  ) throws(ContentError) -> UnpackedRecord? {
     let root = local.root
-    if let record = UnpackedRecord.read(root, layer.digest) { return Self.descriptor(record) }
+    if let record = UnpackedRecord.read(root, layer.digest) { return record }
     let path = root.locks.appending("unpack-\(layer.digest.hex)")
     let lock: FileLock
     do throws(Errno) {
@@ -172,21 +164,23 @@ package final class LayerUnpacker: Sendable {
     }
     defer { withExtendedLifetime(lock) {} }
     // The other process may have finished between the two looks.
-    if let record = UnpackedRecord.read(root, layer.digest) { return Self.descriptor(record) }
-    return Self.descriptor(try unpack(layer, compression, bytes))
+    if let record = UnpackedRecord.read(root, layer.digest) { return record }
+    return try unpack(layer, compression, bytes)
   }
 
   private func unpack(
     _ layer: Descriptor,
     _ compression: Compression,
-    _ bytes: any WholeLayerBytes
+    _ bytes: any WholeLayerReader
   ) throws(ContentError) -> UnpackedRecord {
     // Bytes are requested in parallel, ahead of those that are decompressed.
     bytes.startCompleting(layer)
     var output = try UnpackedOutput(local)
     let source = LayerSource(layer: layer, bytes: bytes)
+    let hashed = HashedSource(source, layer.digest)
+    let wrong: ContentError?
     do throws(ArchiveError) {
-      let stream = try DecompressedStream(source, compression, spacing: Self.spacing)
+      let stream = try DecompressedStream(hashed, compression, spacing: Self.spacing)
       let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: Self.pieceSize, alignment: 4096)
       defer { buffer.deallocate() }
       var count = buffer.count
@@ -198,10 +192,11 @@ package final class LayerUnpacker: Sendable {
         try output.append(UnsafeRawBufferPointer(rebasing: buffer[..<count]), stream.takeCheckpoints())
       }
       // The bytes that were decompressed are those that were hashed, also if the blob was fetched again meanwhile.
-      try source.finish()
+      wrong = try hashed.finish()
     } catch {
       throw Self.failure(layer, error, source, output.failure)
     }
+    if let wrong { throw wrong }
     return try output.commit(layer, compression)
   }
 

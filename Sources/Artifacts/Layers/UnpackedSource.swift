@@ -1,4 +1,5 @@
 import Archive
+import ArtifactTree
 import BlobCache
 import Content
 import OCI
@@ -7,14 +8,16 @@ import OCI
 struct UnpackedSource: Repository {
   let layer: Descriptor
   let compression: Compression
+  let record: UnpackedRecord
   /// Opens the layer for one request, so that it can be evicted between requests.
   let open: @Sendable () -> BlockingLayerBytes
   let root: RegistryRoot
   let executor: BlockingExecutor
   let origin: String
-  /// Whether parts can be decompressed by themselves.
-  let servesRanges: Bool
 
+  /// Whether parts can be decompressed by themselves; else all is decompressed once from the start, not once per
+  /// range.
+  var servesRanges: Bool { !record.positions.isEmpty || record.size <= LayerUnpacker.spacing }
   var link: String { "decompression" }
 
   func resolve(_ target: Reference.Target) async throws(ContentError) -> Descriptor {
@@ -58,7 +61,7 @@ struct UnpackedSource: Repository {
 
   /// Returns the last recorded position at or before an offset of the decompressed bytes; nil for the start.
   private func checkpoint(before offset: Int64) -> Checkpoint? {
-    guard let record = UnpackedRecord.read(root, layer.digest),
+    guard
       let position = record.positions.last(where: { $0.output <= offset }), position.input <= layer.size,
       let window = record.window(of: position, root)
     else { return nil }

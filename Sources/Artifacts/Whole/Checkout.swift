@@ -38,7 +38,7 @@ package struct Checkout: Sendable {
     show: ShowWork
   ) async throws(ContentError) -> (files: Int, bytes: Int64) {
     try checkTarget(folder)
-    let (blobs, _) = try await open(show)
+    let blobs = try await open(show)
     let tree = artifact.tree
     let count = try await assembly.local.executor.run { () throws(ContentError) in
       // A name that no other program has: what is removed after a failure was made here.
@@ -80,34 +80,15 @@ package struct Checkout: Sendable {
   }
 
   /// Opens, fetches and verifies the blobs of all files.
-  private func open(_ show: ShowWork) async throws(ContentError) -> ([Digest: BlobFile], Int64) {
+  private func open(_ show: ShowWork) async throws(ContentError) -> [Digest: BlobFile] {
     var open: [Digest: LazyBlob] = [:]
     for (_, content) in artifact.tree.files where open[content.blob.digest] == nil {
-      open[content.blob.digest] = try await assembly.store.open(
-        content.blob,
-        layout: artifact.layout,
-        source: artifact.source(of: content.blob),
-        reference: artifact.reference
-      )
+      open[content.blob.digest] = try await assembly.open(content.blob, of: artifact)
     }
     let blobs = Array(open.values)
     let total = blobs.reduce(0) { $0 + $1.descriptor.size }
     let cached = blobs.reduce(0) { $0 + $1.status.cachedBytes }
-    let display = show(
-      Work(label: artifact.label, total: total, missing: total - cached) {
-        blobs.reduce(0) { $0 + $1.status.cachedBytes }
-      }
-    )
-    var failure: ContentError?
-    do throws(ContentError) {
-      try await ParallelWork.run(blobs, limit: 4) { (blob) async throws(ContentError) in
-        try await blob.complete()
-      }
-    } catch {
-      failure = error
-    }
-    await display.end()
-    if let failure { throw failure }
+    try await assembly.complete(blobs, artifact.label, total: total, missing: total - cached, show: show)
     var files: [Digest: BlobFile] = [:]
     for (digest, blob) in open {
       guard let file = blob.completeFile else {
@@ -115,7 +96,7 @@ package struct Checkout: Sendable {
       }
       files[digest] = file
     }
-    return (files, total)
+    return files
   }
 
   // MARK: Writing
@@ -207,6 +188,7 @@ package struct Checkout: Sendable {
 
   /// Removes an incomplete directory.
   private static func remove(_ folder: FilePath) {
+    // What cannot be removed stays under its temporary name.
     for name in (try? Disk.names(in: folder)) ?? [] {
       let path = folder.appending(name)
       if Disk.isRealFolder(path) { remove(path) } else { try? Disk.remove(path) }

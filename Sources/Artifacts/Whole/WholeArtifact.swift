@@ -9,9 +9,6 @@ package struct WholeArtifact: Sendable {
   private let artifact: LoadedArtifact
   private let assembly: Assembly
 
-  // Number of blobs of one artifact fetched in parallel.
-  private static let parallelBlobs = 4
-
   /// Prepares to fetch an artifact.
   ///
   /// - Parameters:
@@ -48,34 +45,11 @@ package struct WholeArtifact: Sendable {
     let (total, missing) = await measure()
     var blobs: [LazyBlob] = []
     for descriptor in artifact.blobs {
-      blobs.append(
-        try await assembly.store.open(
-          descriptor,
-          layout: artifact.layout,
-          source: artifact.source,
-          reference: artifact.reference
-        )
-      )
+      blobs.append(try await assembly.open(descriptor, of: artifact))
     }
     // Checked while the blobs are open, so that they are not counted as evictable.
     try await checkRoom(missing, label)
-    let wanted = blobs
-    let work = Work(label: label, total: total, missing: missing) {
-      wanted.reduce(0) { $0 + $1.status.cachedBytes }
-    }
-    let display = show(work)
-    let failure: ContentError?
-    do throws(ContentError) {
-      try await ParallelWork.run(wanted, limit: Self.parallelBlobs) { (blob) async throws(ContentError) in
-        try await blob.complete()
-      }
-      failure = nil
-    } catch {
-      failure = error
-    }
-    await display.end()
-    await assembly.store.settle()
-    if let failure { throw failure }
+    try await assembly.complete(blobs, label, total: total, missing: missing, show: show)
     return (blobs, total)
   }
 

@@ -84,6 +84,11 @@ package struct UnpackedRecord: Sendable, Codable, Equatable {
     self.positions = positions
   }
 
+  /// The descriptor of the decompressed bytes.
+  package var descriptor: Descriptor {
+    Descriptor(mediaType: MediaType(rawValue: "application/octet-stream"), digest: digest, size: size)
+  }
+
   // A layer of 1 TiB has 65,536 positions of about 100 bytes.
   private static let limit = 32 << 20
   // The most that a window may have: zlib refers to the last 32 KiB.

@@ -17,9 +17,7 @@ struct Cat: AsyncParsableCommand {
     abstract: "Write a file to standard output, after its complete blob was verified."
   )
 
-  @Argument(
-    help: "A reference, or a layout: oci:DIR[:TAG], oci-archive:FILE, docker-archive:FILE, dir:DIR, ./PATH."
-  )
+  @Argument(help: "\(ArtifactSource.forms).")
   var source: String
 
   @Argument(help: "The file's path in the artifact.")
@@ -29,11 +27,7 @@ struct Cat: AsyncParsableCommand {
 
   func run() async throws {
     try await ExitStatus.run {
-      let source = try ArtifactSource(parsing: source)
-      var settings = common.settings
-      settings.fetching.verify = .strict
-      let assembly = try common.assemble(settings)
-      let artifact = try await assembly.load(source)
+      let (artifact, assembly) = try await common.loadStrictly(source)
       guard let node = artifact.tree.resolve(file), case .file(let content) = artifact.tree.nodes[node].kind
       else {
         throw ContentError(
@@ -42,12 +36,7 @@ struct Cat: AsyncParsableCommand {
           artifact.tree.withheld.first { $0.path == file }?.text ?? "the artifact has no such file"
         )
       }
-      let blob = try await assembly.store.open(
-        content.blob,
-        layout: artifact.layout,
-        source: artifact.source(of: content.blob),
-        reference: artifact.reference
-      )
+      let blob = try await assembly.open(content.blob, of: artifact)
       try await blob.complete()
       guard let complete = blob.completeFile else {
         throw ContentError(.disk, "\(content.blob.digest)", "the verified blob was removed")

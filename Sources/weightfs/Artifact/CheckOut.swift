@@ -16,9 +16,7 @@ struct CheckOut: AsyncParsableCommand {
       """
   )
 
-  @Argument(
-    help: "A reference, or a layout: oci:DIR[:TAG], oci-archive:FILE, docker-archive:FILE, dir:DIR, ./PATH."
-  )
+  @Argument(help: "\(ArtifactSource.forms).")
   var source: String
 
   @Argument(help: "The directory to create; it must not exist or be empty.")
@@ -31,11 +29,7 @@ struct CheckOut: AsyncParsableCommand {
 
   func run() async throws {
     try await ExitStatus.run {
-      let source = try ArtifactSource(parsing: source)
-      var settings = common.settings
-      settings.fetching.verify = .strict
-      let assembly = try common.assemble(settings)
-      let artifact = try await assembly.load(source)
+      let (artifact, assembly) = try await common.loadStrictly(source)
       let target = FilePath(AbsolutePath.of(directory))
       let (files, bytes) = try await Checkout(artifact, assembly, mayLink: !copy).write(
         to: target,

@@ -8,9 +8,7 @@ import MountDaemon
 
 /// Selects files of an artifact.
 struct FileSelection: ParsableArguments {
-  @Argument(
-    help: "A reference, or a layout: oci:DIR[:TAG], oci-archive:FILE, docker-archive:FILE, dir:DIR, ./PATH."
-  )
+  @Argument(help: "\(ArtifactSource.forms).")
   var source: String
 
   @Option(help: "Only files whose path matches this shell pattern; may be given several times.")

@@ -13,9 +13,7 @@ struct Inspect: AsyncParsableCommand {
     abstract: "Show the properties and files of an artifact, and which bytes are cached."
   )
 
-  @Argument(
-    help: "A reference, or a layout: oci:DIR[:TAG], oci-archive:FILE, docker-archive:FILE, dir:DIR, ./PATH."
-  )
+  @Argument(help: "\(ArtifactSource.forms).")
   var source: String
 
   @Flag(help: "Print JSON.")

@@ -19,7 +19,7 @@ struct List: AsyncParsableCommand {
 
   @Argument(
     help:
-      "A reference, or a layout: oci:DIR[:TAG], oci-archive:FILE, docker-archive:FILE, dir:DIR, ./PATH; without it, all artifacts on this machine."
+      "\(ArtifactSource.forms); without it, all artifacts on this machine."
   )
   var source: String?
 

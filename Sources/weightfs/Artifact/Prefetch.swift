@@ -35,7 +35,7 @@ struct Prefetch: AsyncParsableCommand {
       var fileCount = 0
       for file in files {
         let before = parts.count
-        let blob = try await assembly.open(file, of: artifact)
+        let blob = try await assembly.open(file.content.blob, of: artifact)
         if tensors.isEmpty {
           parts.append(Part(blob: blob, range: file.range))
         } else {
@@ -60,18 +60,6 @@ struct Prefetch: AsyncParsableCommand {
     guard !chosen.isEmpty else { return [] }
     return [Part(blob: blob, range: start..<start + layout.headerEnd)]
       + chosen.map { Part(blob: blob, range: start + $0.range.lowerBound..<start + $0.range.upperBound) }
-  }
-}
-
-extension Assembly {
-  /// Opens the blob that has a file.
-  func open(_ file: FileSelection.File, of artifact: LoadedArtifact) async throws(ContentError) -> LazyBlob {
-    try await store.open(
-      file.content.blob,
-      layout: artifact.layout,
-      source: artifact.source(of: file.content.blob),
-      reference: artifact.reference
-    )
   }
 }
 

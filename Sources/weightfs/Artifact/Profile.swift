@@ -108,7 +108,7 @@ struct Profile: AsyncParsableCommand {
         var seen: Set<Digest> = []
         for file in files where seen.insert(file.content.blob.digest).inserted {
           guard let profile = profiles.read(file.content.blob) else { continue }
-          let blob = try await assembly.open(file, of: artifact)
+          let blob = try await assembly.open(file.content.blob, of: artifact)
           parts += profile.ranges.map { Part(blob: blob, range: $0) }
         }
         guard !parts.isEmpty else {

@@ -30,12 +30,30 @@ package enum Shards {
 
     /// The path of another shard of the same model.
     func path(of number: Int) -> String {
-      func padded(_ value: Int) -> String {
-        let digits = String(value)
-        return String(repeating: "0", count: max(0, width - digits.count)) + digits
-      }
-      return "\(stem)-\(padded(number))-of-\(padded(count))\(suffix)"
+      Shards.path(stem, number, of: count, suffix, width: width)
     }
+  }
+
+  /// Returns the path of a shard.
+  ///
+  /// - Parameters:
+  ///   - stem: The path before the numbers.
+  ///   - number: The number of the shard, from 1.
+  ///   - count: The number of shards.
+  ///   - suffix: The suffix with its dot.
+  ///   - width: The number of digits.
+  static func path(_ stem: String, _ number: Int, of count: Int, _ suffix: String, width: Int = 5) -> String {
+    func padded(_ value: Int) -> String {
+      let digits = String(value)
+      return String(repeating: "0", count: max(0, width - digits.count)) + digits
+    }
+    return "\(stem)-\(padded(number))-of-\(padded(count))\(suffix)"
+  }
+
+  /// Whether a name has the suffix of a model that may be split.
+  static func isModel(_ name: String) -> Bool {
+    let name = name.lowercased()
+    return suffixes.contains { name.hasSuffix($0) }
   }
 
   private static let suffixes: Set<String> = [".gguf", ".safetensors"]
