@@ -216,8 +216,13 @@ package enum Disk {
 
   /// Returns the disk space that a file occupies, in bytes; 0 if the file does not exist.
   package static func allocatedBytes(_ path: FilePath) -> Int64 {
+    allocation(path)?.bytes ?? 0
+  }
+
+  /// Returns the inode of a file and the bytes that it occupies; nil if there is none. Symbolic links are not followed.
+  package static func allocation(_ path: FilePath) -> (inode: UInt64, bytes: Int64)? {
     // st_blocks counts units of 512 bytes, independent of the block size of the file system (stat(2)).
-    status(path, followsLinks: false).map { Int64($0.st_blocks) * 512 } ?? 0
+    status(path, followsLinks: false).map { (UInt64($0.st_ino), Int64($0.st_blocks) * 512) }
   }
 
   /// Returns when a file was last renamed or changed in mode, in nanoseconds since 1970; now if that cannot

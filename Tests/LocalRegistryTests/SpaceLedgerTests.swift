@@ -1,6 +1,7 @@
 @testable import BlobCache
 import Content
 import Foundation
+import OCI
 import SystemPackage
 import TestSupport
 import Testing
@@ -129,6 +130,45 @@ struct SpaceLedgerTests {
     try ledger.count()
     let balance = try ledger.balance()
     #expect((60_000...120_000).contains(balance.used), "\(balance.used)")
+  }
+
+  @Test func aCountSeesABlobThatIsCommittedDuringTheCount() async throws {
+    let ledger = try ledger()
+    let names = (0..<400).map { "\($0)" }
+    for name in names { try folder.write([1], to: "root/.weightfs/partial/sha256/\(name)") }
+    try ledger.count()
+    let whole = try ledger.balance().used
+    #expect(whole > 0)
+    let executor = BlockingExecutor(label: "test.space", threads: 1)
+    let sides = ["partial", "blobs"].map { folder.path("root/.weightfs/\($0)/sha256") }
+    for _ in 0..<40 {
+      async let moves: Void = executor.ask {
+        for name in names { rename("\(sides[0])/\(name)", "\(sides[1])/\(name)") }
+      }
+      try ledger.count()
+      try expect(ledger, used: whole, reserved: 0)
+      await moves
+      for name in names { rename("\(sides[1])/\(name)", "\(sides[0])/\(name)") }
+    }
+  }
+
+  @Test func aCountDuringARemovalSubtractsItsBytesOnce() async throws {
+    let (ledger, other) = (try ledger(), try ledger())
+    try folder.write([UInt8](repeating: 1, count: 1 << 20), to: "root/.weightfs/blobs/sha256/stays")
+    try ledger.count()
+    let stays = try ledger.balance().used
+    let names = (0..<200).map { "\($0)" }
+    for name in names { try folder.write([1], to: "root/.weightfs/blobs/sha256/\(name)") }
+    try ledger.count()
+    let directory = root.blobs(.sha256)
+    let executor = BlockingExecutor(label: "test.space", threads: 1)
+    async let removals: Int64 = executor.ask {
+      names.reduce(0) { $0 + ((try? other.remove(directory.appending($1))) ?? 0) }
+    }
+    for _ in 0..<60 { try ledger.count() }
+    #expect(await removals > 0)
+    try expect(ledger, used: stays, reserved: 0)
+    #expect(try ledger.remove(directory.appending("absent")) == 0)
   }
 
   @Test func aFileThatIsNoLedgerIsMadeAgain() throws {

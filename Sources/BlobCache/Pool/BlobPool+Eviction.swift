@@ -27,10 +27,8 @@ extension BlobPool {
     defer { withExtendedLifetime(lock) {} }
     guard isCertain(), evenIfOpen || !isOpen(digest, isPartial: false) else { return 0 }
     for layout in layouts { try Disk.remove(layout.appending(digest.layoutPath)) }
-    let size = Disk.allocatedBytes(root.blob(digest))
-    try Disk.remove(root.blob(digest))
+    let size = try ledger.remove(root.blob(digest))
     VerificationRecords(root: root).removePool(digest)
-    try ledger.add(-size)
     return size
   }
 
@@ -46,10 +44,8 @@ extension BlobPool {
     defer { withExtendedLifetime(lock) {} }
     guard isCertain(), !isOpen(digest, isPartial: true) else { return 0 }
     let path = root.partial(digest)
-    let size = Disk.allocatedBytes(path)
-    try Disk.remove(path)
+    let size = try ledger.remove(path)
     try PartialNames.removeMap(of: path)
-    try ledger.add(-size)
     return size
   }
 
@@ -63,8 +59,7 @@ extension BlobPool {
     let isSame = (try? FileIdentity(at: path)).map { own in
       (try? FileIdentity(at: root.blob(digest)))?.isSameFile(as: own) ?? false
     }
-    if isSame == false { try ledger.add(-Disk.allocatedBytes(path)) }
-    try Disk.remove(path)
+    if isSame == false { _ = try ledger.remove(path) } else { try Disk.remove(path) }
     try PartialNames.removeMap(of: path)
   }
 }

@@ -16,8 +16,7 @@ extension BlobPool {
     guard !isOpen(digest, isPartial: true) else { throw Errno.resourceBusy }
     let path = root.partial(digest)
     let mapPath = PartialNames.newMap(of: path)
-    try ledger.add(-Disk.allocatedBytes(path))
-    try Disk.remove(path)
+    _ = try ledger.remove(path)
     try PartialNames.removeMap(of: path)
     let isOwn = file.path == root.blob(digest) && file.isInPlace
     // A file that cannot be made writable, as with fs-verity, is copied.
@@ -35,8 +34,7 @@ extension BlobPool {
       guard ftruncate(target.rawValue, off_t(descriptor.size)) == 0 else { throw Errno(rawValue: errno) }
       try Disk.rename(root.blob(digest), to: path)
     } else if isOwn {
-      try ledger.add(-Disk.allocatedBytes(root.blob(digest)))
-      try Disk.remove(root.blob(digest))
+      _ = try ledger.remove(root.blob(digest))
     }
     VerificationRecords(root: root).removePool(digest)
     try Disk.synchronizeFolder(root.partials(digest.algorithm))

@@ -273,8 +273,11 @@ package final class BlobPool: Sendable {
     let own = try FileIdentity(of: blob.file)
     guard let named = try? FileIdentity(at: blob.path), named.isSameFile(as: own) else { return }
     // A file with another hard link still occupies its space.
-    if try FileIdentity.linkCount(of: blob.file) == 1 { try ledger.add(-Disk.allocatedBytes(blob.path)) }
-    try Disk.remove(blob.path)
+    if try FileIdentity.linkCount(of: blob.file) == 1 {
+      _ = try ledger.remove(blob.path)
+    } else {
+      try Disk.remove(blob.path)
+    }
     try PartialNames.removeMap(of: blob.path)
   }
 

@@ -1,5 +1,6 @@
 import Disk
 import Locking
+import OCI
 package import SystemPackage
 
 /// How much space the blobs of a root use, and how much is reserved, over all processes that write there
@@ -92,6 +93,20 @@ package final class SpaceLedger: Sendable {
     try locked { (file) throws(Errno) in try file.setUsed(max(0, try file.used() + count)) }
   }
 
+  /// Removes a file of the pool and subtracts its bytes; a recount in another thread or process sees both changes or
+  /// neither.
+  ///
+  /// - Returns: The number of bytes freed; 0 if the file is absent.
+  /// - Throws: `Errno`.
+  func remove(_ path: FilePath) throws(Errno) -> Int64 {
+    try locked { (file) throws(Errno) in
+      let size = Disk.allocatedBytes(path)
+      try Disk.remove(path)
+      if size > 0 { try file.setUsed(max(0, try file.used() - size)) }
+      return size
+    }
+  }
+
   /// Counts the bytes in the pool's directories: after crashes, and after other programs removed files.
   func count() throws(Errno) {
     try locked { (file) throws(Errno) in try recount(file) }
@@ -130,8 +145,16 @@ package final class SpaceLedger: Sendable {
   private func recount(_ file: SpaceFile) throws(Errno) {
     var used = state.withLock { $0.reserved }
     for other in try file.others() { used += other.reserved }
-    for directory in root.blobFolders {
-      for name in try Disk.names(in: directory) { used += Disk.allocatedBytes(directory.appending(name)) }
+    // A blob that is committed moves from `partial` to `blobs` during the count, and one that is repaired moves back:
+    // with `partial` first and last, one move is never missed. A blob with both names is one file.
+    var counted: Set<UInt64> = []
+    for directory in Digest.Algorithm.allCases.flatMap({
+      [root.partials($0), root.blobs($0), root.partials($0)]
+    }) {
+      for name in try Disk.names(in: directory) {
+        guard let file = Disk.allocation(directory.appending(name)) else { continue }
+        if counted.insert(file.inode).inserted { used += file.bytes }
+      }
     }
     try file.setUsed(used)
   }
