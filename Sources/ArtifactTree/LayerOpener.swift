@@ -36,6 +36,7 @@ struct LayerOpener {
           layer = try await bytes.unpacked(plan.layer, compression)
         }
         let index = try await indexes.index(of: layer, bytes: bytes)
+        if plan.namesDirectory, !isOwnDirectory(FirstMember(index)) { return .raw(raw(created, nil)) }
         let tar = TarLayer(layer, of: plan, number: number, hasWhiteouts: isStacked)
         return .tar(tar, index, note: note(format))
       }
@@ -74,9 +75,18 @@ struct LayerOpener {
       let isFile = format == nil && !promises.isEmpty && doubt == nil
       return isFile ? .file : .archive
     case .undecided:
-      if format != nil { return .archive }
-      return doubt.map { .doubtful($0) } ?? .file
+      guard let format else { return doubt.map { .doubtful($0) } ?? .file }
+      // The first member of a plain tar may lie behind the first bytes; then its index decides.
+      guard plan.namesDirectory, case .success(let bytes)? = first else { return .archive }
+      let member = FirstMember(first: bytes)
+      return isOwnDirectory(member) || (member == nil && format == .tar) ? .archive : .file
     }
+  }
+
+  /// Whether a tar with this first member is an archive of the directory that the layer is named after.
+  private func isOwnDirectory(_ member: FirstMember?) -> Bool {
+    guard let member, let name = plan.names.first else { return false }
+    return member.isBelow(name)
   }
 
   private var promises: [ModelMagic] { plan.names.compactMap { ModelMagic(name: $0) } }

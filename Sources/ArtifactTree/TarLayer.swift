@@ -37,6 +37,10 @@ struct TarLayer: Sendable {
     for member in index.members {
       if builder.isOverfull { return }
       do throws(PathProblem) {
+        if let hidden = try hidden(by: member.name) {
+          builder.whiteOut(folder + hidden, layer: level)
+          continue
+        }
         let inner = try TreePath.parse(member: member.name)
         let path = inner.isEmpty ? [] : folder + inner
         if case .hardLink(let target) = member.kind {
@@ -58,6 +62,19 @@ struct TarLayer: Sendable {
     }
   }
 
+  /// Returns the path that a whiteout hides, or nil for another member.
+  ///
+  /// A name of up to 255 bytes can be hidden: with the prefix, the member's name is longer than a file's can be.
+  private func hidden(by member: [UInt8]) throws(PathProblem) -> [EntryName]? {
+    guard hasWhiteouts else { return nil }
+    let slash = UInt8(ascii: "/")
+    let last = member.split(separator: slash).last ?? []
+    guard last.starts(with: Self.whiteout), !last.elementsEqual(Self.opaque),
+      let name = EntryName(last.dropFirst(Self.whiteout.count))
+    else { return nil }
+    return try TreePath.parse(member: Array(member[..<last.startIndex])) + [name]
+  }
+
   private func apply(
     _ member: TarMember,
     at path: [EntryName],
@@ -72,12 +89,8 @@ struct TarLayer: Sendable {
       builder.makeOpaque(Array(path.dropLast()), layer: level)
       return
     }
-    if hasWhiteouts, name.bytes.starts(with: Self.whiteout) {
-      if let hidden = EntryName(name.bytes.dropFirst(4)) {
-        builder.whiteOut(path.dropLast() + [hidden], layer: level)
-      }
-      return
-    }
+    // The prefix without a name that it could hide.
+    if hasWhiteouts, name.bytes.starts(with: Self.whiteout) { return }
     var isPlaced = true
     switch member.kind {
     case .directory:

@@ -105,9 +105,16 @@ extension LayerPlan {
     switch form {
     case .file: false
     case .archive, .compressedFile: true
-    // A name that promises no format is the name of a file.
-    case .undecided: names.isEmpty || names.contains { ModelMagic(name: $0) != nil }
+    // A name that promises no format is the name of a file, unless it may be that of a directory.
+    case .undecided: names.isEmpty || namesDirectory || names.contains { ModelMagic(name: $0) != nil }
     }
+  }
+
+  /// Whether a layer without a certain form has the name of a directory: oras-py packs a directory without a mark, under
+  /// the directory's own name.
+  var namesDirectory: Bool {
+    guard form == .undecided, let name = names.first else { return false }
+    return !name.contains("/") && !name.contains(".")
   }
 }
 

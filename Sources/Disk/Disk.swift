@@ -219,7 +219,9 @@ package enum Disk {
     allocation(path)?.bytes ?? 0
   }
 
-  /// Returns the inode of a file and the bytes that it occupies; nil if there is none. Symbolic links are not followed.
+  /// Returns the inode of a file and the bytes that it occupies, or nil if there is none.
+  ///
+  /// Symbolic links are not followed.
   package static func allocation(_ path: FilePath) -> (inode: UInt64, bytes: Int64)? {
     // st_blocks counts units of 512 bytes, independent of the block size of the file system (stat(2)).
     status(path, followsLinks: false).map { (UInt64($0.st_ino), Int64($0.st_blocks) * 512) }

@@ -207,6 +207,42 @@ struct PackagingTests {
     #expect(paths(tree) == ["dir/f", "dir/sub/g"])
   }
 
+  /// oras-py packs directories without the mark; Python's tarfile writes extended headers for times.
+  @Test(arguments: [nil, "gzip"])
+  func aDirectoryWithoutAMarkIsOpenedIfItsMembersAreBelowItsName(_ program: String?) async throws {
+    for name in ["sub", "other"] {
+      var bytes = MemoryLayers()
+      var packed = try await Self.tarOfPython("sub")
+      if let program { packed = try await Compressed.bytes(packed, by: program) }
+      let type = "application/vnd.oci.image.layer.v1.tar" + (program == nil ? "" : "+gzip")
+      let layer = bytes.add(packed, type, [Self.title: name])
+      let tree = try await load([layer], bytes, type: "application/vnd.unknown.artifact.v1")
+      #expect(paths(tree) == (name == "sub" ? ["sub/f"] : ["other"]))
+    }
+  }
+
+  private static func tarOfPython(_ directory: String) async throws -> [UInt8] {
+    let folder = try TemporaryFolder()
+    try folder.write([1, 2, 3], to: "\(directory)/f")
+    let program = "import sys, tarfile; t = tarfile.open(sys.argv[1], 'w'); t.add(sys.argv[2], sys.argv[3])"
+    let paths = [folder.path("t.tar"), folder.path(directory), directory]
+    let result = try await Command.run(["python3", "-c", program] + paths)
+    try #require(result.status == 0, "\(result)")
+    return try folder.read("t.tar")
+  }
+
+  @Test(arguments: [1, 251, 252, 255])
+  func aNameOfAnyLengthCanBeWhitedOut(_ length: Int) async throws {
+    var bytes = MemoryLayers()
+    let name = String(repeating: "n", count: length)
+    let type = "application/vnd.oci.image.layer.v1.tar"
+    let layers = [bytes.add(tar(["d/\(name)", "d/stays"]), type), bytes.add(tar(["d/.wh.\(name)"]), type)]
+    let config = bytes.add(Array("{}".utf8), "application/vnd.oci.image.config.v1+json")
+    let tree = try await load(layers, bytes, config: config)
+    #expect(paths(tree) == ["d/stays"])
+    #expect(tree.problems.isEmpty)
+  }
+
   @Test func whiteoutsAreThoseOfImagesOnly() async throws {
     var bytes = MemoryLayers()
     let type = "application/vnd.cncf.model.code.v1.tar"
