@@ -34,6 +34,7 @@ struct LayerOpener {
         var layer = plan.layer
         if let compression = format?.compression {
           layer = try await bytes.unpacked(plan.layer, compression)
+          try checkDigest(of: layer)
         }
         let index = try await indexes.index(of: layer, bytes: bytes)
         if plan.namesDirectory, !isOwnDirectory(FirstMember(index)) { return .raw(raw(created, nil)) }
@@ -45,6 +46,21 @@ struct LayerOpener {
       guard !isStacked, error.underlying is ArchiveError else { throw error }
       return .raw(raw(created, format, doubt: "\(plan.layer.mediaType): \(error.reason)"))
     }
+  }
+
+  /// Compares the decompressed layer with the digest that the artifact promises.
+  private func checkDigest(of content: Descriptor) throws(ContentError) {
+    guard let promised = plan.diffID, promised.algorithm == content.digest.algorithm,
+      promised != content.digest
+    else { return }
+    let reason = "the decompressed layer has the digest \(content.digest), the artifact promises \(promised)"
+    throw ContentError(
+      .corrupt,
+      "\(plan.layer.digest)",
+      reason,
+      advice: "Push the artifact again with a tool that writes its digests correctly",
+      underlying: ArchiveError(reason: reason)
+    )
   }
 
   private enum Decision {

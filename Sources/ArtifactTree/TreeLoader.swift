@@ -39,7 +39,7 @@ package struct TreeLoader: Sendable {
   package func load(_ manifest: Manifest, bytes: any LayerBytes) async throws(ContentError) -> FileTree {
     let created = manifest.annotations["org.opencontainers.image.created"].flatMap(Timestamp.seconds) ?? 0
     let packaging = Packagings.packaging(of: manifest)
-    let config = packaging.readsConfig ? await config(of: manifest, bytes) : []
+    let config = packaging.readsConfig(of: manifest) ? await config(of: manifest, bytes) : []
     let plans = packaging.plan(manifest, config: config)
     var known: [Digest: Compression] = [:]
     for plan in plans where plan.needsFirstBytes {
@@ -73,7 +73,12 @@ package struct TreeLoader: Sendable {
     content.showsModelsOnly = packaging.stacksLayers && !showsCompleteImages
     let all = content
     // A million members take a second, in which the cooperative pool has other work.
-    return try await indexes.executor.run { () throws(ContentError) in try all.build() }
+    return try await indexes.executor.run { () throws(ContentError) in
+      var tree = try all.build()
+      let known = Set(tree.missingShards)
+      tree.missingShards += SafetensorsIndex.absentFiles(in: tree, bytes).filter { !known.contains($0) }
+      return tree
+    }
   }
 
   /// Returns the name of the packaging of an artifact.
@@ -84,8 +89,10 @@ package struct TreeLoader: Sendable {
   /// Returns the layers whose bytes are read to build the tree.
   package static func layersRead(of manifest: Manifest) -> [Descriptor] {
     let packaging = Packagings.packaging(of: manifest)
-    let layers = packaging.plan(manifest, config: []).filter(\.needsFirstBytes).map(\.layer)
-    return layers + (packaging.readsConfig ? [manifest.config].compactMap { $0 } : [])
+    let layers = packaging.plan(manifest, config: []).filter { plan in
+      plan.needsFirstBytes || plan.names.contains { $0.hasSuffix(SafetensorsIndex.suffix) }
+    }.map(\.layer)
+    return layers + (packaging.readsConfig(of: manifest) ? [manifest.config].compactMap { $0 } : [])
   }
 
   /// Returns the config, or nothing if it cannot be read: it names files, and the files are there without it.

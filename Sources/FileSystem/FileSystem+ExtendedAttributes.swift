@@ -13,6 +13,13 @@ import SystemPackage
 extension FileSystem {
   private static let prefix = "user.weightfs."
   private static let fileNames = ["digest", "state", "cached_bytes", "verified", "served"]
+  // Annotations of the layer, such as those of OMMX: `user.weightfs.annotation.org.ommx.v1.instance.title`.
+  private static let annotationPrefix = "annotation."
+  // xattr(7): the longest name and the largest value in bytes.
+  private static let longestName = 255
+  private static let largestValue = 65_536
+  // Linux returns at most 64 KiB of names (xattr(7)).
+  private static let mostNames = 200
   private static let artifactNames = ["reference", "digest", "media_type", "origin"]
 
   /// Returns the names of a node's extended attributes, without resolving anything.
@@ -20,10 +27,20 @@ extension FileSystem {
   /// - Parameter identifier: The number of a node.
   package func attributeNames(of identifier: UInt64) -> [String] {
     switch node(identifier)?.kind {
-    case .file: Self.fileNames.map { Self.prefix + $0 }
+    case .file(let file): (Self.fileNames + Self.annotationNames(of: file)).map { Self.prefix + $0 }
     case .artifact: Self.artifactNames.map { Self.prefix + $0 }
     default: []
     }
+  }
+
+  /// Returns the names for the annotations of a file's layer; those that no attribute can have are omitted.
+  private static func annotationNames(of file: FileNode) -> [String] {
+    guard file.content.isWholeBlob else { return [] }
+    let usable = file.content.blob.annotations.filter { key, value in
+      (prefix + annotationPrefix + key).utf8.count <= longestName && value.utf8.count <= largestValue
+        && !key.isEmpty && !key.utf8.contains(0)
+    }
+    return usable.keys.sorted().prefix(mostNames).map { annotationPrefix + $0 }
   }
 
   private func currentLayout(of file: FileNode) async -> (any LocalRepository)? {
@@ -45,6 +62,11 @@ extension FileSystem {
     let key = String(name.dropFirst(Self.prefix.count))
     switch node.kind {
     case .file(let file):
+      if key.hasPrefix(Self.annotationPrefix), file.content.isWholeBlob {
+        let value = file.content.blob.annotations[String(key.dropFirst(Self.annotationPrefix.count))]
+        guard let value, value.utf8.count <= Self.largestValue else { return none }
+        return .now(.success(Array(value.utf8)))
+      }
       guard Self.fileNames.contains(key) else { return none }
       switch key {
       case "digest": return .now(.success(Array("\(file.content.blob.digest)".utf8)))

@@ -265,6 +265,53 @@ struct PackagingTests {
     if missing.count == 1 { #expect(EntryPoint.model(in: tree) == .incomplete(missing)) }
   }
 
+  @Test func anIndexOfSafetensorsNamesTheFilesThatAreAbsent() async throws {
+    var bytes = MemoryLayers()
+    let index =
+      #"{"metadata": {}, "weight_map": {"a": "x.safetensors", "b": "y.safetensors", "c": "y.safetensors"}}"#
+    let layers = [
+      bytes.add(Array(index.utf8), "a/b", [Self.title: "unet/model.safetensors.index.json"]),
+      bytes.add([1], "a/b", [Self.title: "unet/x.safetensors"]),
+      bytes.add(Array("{".utf8), "a/b", [Self.title: "other/model.safetensors.index.json"]),
+    ]
+    let tree = try await load(layers, bytes, type: "a/b")
+    #expect(tree.missingShards == ["unet/y.safetensors"])
+    #expect(EntryPoint.model(in: tree) == .incomplete(["unet/y.safetensors"]))
+    let complete = layers + [bytes.add([2], "a/b", [Self.title: "unet/y.safetensors"])]
+    #expect(try await load(complete, bytes, type: "a/b").missingShards.isEmpty)
+  }
+
+  @Test func aLayerThatDecompressesToAnotherDigestIsRefused() async throws {
+    let plain = tar(["a"])
+    let packed = try await Compressed.bytes(plain, by: "gzip")
+    let (right, wrong) = (Verification.digest(of: plain), Verification.digest(of: [1]))
+    let image = "application/vnd.oci.image.layer.v1.tar+gzip"
+    for (identifiers, isShown) in [([right], true), ([wrong], false), ([right, right], true), ([], true)] {
+      var bytes = MemoryLayers()
+      let list = identifiers.map { "\"\($0)\"" }.joined(separator: ",")
+      let text = #"{"rootfs": {"type": "layers", "diff_ids": [\#(list)]}}"#
+      let config = bytes.add(Array(text.utf8), "application/vnd.oci.image.config.v1+json")
+      let layer = bytes.add(packed, image)
+      if isShown {
+        #expect(paths(try await load([layer], bytes, config: config)) == ["a"])
+      } else {
+        let error = await #expect(throws: ContentError.self) {
+          try await load([layer], bytes, config: config)
+        }
+        #expect("\(error.map { "\($0)" } ?? "")".contains("\(wrong)"))
+      }
+    }
+    // Layers that do not change each other stay, under their digests.
+    var bytes = MemoryLayers()
+    let annotations = [
+      Self.title: "dir", "io.deis.oras.content.unpack": "true", "io.deis.oras.content.digest": "\(wrong)",
+    ]
+    let layer = bytes.add(packed, image, annotations)
+    let tree = try await load([layer], bytes, type: "a/b")
+    #expect(paths(tree) == ["sha256-\(layer.digest.hex)"])
+    #expect(tree.problems.count == 1 && tree.problems[0].contains("\(right)"))
+  }
+
   @Test func aNameThatClaimsMillionsOfShardsCostsNothing() {
     let missing = Shards.missing(among: ["m-000000001-of-999999999.gguf"])
     #expect(missing.count == 100)

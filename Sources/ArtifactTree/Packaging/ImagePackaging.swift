@@ -9,10 +9,37 @@ struct ImagePackaging: Packaging {
 
   func recognizes(_ manifest: Manifest) -> Bool { manifest.isImage }
 
+  /// The digest of an uncompressed layer is that of the layer itself.
+  func readsConfig(of manifest: Manifest) -> Bool {
+    manifest.layers.contains { $0.mediaType.isCompressedImageTar }
+  }
+
   func plan(_ manifest: Manifest, config: [UInt8]) -> [LayerPlan] {
-    eachLayer(of: manifest) { layer in
+    // A config that cannot be read promises nothing.
+    let identifiers = (try? JSONDocument.decode(Config.self, from: config))?.rootfs?.identifiers ?? []
+    // Entries that do not belong to a layer each say nothing about any layer.
+    let isUsable = identifiers.count == manifest.layers.count
+    var number = -1
+    return manifest.layers.compactMap { layer in
+      number += 1
+      guard layer.mediaType != .empty else { return nil }
       let isTar = layer.mediaType.isPlainImageTar || layer.mediaType.isCompressedImageTar
-      return isTar ? LayerPlan(layer, .archive) : LayerPlan(layer, .file)
+      var plan = LayerPlan(layer, isTar ? .archive : .file)
+      plan.diffID = isUsable ? Digest(identifiers[number]) : nil
+      return plan
     }
+  }
+
+  /// The part of an image's config that concerns layers (image-spec config.md).
+  private struct Config: Decodable {
+    struct RootFileSystem: Decodable {
+      let identifiers: [String]?
+
+      private enum CodingKeys: String, CodingKey {
+        case identifiers = "diff_ids"
+      }
+    }
+
+    let rootfs: RootFileSystem?
   }
 }

@@ -7,7 +7,6 @@ import OCI
 /// unpacked in the directory of the element's path.
 struct KitOpsPackaging: Packaging {
   let title = "KitOps ModelKit"
-  let readsConfig = true
 
   private static let prefix = "application/vnd.kitops.modelkit."
   private static let types: Set<String> = [
@@ -57,6 +56,8 @@ struct KitOpsPackaging: Packaging {
     }
   }
 
+  func readsConfig(of manifest: Manifest) -> Bool { true }
+
   func plan(_ manifest: Manifest, config: [UInt8]) -> [LayerPlan] {
     // Without a readable Kitfile the annotations name the layers, and tars are unpacked at the root.
     let kitfile = try? JSONDocument.decode(Kitfile.self, from: config)
@@ -74,6 +75,7 @@ struct KitOpsPackaging: Packaging {
       if words.contains("tar") {
         var plan = LayerPlan(layer, .archive)
         plan.folder = element?.folder ?? ""
+        plan.diffID = element?.diffId.flatMap { Digest($0) }
         return plan
       }
       let isCompressed = words.contains("gzip") || words.contains("zstd")

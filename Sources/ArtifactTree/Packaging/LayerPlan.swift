@@ -27,6 +27,8 @@ struct LayerPlan: Sendable, Equatable {
   var isNameGiven: Bool
   /// The directory that the members of an archive are placed in; empty for the root.
   var folder = ""
+  /// The digest that the decompressed layer must have; nil if the packaging promises none.
+  var diffID: Digest?
   /// The permission bits; only execute bits are used.
   var mode: UInt32 = 0
   /// The modification time in seconds since 1970; nil if the packaging has none.
@@ -50,6 +52,7 @@ struct LayerPlan: Sendable, Equatable {
     self.names = name.map { [$0] } ?? names
     isNameGiven = name != nil
     mode = metadata?.mode ?? 0
+    diffID = layer.annotations[Self.contentDigestKey].flatMap { Digest($0) }
     modificationTime = metadata?.mtime.flatMap(Timestamp.seconds)
   }
 
@@ -58,6 +61,8 @@ struct LayerPlan: Sendable, Equatable {
 
   // ORAS marks a directory that it packed; without the mark its media type says nothing about the content.
   private static let unpackKey = "io.deis.oras.content.unpack"
+  // ORAS: the digest of a directory's tar before its compression.
+  private static let contentDigestKey = "io.deis.oras.content.digest"
 
   private static func form(byMediaTypeOf layer: Descriptor) -> Form {
     if layer.annotations[unpackKey] == "true" { return .archive }

@@ -10,8 +10,10 @@ protocol Packaging: Sendable {
   /// Whether an artifact is packed in this way.
   func recognizes(_ manifest: Manifest) -> Bool
 
-  /// Whether the config names files, so that it is read before the layers are planned.
-  var readsConfig: Bool { get }
+  /// Whether the config says something about the files, so that it is read before the layers are planned.
+  ///
+  /// - Parameter manifest: An artifact that `recognizes` accepts.
+  func readsConfig(of manifest: Manifest) -> Bool
 
   /// Whether every layer changes the layers below it, so that a layer that cannot be read makes the complete
   /// artifact unreadable.
@@ -21,12 +23,12 @@ protocol Packaging: Sendable {
   ///
   /// - Parameters:
   ///   - manifest: An artifact that `recognizes` accepts.
-  ///   - config: The bytes of the config; empty unless `readsConfig` is set and they can be read.
+  ///   - config: The bytes of the config; empty unless `readsConfig` says so and they can be read.
   func plan(_ manifest: Manifest, config: [UInt8]) -> [LayerPlan]
 }
 
 extension Packaging {
-  var readsConfig: Bool { false }
+  func readsConfig(of manifest: Manifest) -> Bool { false }
   var stacksLayers: Bool { false }
 
   /// Returns the plan of an artifact whose layers are independent of each other.
