@@ -34,20 +34,22 @@ package struct TreeLoader: Sendable {
   /// - Parameters:
   ///   - manifest: The manifest of the artifact.
   ///   - bytes: Reads the layers.
+  ///   - times: The times of an artifact without a creation time.
   /// - Throws: `ContentError` if an archive cannot be read; of an artifact with independent layers, only if
   ///   its bytes cannot be fetched.
-  package func load(_ manifest: Manifest, bytes: any LayerBytes) async throws(ContentError) -> FileTree {
-    let created = manifest.annotations["org.opencontainers.image.created"].flatMap(Timestamp.seconds) ?? 0
+  package func load(
+    _ manifest: Manifest,
+    bytes: any LayerBytes,
+    times: RecordedTimes = RecordedTimes()
+  ) async throws(ContentError) -> FileTree {
+    let created = Self.created(manifest)
     let packaging = Packagings.packaging(of: manifest)
     let config = packaging.readsConfig(of: manifest) ? await config(of: manifest, bytes) : []
     let plans = packaging.plan(manifest, config: config)
-    var known: [Digest: Compression] = [:]
-    for plan in plans where plan.needsFirstBytes {
-      known[plan.layer.digest] = await bytes.compression(of: plan.layer)
-    }
+    let known = await Self.known(plans, bytes)
     let asked = plans.filter { $0.needsFirstBytes && known[$0.layer.digest] == nil }.map(\.layer)
     let first = await firstBytes.read(Set(asked), bytes)
-    var content = TreeContent(created: created, withheld: manifest.withheldLayers)
+    var content = TreeContent(created: created ?? times.artifact, withheld: manifest.withheldLayers)
     var members = 0
     for (number, plan) in plans.enumerated() {
       let opener = LayerOpener(
@@ -57,7 +59,8 @@ package struct TreeLoader: Sendable {
         indexes: indexes,
         bytes: bytes
       )
-      let step = try await opener.open(number, isStacked: packaging.stacksLayers, created: created)
+      let time = created ?? times.layers[plan.layer.digest] ?? times.artifact
+      let step = try await opener.open(number, isStacked: packaging.stacksLayers, created: time)
       content.steps.append(step)
       guard case .tar(_, let index, _) = step else { continue }
       // Layers may replace each other's files, but their indexes are all in memory at the same time.
@@ -79,6 +82,20 @@ package struct TreeLoader: Sendable {
       tree.missingShards += SafetensorsIndex.absentFiles(in: tree, bytes).filter { !known.contains($0) }
       return tree
     }
+  }
+
+  /// Returns the compressions of the layers that were decompressed before.
+  private static func known(_ plans: [LayerPlan], _ bytes: any LayerBytes) async -> [Digest: Compression] {
+    var known: [Digest: Compression] = [:]
+    for plan in plans where plan.needsFirstBytes {
+      known[plan.layer.digest] = await bytes.compression(of: plan.layer)
+    }
+    return known
+  }
+
+  /// Returns the creation time of an artifact in seconds since 1970; nil if its manifest has none.
+  package static func created(_ manifest: Manifest) -> Int64? {
+    manifest.annotations["org.opencontainers.image.created"].flatMap(Timestamp.seconds)
   }
 
   /// Returns the name of the packaging of an artifact.
@@ -103,6 +120,22 @@ package struct TreeLoader: Sendable {
       let count = try? content.withUnsafeMutableBytes { try bytes.read(config, into: $0, at: 0) }
       return count == content.count ? content : []
     }
+  }
+}
+
+/// When an artifact and its layers were first seen on this machine, in seconds since 1970.
+package struct RecordedTimes: Sendable {
+  let artifact: Int64
+  let layers: [Digest: Int64]
+
+  /// Creates times.
+  ///
+  /// - Parameters:
+  ///   - artifact: The time of directories.
+  ///   - layers: The times of files, by the digests of their layers.
+  package init(artifact: Int64 = 0, layers: [Digest: Int64] = [:]) {
+    self.artifact = artifact
+    self.layers = layers
   }
 }
 

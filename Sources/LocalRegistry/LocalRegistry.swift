@@ -17,6 +17,8 @@ package final class LocalRegistry: Sendable {
   /// Reserves space for blobs and evicts them.
   package let space: CacheSpace
   package let pins: Pins
+  /// When manifests and blobs were first recorded.
+  package let times: RecordTimes
   /// Runs blocking disk operations.
   package let executor: BlockingExecutor
   let stores: [AdditionalStore]
@@ -83,6 +85,7 @@ package final class LocalRegistry: Sendable {
       log: log
     )
     pins = Pins(root: root)
+    times = RecordTimes(root: root)
     references = BlobReferences(root: root)
     stores = additionalStores.map { AdditionalStore(path: $0, executor: executor) }
     removeLeftovers(dryRun: false)

@@ -3,6 +3,7 @@ import ArtifactTree
 import Content
 import Fetching
 import FileSystem
+import Glibc
 import LocalRegistry
 import Logging
 import OCI
@@ -240,6 +241,34 @@ struct NamespaceTests {
     let file = try await walk(fileSystem, "ghcr.io/acme/m/t/x").get().node
     let state = try await fileSystem.attribute("user.weightfs.state", of: file).value.get()
     #expect(String(decoding: state, as: UTF8.self) == "remote")
+    let title = "user.weightfs.annotation.org.opencontainers.image.title"
+    #expect(fileSystem.attributeNames(of: file).contains(title))
+    #expect(try await fileSystem.attribute(title, of: file).value.get() == Array("x".utf8))
+    guard case .failure = await fileSystem.attribute("user.weightfs.annotation.none", of: file).value else {
+      Issue.record("an annotation that does not exist has a value")
+      return
+    }
+  }
+
+  @Test func timesOfFilesAreThoseOfTheFirstRecord() async throws {
+    let start = Int64(time(nil))
+    try remote.add("ghcr.io/acme/m:t", files: ["x": [1], "y": [2]])
+    let fileSystem = try make()
+    let first = try await walk(fileSystem, "ghcr.io/acme/m/t/x").get()
+    let directory = try await walk(fileSystem, "ghcr.io/acme/m/t").get().attributes.modificationTime
+    #expect((start...Int64(time(nil))).contains(first.attributes.modificationTime))
+    #expect(directory == first.attributes.modificationTime)
+    #expect(await eventually { Int64(time(nil)) > first.attributes.modificationTime })
+    // Another artifact with the same blob has the same node; what is new in it has a newer time.
+    try remote.add("ghcr.io/acme/m:u", files: ["x": [1], "y": [3]])
+    let again = try await walk(fileSystem, "ghcr.io/acme/m/u/x").get()
+    #expect(again.node == first.node)
+    let other = try await walk(fileSystem, "ghcr.io/acme/m/u/y").get().attributes.modificationTime
+    #expect(other > first.attributes.modificationTime)
+    // They are those of the root, not of the process.
+    let restarted = try make()
+    let kept = try await walk(restarted, "ghcr.io/acme/m/t/x").get().attributes.modificationTime
+    #expect(kept == first.attributes.modificationTime)
   }
 
   @Test func aNameThatIsPushedAfterItWasLookedAtIsSeen() async throws {

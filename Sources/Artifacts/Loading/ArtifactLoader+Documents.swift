@@ -1,3 +1,4 @@
+import ArtifactTree
 import Content
 import Layouts
 import LocalRegistry
@@ -47,6 +48,15 @@ extension ArtifactLoader {
     }
     throw failure
       ?? ContentError(.offline, "\(descriptor.digest)", "the manifest is not in the local registry")
+  }
+
+  /// Returns when a manifest and its layers were first recorded, for artifacts without a creation time.
+  func recordedTimes(_ manifest: Manifest, _ digest: Digest) async -> RecordedTimes {
+    guard TreeLoader.created(manifest) == nil else { return RecordedTimes() }
+    let digests = Set(LoadedArtifact.blobs(of: manifest).map(\.digest) + [digest])
+    let records = local.times
+    let times = await local.executor.ask { records.times(of: digests) }
+    return RecordedTimes(artifact: times[digest] ?? 0, layers: times)
   }
 
   /// Returns the path of an archive: of its decompressed content in the cache if it is compressed.

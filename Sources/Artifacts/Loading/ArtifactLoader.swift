@@ -318,21 +318,11 @@ package actor ArtifactLoader {
       reference: reference,
       unpacker: unpacker
     )
-    let tree = try await trees.load(manifest, bytes: bytes)
-    for note in notes {
-      log.notice(
-        "an artifact was selected from an index",
-        metadata: ["artifact": "\(label)", "reason": "\(note)"]
-      )
-    }
-    for problem in tree.problems {
-      log.warning(
-        "a file of an artifact is omitted or has another name",
-        metadata: ["artifact": "\(label)", "reason": "\(problem)"]
-      )
-    }
-    try checkComplete(tree, label)
     guard let document = documents.last else { throw ContentError(.invalid, label, "no manifest found") }
+    let times = await recordedTimes(manifest, document.descriptor.digest)
+    let tree = try await trees.load(manifest, bytes: bytes, times: times)
+    report(notes, tree.problems, label)
+    try checkComplete(tree, label)
     return LoadedArtifact(
       label: label,
       reference: reference,
@@ -348,6 +338,21 @@ package actor ArtifactLoader {
       isFetched: isFetched,
       isRecorded: isRecorded
     )
+  }
+
+  private func report(_ notes: [String], _ problems: [String], _ label: String) {
+    for note in notes {
+      log.notice(
+        "an artifact was selected from an index",
+        metadata: ["artifact": "\(label)", "reason": "\(note)"]
+      )
+    }
+    for problem in problems {
+      log.warning(
+        "a file of an artifact is omitted or has another name",
+        metadata: ["artifact": "\(label)", "reason": "\(problem)"]
+      )
+    }
   }
 
   /// Logs the missing shards of split models.

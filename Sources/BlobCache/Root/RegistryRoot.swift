@@ -77,6 +77,7 @@ package struct RegistryRoot: Sendable {
   package var unpacked: FilePath { own.appending("state").appending("unpacked") }
   var pins: FilePath { own.appending("state").appending("pins") }
   package var space: FilePath { own.appending("state").appending("space") }
+  var times: FilePath { own.appending("state").appending("times") }
   package var temporary: FilePath { own.appending("temporary") }
   /// The directories of blobs and partial blobs.
   var blobFolders: [FilePath] { Digest.Algorithm.allCases.flatMap { [blobs($0), partials($0)] } }
