@@ -30,7 +30,7 @@ if [ -n "$$missing" ]; then echo "installing:$$missing"; $(SUDO) apt-get update 
   DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -qq --no-install-recommends $$missing >/dev/null; fi
 endef
 
-.PHONY: setup build release test test-asan test-tsan deb lint check demo demo-llm bench bench-scale install uninstall clean soak fuzz
+.PHONY: docs setup build release test test-asan test-tsan deb lint check demo demo-llm bench bench-scale install uninstall clean soak fuzz
 
 # Programs from PyPI for the tests: ommx 2 and ommx 3, with only the dependencies that are used.
 PEERS = .build/peers
@@ -79,6 +79,13 @@ test-tsan:
 	$(SWIFT) build --build-tests $(BUILD_FLAGS)
 	WEIGHTFS_PROGRAM=.build-tsan/release/weightfs TSAN_OPTIONS=halt_on_error=1:abort_on_error=1 \
 	  $(SWIFT) test --disable-xctest --skip-build --filter '$(RACE_TESTS)'
+
+# Writes the reference of all options into the documents.
+docs: build
+	.build/debug/weightfs config document markdown >docs/configuration.md
+	.build/debug/weightfs config document man >docs/man/weightfs.toml.5
+	.build/debug/weightfs config document options >.build/options.mdoc
+	sed -i -e '/^.." options begin/,/^.." options end/{/^.." options/!d}' -e '/^.." options begin/r .build/options.mdoc' docs/man/weightfs.1
 
 lint:
 	$(SWIFT) format lint --strict -r -p Sources Tests Package.swift

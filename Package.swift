@@ -18,6 +18,7 @@ let strictC: [CSetting] = [
 
 let log = Target.Dependency.product(name: "Logging", package: "swift-log")
 let system = Target.Dependency.product(name: "SystemPackage", package: "swift-system")
+let toml = Target.Dependency.product(name: "TOMLKit", package: "TOMLKit")
 let arguments = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
 
 func target(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
@@ -40,6 +41,7 @@ let package = Package(
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
     .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
     .package(url: "https://github.com/apple/swift-system", from: "1.8.1"),
+    .package(url: "https://github.com/LebJe/TOMLKit", from: "0.6.0"),
   ],
   targets: [
     // Layer 0: one C library each.
@@ -105,6 +107,7 @@ let package = Package(
         "LocalRegistry", "Artifacts", "Telemetry", "Locking", system, log,
       ]
     ),
+    target("Configuration", [toml]),
     // Layers 8 and 9: the daemon and the program.
     target(
       "MountDaemon",
@@ -117,7 +120,7 @@ let package = Package(
     .executableTarget(
       name: "weightfs",
       dependencies: [
-        "MountDaemon", "FileSystem", "Artifacts", "Fetching", "LocalRegistry", "BlobCache", "Layouts",
+        "MountDaemon", "Configuration", "FileSystem", "Artifacts", "Fetching", "LocalRegistry", "BlobCache", "Layouts",
         "Stores", "Disk",
         "ArtifactTree", "Content", "OCI", "Locking", arguments, system, log,
       ],
@@ -172,6 +175,7 @@ let package = Package(
       "FuzzTests",
       ["Archive", "ArtifactTree", "Content", "Fetching", "HTTP", "OCI", "Registry", "TestSupport"]
     ),
+    tests("ConfigurationTests", ["Configuration", "TestSupport"]),
     tests("MountTests", ["TestSupport", "OCI", "Content", "MountDaemon"]),
     tests(
       "MountDaemonTests",
@@ -179,7 +183,7 @@ let package = Package(
     ),
     tests(
       "CommandTests",
-      ["weightfs", "Artifacts", "Layouts", "Content", "OCI", "TestSupport", arguments, system]
+      ["weightfs", "Configuration", "Artifacts", "Layouts", "Content", "OCI", "TestSupport", arguments, system]
     ),
     tests("ArchitectureTests", ["TestSupport"]),
   ],

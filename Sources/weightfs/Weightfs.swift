@@ -1,4 +1,5 @@
 import ArgumentParser
+import Glibc
 
 /// The program with its commands.
 @main
@@ -13,8 +14,43 @@ struct Weightfs: AsyncParsableCommand {
     subcommands: [
       Mount.self, Unmount.self, Pull.self, Prefetch.self, Profile.self, List.self, Inspect.self, Path.self,
       Resolve.self, CheckOut.self, Cat.self, Exists.self, Save.self, Load.self, Convert.self, Tag.self,
-      Remove.self, Where.self,
+      Remove.self, Where.self, ConfigurationCommand.self,
       Verify.self, Collect.self, Evict.self, Pin.self, Unpin.self,
     ]
   )
+
+  // mount(8), "EXIT STATUS".
+  private static let helperUsage: Int32 = 1
+  private static let helperFailure: Int32 = 32
+
+  static func main() async {
+    let invocation: Invocation
+    let words: [String]
+    do {
+      invocation = try Invocation(Array(CommandLine.arguments.dropFirst()))
+      words = try invocation.configured(CommonOptions.environment)
+    } catch let problem as Invocation.Problem {
+      let isHelper = CommandLine.arguments.dropFirst(2).first == Invocation.helperFlag
+      Terminal.printError("\(isHelper ? "mount.weightfs" : "weightfs"): \(problem.reason)")
+      Glibc.exit(isHelper ? helperUsage : Self.exitCode(for: ValidationError("")).rawValue)
+    } catch {
+      Terminal.printError("weightfs: \(error)")
+      let isHelper = CommandLine.arguments.dropFirst(2).first == Invocation.helperFlag
+      Glibc.exit(isHelper ? helperUsage : Self.exitCode(for: ValidationError("")).rawValue)
+    }
+    guard invocation.isHelper else { return await main(words) }
+    do {
+      var command = try parseAsRoot(words)
+      if invocation.isFake { return }
+      if var command = command as? any AsyncParsableCommand {
+        try await command.run()
+      } else {
+        try command.run()
+      }
+    } catch {
+      let message = Self.message(for: error)
+      if !message.isEmpty { Terminal.printError("mount.weightfs: \(message)") }
+      Glibc.exit(exitCode(for: error) == .validationFailure ? helperUsage : helperFailure)
+    }
+  }
 }

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Configuration
 import Content
 import Testing
 @testable import weightfs

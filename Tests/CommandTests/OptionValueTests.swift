@@ -1,4 +1,5 @@
 import Artifacts
+import Configuration
 import Layouts
 import OCI
 import SystemPackage
@@ -18,7 +19,7 @@ struct OptionValueTests {
   }
 
   @Test(arguments: [
-    "", "x", "-1", "1X", "1MB", "10GB", "1kb", "1.2.3", "K", "9999P", "0x10", "1e3", "nan", "inf", "1 G",
+    "", "x", "-1", "1X", "1MBB", "BB", "1kibb", "1.2.3", "K", "9999P", "0x10", "1e3", "nan", "inf", "1 G",
     "GiB",
   ])
   func aTextThatIsNoSizeIsRefused(_ text: String) { #expect(ByteCount(argument: text) == nil) }

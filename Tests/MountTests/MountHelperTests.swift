@@ -23,52 +23,8 @@ struct MountHelperTests {
     )
   }
 
-  /// Replaces weightfs with a program that prints its arguments.
-  private func useEcho() async throws {
-    let made = try await Command.shell(
-      #"cd '\#(folder.path("prefix/bin"))' && printf '#!/bin/sh\nfor word; do echo "[$word]"; done\n' >weightfs && chmod +x weightfs"#
-    )
-    try #require(made.status == 0)
-  }
-
   private func mount(_ options: String, source: String = "models") async throws -> Command.Result {
     try await Command.shell("'\(helper)' '\(source)' '\(folder.path("mnt"))' -o '\(options)'")
-  }
-
-  @Test func everyOptionOfTheCommandIsKnown() async throws {
-    try await useEcho()
-    let help = try await Command.run([MountProcess.program, "mount", "--help"]).output
-    let own = ["foreground", "help", "version"]
-    var names: Set<String> = []
-    for line in help.split(separator: "\n") {
-      let text = line.drop { $0 == " " }
-      guard text.hasPrefix("--") else { continue }
-      names.insert(String(text.dropFirst(2).prefix { $0.isLetter || $0 == "-" }))
-    }
-    #expect(names.count > 20, "\(help)")
-    for name in names.subtracting(own).sorted() {
-      let isFlag = !help.contains("--\(name) <")
-      let option = name.replacing("-", with: "_")
-      let result = try await mount(isFlag ? option : "\(option)=7")
-      #expect(result.output.contains(isFlag ? "[--\(name)]" : "[--\(name)=7]"), "\(name): \(result.error)")
-    }
-    #expect(try await mount("nonsense=1").status == 1)
-    #expect(try await mount("nonsense").error.contains("'nonsense'"))
-  }
-
-  @Test func quotesKeepCommasTogether() async throws {
-    try await useEcho()
-    let result = try await mount(#"rw,registry_root="/a,b",context="u:o:t:s0:c1,c2",noexec,max_read=65536"#)
-    #expect(
-      result.output.split(separator: "\n").dropFirst() == [
-        "[--registry-root=/a,b]", "[-o]", #"[context="u:o:t:s0:c1,c2"]"#, "[-o]", "[noexec]", "[-o]",
-        "[max_read=65536]",
-        "[--again]", "[\(folder.path("mnt"))]",
-      ],
-      "\(result.output)\(result.error)"
-    )
-    let open = try await mount(#"context="u:o,ro"#)
-    #expect(open.status == 1 && open.error.contains("quote"))
   }
 
   @Test func labelsGoToTheKernelAsLibfuseWantsThem() throws {
@@ -121,6 +77,10 @@ struct MountHelperTests {
     #expect(count.filter(\.isNumber) == "1", "nothing is mounted over it")
     let unmounted = try await Command.shell("'\(MountProcess.program)' unmount '\(mountPoint)'")
     #expect(unmounted.status == 0)
+    for wrong in ["nonsense=1", "ttl=x", #"context="u:o,ro"#, "umask=999"] {
+      let result = try await mount("\(options),\(wrong)")
+      #expect(result.status == 1 && result.error.hasPrefix("mount.weightfs: "), "\(wrong): \(result)")
+    }
     let absent = try await mount("remount,\(options)")
     #expect(absent.status == 32 && absent.error.contains("weightfs is not mounted"), "\(absent.error)")
   }

@@ -36,7 +36,8 @@ struct SizeOptionTests {
   }
 
   @Test(arguments: [
-    "", "x", "-1", "1.2.3", ".", "5 G", "1MB", "1e9", "0x10", "٣G", "4096P", "99999999999999999999P", "101%",
+    "", "x", "-1", "1.2.3", ".", "5 G", "1MBB", "1BB", "1e9", "0x10", "٣G", "4096P", "99999999999999999999P",
+    "101%",
     "-1%", "%", "nan%", "inf%", "5%%", "1e1%", "0x5%", "+5%",
   ])
   func whatIsNoSizeIsWrongUsage(_ text: String) async throws {

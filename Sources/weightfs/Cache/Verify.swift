@@ -1,5 +1,6 @@
 import Artifacts
 import ArgumentParser
+import Configuration
 import Content
 import Fetching
 import FileSystem

@@ -3,6 +3,7 @@ import Artifacts
 import Layouts
 import BlobCache
 import ArgumentParser
+import Configuration
 import Content
 import Dispatch
 import Fetching
@@ -33,74 +34,28 @@ struct Mount: AsyncParsableCommand {
   @Flag(help: "Stay in the foreground and log to standard error.")
   var foreground = false
 
-  @Option(
-    help: "When bytes are served: deferred (small blobs after verification) or strict (all after it)."
-  )
-  var verify: FetchPolicy.Verify = .deferred
-
-  @Option(help: "What is fetched besides the bytes read: background (the complete blob) or demand (nothing).")
-  var fill: FetchPolicy.Fill = .background
-
-  @Option(help: "What listings show: local (known locally), tags (also tags) or catalog (also repositories).")
-  var list: FileSystemOptions.Listing = .tags
-
-  @Option(help: ArgumentHelp("Time to live of a tag's resolution, in seconds.", valueName: "seconds"))
-  var ttl: Int = 60
-
-  @Option(
-    help: ArgumentHelp(
-      "Seconds to wait for the registry of a known tag before the last known answer is used; 0: none.",
-      valueName: "seconds"
-    )
-  )
-  var staleWait: Int = 1
-
-  @Option(help: "Maximum depth of namespaces that no registry confirms.")
-  var namespaceDepth: Int = 3
-
-  @Option(
-    help: "A namespace that exists even if no registry confirms it: REGISTRY/PATH; may be repeated."
-  )
-  var namespace: [String] = []
-
-  @Option(
-    help: ArgumentHelp(
-      "Copy files out of tars and archives for passthrough, up to this total size, such as 20G.",
-      valueName: "size"
-    )
-  )
-  var materialize: ByteCount?
-
-  @Flag(help: "Allow other users to access the mount.")
-  var allowOther = false
-
-  @Option(
-    help:
-      "Users whose access causes requests: all, or owner (the owner of the files, and root)."
-  )
-  var fetchFor: FileSystemOptions.FetchFor = .all
-
-  @Option(help: "The owner of all files (default: the mounting user).")
-  var uid: UInt32?
-
-  @Option(help: "The group of all files (default: the group of the mounting user).")
-  var gid: UInt32?
-
-  @Option(help: "Octal umask applied to every file and directory.")
-  var umask: String = "000"
-
-  @Option(help: "Log file of the background process (default: .weightfs/mount.log in the local registry).")
-  var logFile: String?
-
-  @Option(
-    help: ArgumentHelp("Unmount after this time without an open file (default: never).", valueName: "seconds")
-  )
-  var idleExit: Int?
+  @Option(help: .option("verify")) var verify: FetchPolicy.Verify = .deferred
+  @Option(help: .option("fill")) var fill: FetchPolicy.Fill = .background
+  @Option(help: .option("list")) var list: FileSystemOptions.Listing = .tags
+  @Option(help: .option("ttl")) var ttl: Int = 60
+  @Option(help: .option("stale-wait")) var staleWait: Int = 1
+  @Option(help: .option("namespace-depth")) var namespaceDepth: Int = 3
+  @Option(help: .option("namespace")) var namespace: [String] = []
+  @Option(help: .option("materialize")) var materialize: ByteCount?
+  @Flag(help: .option("allow-other")) var allowOther = false
+  @Option(help: .option("fetch-for")) var fetchFor: FileSystemOptions.FetchFor = .all
+  @Option(help: .option("uid")) var uid: UInt32?
+  @Option(help: .option("gid")) var gid: UInt32?
+  @Option(help: .option("umask")) var umask: String = "000"
+  @Option(help: .option("log-file")) var logFile: String?
+  @Option(help: .option("metrics")) var metrics: String?
+  @Option(help: .option("idle-exit")) var idleExit: Int?
+  @Option(help: .option("stop-timeout")) var stopTimeout: Int = 30
 
   @Option(
     name: .customShort("o"),
     help: ArgumentHelp(
-      "Kernel mount options: noexec, max_read=BYTES, context=, fscontext=, defcontext=, rootcontext=.",
+      "Options as in fstab: every option above with '_' for '-', and for the kernel noexec, max_read=BYTES, context=, fscontext=, defcontext=, rootcontext=.",
       valueName: "options"
     )
   )
@@ -227,7 +182,7 @@ struct Mount: AsyncParsableCommand {
     guard let running = RunningMount.arguments(at: path) else {
       throw ContentError(.unsupported, mountPoint, "cannot find the daemon of this mount")
     }
-    let asked = MountArguments(CommandLine.arguments.dropFirst(2))
+    let asked = MountArguments(Invocation.words.dropFirst())
     let differences = running.differences(from: asked, isPart: remount)
     if differences.isEmpty { return true }
     throw ContentError(
@@ -247,7 +202,7 @@ struct Mount: AsyncParsableCommand {
     if !foreground {
       let root = settings.root
       let log = logFile.map { FilePath($0) } ?? root.log
-      let status = BackgroundProcess.start(arguments: CommandLine.arguments, log: log) {
+      let status = BackgroundProcess.start(arguments: ["weightfs"] + Invocation.words, log: log) {
         () throws(Errno) in
         try logFile == nil
           ? root.openLog()

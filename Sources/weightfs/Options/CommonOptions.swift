@@ -2,6 +2,7 @@ import Artifacts
 import BlobCache
 import Layouts
 import ArgumentParser
+import Configuration
 import Content
 import Disk
 import Fetching
@@ -31,105 +32,28 @@ enum LogLevel: String, ExpressibleByArgument, CaseIterable {
   case debug, info, notice, warning, error
 }
 
-/// Options of every command.
+/// Options of every command that uses the local registry, from `OptionTable`.
 struct CommonOptions: ParsableArguments {
-  @Option(help: "Local registry (default: WEIGHTFS_ROOT, else /var/lib/weightfs or the XDG data directory).")
-  var registryRoot: String?
-
-  @Option(
-    help:
-      "Users of a newly created local registry: owner, group or all. An existing one keeps its mode."
-  )
-  var sharedRoot: RootShare = .owner
-
-  @Option(help: "A read-only store, which takes precedence over the local registry; may be repeated.")
-  var additionalStore: [String] = []
-
-  @Option(
-    help: ArgumentHelp(
-      "Maximum size of cached blobs (excluding archives), such as 200G or 50% of the disk. Least recently used blobs are evicted first (WEIGHTFS_CACHE_LIMIT).",
-      valueName: "size"
-    )
-  )
-  var cacheLimit: DiskShare?
-
-  @Option(
-    help: ArgumentHelp(
-      "Space to leave free on the disk, such as 20G or 10% (WEIGHTFS_MIN_FREE). The default, 5% and at most 20G, never evicts pulled blobs.",
-      valueName: "size"
-    )
-  )
-  var minFree: DiskShare?
-
-  @Option(
-    help: "Format of new complete artifacts: oci-dir or oci-archive (WEIGHTFS_LOCAL_FORMAT)."
-  )
-  var localFormat: LayoutFormat?
-
-  @Flag(help: "Send no requests; use only the local registry and additional stores.")
-  var offline = false
-
-  @Option(
-    help: ArgumentHelp(
-      "Platform to select from an image index, such as linux/arm64 (default: that of this machine).",
-      valueName: "os/arch"
-    )
-  )
-  var platform: Platform?
-
-  @Option(
-    help: ArgumentHelp(
-      "Maximum size of a decompressed layer, such as 200G (default: the free space less --min-free).",
-      valueName: "size"
-    )
-  )
-  var maxUnpacked: ByteCount?
-
-  @Flag(help: "Show images completely, not only the directory /models of those that have one.")
-  var completeImages = false
-
-  @Flag(help: "Refuse artifacts that lack shards of a split model, in place of a warning.")
-  var requireComplete = false
-
-  @Option(help: "A registry to access by plain HTTP; may be repeated. Not needed for loopback.")
-  var insecureRegistry: [String] = []
-
-  @Option(
-    help: ArgumentHelp(
-      "Seconds after which a request below the minimum rate fails.",
-      valueName: "seconds"
-    )
-  )
-  var timeout: Int = 30
-
-  @Option(
-    help: ArgumentHelp(
-      "Minimum rate of a transfer in bytes per second, such as 1K.",
-      valueName: "size"
-    )
-  )
-  var minRate: ByteCount = ByteCount(bytes: 1024)
-
-  @Option(
-    help: ArgumentHelp(
-      "Seconds for which a read retries a failing endpoint (refused, reset, 5xx); look-ups a quarter.",
-      valueName: "seconds"
-    )
-  )
-  var retryFor: Int = 60
-
-  @Option(
-    help: ArgumentHelp(
-      "The only credential file (default: REGISTRY_AUTH_FILE, DOCKER_CONFIG, podman's and docker's files).",
-      valueName: "file"
-    )
-  )
-  var authfile: String?
-
-  @Option(
-    help: "Minimum log level: debug, info, notice, warning, error (mount: notice, others: warning)."
-  )
-  var logLevel: LogLevel?
+  @Option(help: .option("registry-root")) var registryRoot: String?
+  @Option(help: .option("shared-root")) var sharedRoot: RootShare = .owner
+  @Option(help: .option("additional-store")) var additionalStore: [String] = []
+  @Option(help: .option("cache-limit")) var cacheLimit: DiskShare?
+  @Option(help: .option("min-free")) var minFree: DiskShare?
+  @Option(help: .option("local-format")) var localFormat: LayoutFormat = .directory
+  @Option(help: .option("max-unpacked")) var maxUnpacked: ByteCount?
+  @Option(help: .option("platform")) var platform: Platform?
+  @Flag(help: .option("complete-images")) var completeImages = false
+  @Flag(help: .option("require-complete")) var requireComplete = false
+  @Flag(help: .option("offline")) var offline = false
+  @Option(help: .option("insecure-registry")) var insecureRegistry: [String] = []
+  @Option(help: .option("authfile")) var authfile: String?
+  @Option(help: .option("ca-file")) var caFile: String?
+  @Option(help: .option("proxy")) var proxy: String?
+  @Option(help: .option("no-proxy")) var noProxy: String?
+  @Option(help: .option("timeout")) var timeout: Int = 30
+  @Option(help: .option("min-rate")) var minRate: ByteCount = ByteCount(bytes: 1024)
+  @Option(help: .option("retry-for")) var retryFor: Int = 60
+  @Option(help: .option("log-level")) var logLevel: LogLevel?
 
   func validate() throws {
     guard (1...86_400).contains(timeout) else { throw ValidationError("--timeout takes 1 to 86400 seconds") }
@@ -147,45 +71,23 @@ struct CommonOptions: ParsableArguments {
     if let cacheLimit, cacheLimit.isBelow(Self.smallestCache) {
       throw ValidationError("--cache-limit: the minimum is 1 MiB")
     }
-    _ = try Self.size("WEIGHTFS_CACHE_LIMIT")
-    _ = try Self.size("WEIGHTFS_MIN_FREE")
-    _ = try Self.format()
+    for (name, value) in [("ca-file", caFile), ("proxy", proxy)] where value?.isEmpty ?? false {
+      throw ValidationError("--\(name) is empty")
+    }
     if additionalStore.contains("") { throw ValidationError("--additional-store is empty") }
   }
 
   private static let smallestCache: Int64 = 1 << 20
 
-  private static func size(_ name: String) throws -> DiskShare? {
-    guard let text = environment[name], !text.isEmpty else { return nil }
-    guard let share = DiskShare(argument: text) else {
-      throw ValidationError("\(name): '\(text)' is not a size such as 200G or 5%")
-    }
-    if name == "WEIGHTFS_CACHE_LIMIT", share.isBelow(smallestCache) {
-      throw ValidationError("\(name): the minimum is 1 MiB")
-    }
-    return share
-  }
-
   private func limits(of root: RegistryRoot) -> SpaceLimits {
-    // Checked by validate().
-    let cache = cacheLimit ?? (try? Self.size("WEIGHTFS_CACHE_LIMIT")).flatMap { $0 }
-    let free = minFree ?? (try? Self.size("WEIGHTFS_MIN_FREE")).flatMap { $0 }
     let size = root.diskSize
-    var limits = SpaceLimits(cacheLimit: cache?.bytes(of: size))
-    if let free {
-      limits.minimumFree = free.bytes(of: size)
+    var limits = SpaceLimits(cacheLimit: cacheLimit?.bytes(of: size))
+    if let minFree {
+      limits.minimumFree = minFree.bytes(of: size)
     } else {
       limits.defaultFree = SpaceLimits.defaultFree(diskSize: size ?? 0)
     }
     return limits
-  }
-
-  private static func format() throws -> LayoutFormat? {
-    guard let text = environment["WEIGHTFS_LOCAL_FORMAT"], !text.isEmpty else { return nil }
-    guard let format = LayoutFormat(rawValue: text) else {
-      throw ValidationError("WEIGHTFS_LOCAL_FORMAT: '\(text)' is neither oci-dir nor oci-archive")
-    }
-    return format
   }
 
   static var environment: [String: String] {
@@ -209,8 +111,7 @@ struct CommonOptions: ParsableArguments {
     var settings = Settings(root: root)
     settings.additionalStores = additionalStore.map { FilePath(AbsolutePath.of($0)) }
     settings.limits = limits(of: root)
-    // A wrong format was refused by `validate`.
-    settings.localFormat = localFormat ?? (try? Self.format()).flatMap { $0 } ?? .directory
+    settings.localFormat = localFormat
     settings.insecureRegistries = Set(insecureRegistry)
     settings.fetching.deadline = .seconds(timeout)
     settings.fetching.minimumRate = Int(minRate.bytes)
@@ -222,6 +123,18 @@ struct CommonOptions: ParsableArguments {
     settings.packaging.requiresComplete = requireComplete
     if let platform { settings.packaging.platform = platform }
     return settings
+  }
+
+  /// The environment of the process, with the certificates and the proxy of the options.
+  private var networkEnvironment: [String: String] {
+    var environment = Self.environment
+    if let caFile { environment["CURL_CA_BUNDLE"] = AbsolutePath.of(caFile) }
+    if let proxy {
+      for name in ["http_proxy", "https_proxy"] { environment[name] = proxy }
+      for name in ["HTTPS_PROXY", "all_proxy", "ALL_PROXY"] { environment[name] = nil }
+    }
+    if let noProxy { (environment["no_proxy"], environment["NO_PROXY"]) = (noProxy, nil) }
+    return environment
   }
 
   /// The options that a mount started by this command needs to show the same artifacts.
@@ -237,6 +150,9 @@ struct CommonOptions: ParsableArguments {
     if completeImages { words.append("--complete-images") }
     if requireComplete { words.append("--require-complete") }
     if offline { words.append("--offline") }
+    if let caFile { words += ["--ca-file", AbsolutePath.of(caFile)] }
+    if let proxy { words += ["--proxy", proxy] }
+    if let noProxy { words += ["--no-proxy", noProxy] }
     return words
   }
 
@@ -257,6 +173,6 @@ struct CommonOptions: ParsableArguments {
       limit.rlim_cur = limit.rlim_max
       _ = setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
     }
-    return try Assembly(settings: settings ?? self.settings, environment: Self.environment, log: log(level))
+    return try Assembly(settings: settings ?? self.settings, environment: networkEnvironment, log: log(level))
   }
 }

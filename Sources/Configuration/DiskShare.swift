@@ -1,25 +1,24 @@
-import ArgumentParser
-
 /// An amount of disk space: bytes such as `20G`, or a percentage of the disk such as `5%`.
-enum DiskShare: ExpressibleByArgument, Equatable {
+package enum DiskShare: Sendable, Equatable {
   case bytes(Int64)
   case percent(Double)
 
-  init?(argument: String) {
-    if argument.hasSuffix("%") {
-      let digits = argument.dropLast()
+  /// Parses a text, or returns nil.
+  package init?(_ text: String) {
+    if text.hasSuffix("%") {
+      let digits = text.dropLast()
       guard digits.allSatisfy({ "0123456789.".contains($0) }), let value = Double(digits),
         (0...100).contains(value)
       else { return nil }
       self = .percent(value)
     } else {
-      guard let count = ByteCount(argument: argument) else { return nil }
+      guard let count = ByteCount(text) else { return nil }
       self = .bytes(count.bytes)
     }
   }
 
   /// Whether it is less than a number of bytes on every disk.
-  func isBelow(_ bytes: Int64) -> Bool {
+  package func isBelow(_ bytes: Int64) -> Bool {
     switch self {
     case .bytes(let count): count < bytes
     case .percent(let value): value == 0
@@ -29,7 +28,7 @@ enum DiskShare: ExpressibleByArgument, Equatable {
   /// Returns the amount in bytes; 0 for a percentage of a disk of unknown size.
   ///
   /// - Parameter diskSize: The size of the disk in bytes, or nil.
-  func bytes(of diskSize: Int64?) -> Int64 {
+  package func bytes(of diskSize: Int64?) -> Int64 {
     switch self {
     case .bytes(let count): count
     case .percent(let value): Int64(Double(diskSize ?? 0) * value / 100)
@@ -39,7 +38,7 @@ enum DiskShare: ExpressibleByArgument, Equatable {
 
 extension DiskShare: CustomStringConvertible {
   /// The text that gives this value as an option.
-  var description: String {
+  package var description: String {
     switch self {
     case .bytes(let count): "\(ByteCount(bytes: count))"
     case .percent(let value): "\(value)%"
