@@ -112,7 +112,8 @@ let package = Package(
     target(
       "MountDaemon",
       [
-        "CLinux", "OCI", "Content", "BlobCache", "LocalRegistry", "Fetching", "Artifacts", "FileSystem",
+        "CLinux", "OCI", "Content", "Disk", "BlobCache", "LocalRegistry", "Fetching", "Artifacts",
+        "FileSystem",
         "FUSE",
         "Telemetry", "Locking", system, log,
       ]
@@ -120,7 +121,8 @@ let package = Package(
     .executableTarget(
       name: "weightfs",
       dependencies: [
-        "MountDaemon", "Configuration", "FileSystem", "Artifacts", "Fetching", "LocalRegistry", "BlobCache", "Layouts",
+        "MountDaemon", "Configuration", "FileSystem", "Artifacts", "Fetching", "LocalRegistry", "BlobCache",
+        "Layouts",
         "Stores", "Disk",
         "ArtifactTree", "Content", "OCI", "Locking", arguments, system, log,
       ],
@@ -183,7 +185,10 @@ let package = Package(
     ),
     tests(
       "CommandTests",
-      ["weightfs", "Configuration", "Artifacts", "Layouts", "Content", "OCI", "TestSupport", arguments, system]
+      [
+        "weightfs", "Configuration", "Artifacts", "Layouts", "Content", "OCI", "TestSupport", arguments,
+        system,
+      ]
     ),
     tests("ArchitectureTests", ["TestSupport"]),
   ],

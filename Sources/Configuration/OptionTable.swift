@@ -253,7 +253,6 @@ package enum OptionTable {
       .integer(0...3600),
       in: .mount,
       standard: "30",
-      isReloadable: true,
       "Seconds that SIGTERM waits for open files before it unmounts lazily."
     ),
   ]

@@ -85,14 +85,22 @@ package enum ConfinedRoots {
   package static func makeDirectory(_ path: FilePath, _ mode: CInterop.Mode) -> Int32 {
     let root = root(of: path)
     let isOwn = root.map { Self.isOwn(path, $0) } ?? false
-    let permissions = isOwn ? root?.share.folderMode ?? mode : mode
+    // In a shared root the directories of layouts are shared too: every user adds tags to them.
+    let isShared = root.map { $0.share != .owner } ?? false
+    let permissions = isOwn || isShared ? root?.share.folderMode ?? mode : mode
     let result = at(path) { mkdirat($0, $1, permissions) }
     guard result == 0, let root else { return result }
     if let owner = root.owner {
       _ = at(path) { fchownat($0, $1, owner.user, owner.group, AT_SYMLINK_NOFOLLOW) }
     }
     // The umask of the process must not reduce the permissions of a root that is shared on purpose.
-    if isOwn, root.share != .owner { _ = at(path) { fchmodat($0, $1, permissions, 0) } }
+    if isShared {
+      var status = stat()
+      // The set-group-ID bit, which gives new files the group of the root, is inherited and stays.
+      let isKnown = at(path) { fstatat($0, $1, &status, AT_SYMLINK_NOFOLLOW) } == 0
+      let inherited = isKnown ? status.st_mode & S_ISGID : 0
+      _ = at(path) { fchmodat($0, $1, permissions | inherited, 0) }
+    }
     return 0
   }
 
@@ -119,7 +127,7 @@ package enum ConfinedRoots {
         fchown(descriptor, owner.user, owner.group)
       }
     }
-    if root.share != .owner, isOwn(path, root), mode & 0o200 != 0 {
+    if root.share != .owner, isOwn(path, root) {
       var status = stat()
       if fstat(descriptor, &status) == 0, status.st_uid == geteuid() { fchmod(descriptor, mode) }
     }

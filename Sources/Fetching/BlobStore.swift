@@ -284,6 +284,9 @@ package final class BlobStore: Sendable {
 
   // MARK: Life of the objects
 
+  /// The blobs with work in progress.
+  var busyBlobs: [LazyBlob] { state.withLock { Array($0.kept.values) } }
+
   func keep(_ blob: LazyBlob) {
     state.withLock { $0.kept[blob.descriptor.digest] = blob }
   }

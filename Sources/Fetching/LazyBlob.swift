@@ -6,6 +6,7 @@ import Locking
 import Logging
 package import OCI
 import SystemPackage
+import Telemetry
 
 /// A blob as seen by readers: present bytes are served at once, absent ones are fetched, and the blob becomes
 /// complete.
@@ -111,6 +112,8 @@ package final class LazyBlob: Sendable {
   }
 
   private func answer(_ waiters: [Waiter], from content: State.Content) {
+    let now = ContinuousClock.now
+    for waiter in waiters where waiter.isReader { store.metrics.readWait.observe(now - waiter.since) }
     for waiter in waiters {
       switch content {
       case .file(let file):
@@ -166,14 +169,19 @@ package final class LazyBlob: Sendable {
     }
     switch hit {
     case .file(let file):
+      store.metrics.noteHit(range.count)
       reply.file(file.descriptor.rawValue, offset: file.offset + range.lowerBound, count: range.count)
     case .partial(let content):
+      store.metrics.noteHit(range.count)
       content.blob.answer(reply, range)
       if let ahead { demand(range, ahead: ahead) }
     case .bad(let error): reply.fail(error)
     case .refusedChunk(let chunk): reply.fail(wrongChunk(chunk))
     case .justTimedOut: reply.fail(timeout(of: range))
-    case .miss: fetch(range, caller: caller, isMetadata: isMetadata, reply: reply)
+    case .miss:
+      store.metrics.networkReads.add()
+      store.metrics.networkReadBytes.add(UInt64(range.count))
+      fetch(range, caller: caller, isMetadata: isMetadata, reply: reply)
     }
   }
 

@@ -10,6 +10,7 @@ import Logging
 import OCI
 import Locking
 import SystemPackage
+import Telemetry
 
 /// An open file.
 package struct OpenedFile: Sendable {
@@ -62,6 +63,7 @@ extension FileSystem {
           return .failure(FileSystemError(.staleNFSFileHandle))
         case .serve, .register: backing = nil
         }
+        self.metrics.opens.add([backing == nil ? "daemon" : "passthrough"])
         let handle = self.state.withLock { state in
           defer { state.nextHandle += 1 }
           state.files[state.nextHandle] = OpenFile(

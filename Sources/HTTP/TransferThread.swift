@@ -32,7 +32,7 @@ package final class TransferThread: Sendable {
   ///
   /// libcurl serves one connection as long as it has bytes, even if other connections have bytes too.
   let isWanted = Atomic(false)
-  private let metrics: Metrics
+  package let metrics: Metrics
   private let certificates: CertificateSettings
   private let proxies: ProxyRules
 
@@ -294,6 +294,9 @@ package final class TransferThread: Sendable {
       curl_multi_remove_handle(multi.pointer, handle)
       active.removeValue(forKey: transfer.identifier)
       metrics.httpBytes.add(transfer.received)
+      if !transfer.wasStopped {
+        metrics.responses.add([transfer.request.url.host, "\(transfer.responseStatus)"])
+      }
       finish(transfer, code, &active)
     }
   }

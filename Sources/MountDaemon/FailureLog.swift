@@ -13,6 +13,8 @@ enum FailureLog {
   static func note(_ error: FileSystemError, operation: String, path: String, metrics: Metrics, log: Logger) {
     guard error.isWorthLogging, let cause = error.cause else { return }
     metrics.failedOperations.add()
+    metrics.errors.add(["\(error.errno)", "\(cause.code)"])
+    RecentFailures.shared.note(operation: operation, path: path, errno: "\(error.errno)", reason: "\(cause)")
     let interval = cause.isLasting ? lastingInterval : nil
     guard let suppressed = limiter.admit("\(operation) \(path) \(cause.code)", interval: interval) else {
       return

@@ -204,8 +204,10 @@ final class FileSystemAdapter: FUSEOperations {
     case .now(let result): reply(request, result)
     case .later(let body):
       let box = RequestBox(request)
+      let start = ContinuousClock.now
       waiting.start(box, late: { [late] in reply($0, .failure(late)) }) {
         let result = await body()
+        self.metrics.lookUpTime.observe(.now - start)
         if let request = box.take() {
           reply(request, result)
         } else if case .success(let value) = result {

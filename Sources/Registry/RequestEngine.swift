@@ -2,6 +2,7 @@ import Content
 import HTTP
 import Logging
 import OCI
+import Telemetry
 
 /// Runs one exchange with a registry to its end: the only loop for retries, authorization, redirect remedies,
 /// the scheme of a registry on this machine, and deadlines.
@@ -127,6 +128,7 @@ struct RequestEngine: Sendable {
       random: Double.random(in: 0...1)
     )
     guard let delay else { throw problem }
+    client.thread.metrics.retries.add([problem.host ?? repository.name.registry, "\(problem.code)"])
     client.log.debug("a request is sent again", metadata: ["reason": "\(problem)", "delay": "\(delay)"])
     do {
       try await Task.sleep(for: delay)

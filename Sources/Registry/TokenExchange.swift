@@ -1,6 +1,7 @@
 import Content
 import HTTP
 import OCI
+import Telemetry
 
 /// Requests a token from a token server; a 4xx answer is a refusal, which leaves `token` nil.
 struct TokenExchange: Exchange {
@@ -50,6 +51,7 @@ struct TokenExchange: Exchange {
         return (.contradiction(problem), false)
       }
       token = (answer.text, answer.lifetime)
+      repository.client.thread.metrics.tokens.add([response.url.host])
       return (.delivered(response), true)
     }
   }

@@ -1,7 +1,7 @@
 import Locking
 
 /// A counter that only increases.
-package final class Counter: Sendable {
+package final class Counter: Metric {
   /// The name according to Prometheus' rules, such as `weightfs_fetched_bytes_total`.
   package let name: String
   /// A description for people, one line.
@@ -25,4 +25,7 @@ package final class Counter: Sendable {
 
   /// The current value.
   package var value: UInt64 { count.load(ordering: .relaxed) }
+
+  package var kind: String { "counter" }
+  package var samples: String { "\(name) \(value)\n" }
 }

@@ -10,11 +10,12 @@ struct Weightfs: AsyncParsableCommand {
     discussion: """
       Exit status: 0 success, 1 failed, 3 not found, 4 unauthorized, 5 unreachable, 6 corrupt, 64 wrong usage.
       """,
-    version: "0.1.0",
+    version: Version.text,
     subcommands: [
       Mount.self, Unmount.self, Pull.self, Prefetch.self, Profile.self, List.self, Inspect.self, Path.self,
       Resolve.self, CheckOut.self, Cat.self, Exists.self, Save.self, Load.self, Convert.self, Tag.self,
-      Remove.self, Where.self, ConfigurationCommand.self,
+      Remove.self, Where.self, ConfigurationCommand.self, Status.self, Health.self,
+      Wait.self, ReadThrough.self,
       Verify.self, Collect.self, Evict.self, Pin.self, Unpin.self,
     ]
   )
@@ -47,6 +48,8 @@ struct Weightfs: AsyncParsableCommand {
       } else {
         try command.run()
       }
+    } catch let code as ExitCode where code == .success {
+      return
     } catch {
       let message = Self.message(for: error)
       if !message.isEmpty { Terminal.printError("mount.weightfs: \(message)") }

@@ -24,7 +24,7 @@ package actor ReferenceResolver {
 
   private let local: LocalRegistry
   private let remote: any RepositoryProvider
-  private let options: ResolutionOptions
+  private var options: ResolutionOptions
   private let metrics: Metrics
   private let log: Logger
   private var memory: [Reference: Memory] = [:]
@@ -54,6 +54,12 @@ package actor ReferenceResolver {
     self.options = options
     self.metrics = metrics
     self.log = log
+  }
+
+  /// Replaces the times of the options, for answers that arrive from now on.
+  package func setTimes(timeToLive: Duration, staleWait: Duration) {
+    options.timeToLive = timeToLive
+    options.staleWait = staleWait
   }
 
   /// Resolves a reference.

@@ -279,6 +279,30 @@ package final class CacheSpace: Sendable {
     return free < limits.defaultFree
   }
 
+  /// Replaces the limits of this process; they apply to the next reservation.
+  ///
+  /// - Throws: `ContentError` of code `disk`.
+  package func setLimits(_ limits: SpaceLimits) throws(ContentError) {
+    do throws(Errno) {
+      try ledger.setLimits(limits)
+    } catch {
+      throw ContentError(.disk, "\(root.path)", error)
+    }
+    state.withLock { ($0.refusedUntil, $0.freeable) = (nil, nil) }
+  }
+
+  /// Returns the bytes used according to the ledger, and the strictest limits of all processes.
+  ///
+  /// - Throws: `ContentError` of code `disk`.
+  package func current() throws(ContentError) -> (used: Int64, limits: SpaceLimits) {
+    do throws(Errno) {
+      let balance = try ledger.balance()
+      return (balance.used, balance.limits)
+    } catch {
+      throw ContentError(.disk, "\(root.path)", error)
+    }
+  }
+
   /// Recounts the used space.
   ///
   /// - Returns: The bytes used, and the strictest limits of all processes.

@@ -75,6 +75,11 @@ final class SpaceFile: Sendable {
 
   func setReserved(_ count: Int64) throws(Errno) { try Self.write(file, [count], at: Self.offset(slot)) }
 
+  func setLimits(_ limits: SpaceLimits) throws(Errno) {
+    let row = [limits.cacheLimit ?? -1, limits.minimumFree, limits.defaultFree]
+    try Self.write(file, row, at: Self.offset(slot) + 8)
+  }
+
   /// The rows of the other processes that are alive.
   func others() throws(Errno) -> [(reserved: Int64, limits: SpaceLimits)] {
     var found: [(reserved: Int64, limits: SpaceLimits)] = []

@@ -19,12 +19,13 @@ package final class SpaceLedger: Sendable {
 
   private struct State {
     var file: SpaceFile
+    /// The limits of this process.
+    var limits: SpaceLimits
     /// Bytes that this process has reserved.
     var reserved: Int64 = 0
   }
 
   private let root: RegistryRoot
-  private let limits: SpaceLimits
   // Written only under `locks/space`.
   private let state: Mutex<State>
 
@@ -33,15 +34,22 @@ package final class SpaceLedger: Sendable {
   /// - Throws: `Errno`; `tooManyOpenFiles` where 256 processes use the root.
   package init(root: RegistryRoot, limits: SpaceLimits) throws(Errno) {
     self.root = root
-    self.limits = limits
     let lock = try FileLock(waitingFor: root.locks.appending("space"))
     defer { withExtendedLifetime(lock) {} }
     let file = try SpaceFile(root.space, limits: limits, reserved: 0)
-    state = Mutex(State(file: file))
+    state = Mutex(State(file: file, limits: limits))
     if file.isNew { try recount(file) }
   }
 
   // MARK: Operations
+
+  /// Replaces the limits of this process.
+  func setLimits(_ limits: SpaceLimits) throws(Errno) {
+    try locked { (file) throws(Errno) in
+      state.withLock { $0.limits = limits }
+      try file.setLimits(limits)
+    }
+  }
 
   /// The space used and reserved, and the limits in force.
   func balance() throws(Errno) -> Balance {
@@ -115,7 +123,8 @@ package final class SpaceLedger: Sendable {
   // MARK: Under the lock
 
   private func balance(_ file: SpaceFile) throws(Errno) -> Balance {
-    var balance = Balance(used: try file.used(), reserved: state.withLock { $0.reserved }, limits: limits)
+    let (reserved, limits) = state.withLock { ($0.reserved, $0.limits) }
+    var balance = Balance(used: try file.used(), reserved: reserved, limits: limits)
     for other in try file.others() {
       balance.reserved += other.reserved
       balance.limits = balance.limits.stricter(other.limits)
@@ -173,7 +182,7 @@ package final class SpaceLedger: Sendable {
 
   /// The file that the root has now.
   private func currentFile() throws(Errno) -> SpaceFile {
-    let (known, reserved) = state.withLock { ($0.file, $0.reserved) }
+    let (known, reserved, limits) = state.withLock { ($0.file, $0.reserved, $0.limits) }
     if known.isCurrent(at: root.space) { return known }
     let file = try SpaceFile(root.space, limits: limits, reserved: reserved)
     state.withLock { $0.file = file }

@@ -90,6 +90,12 @@ struct Mount: AsyncParsableCommand {
     guard (0...3600).contains(staleWait) else {
       throw ValidationError("--stale-wait takes 0 to 3600 seconds")
     }
+    if let metrics, ControlServer.Address(parsing: metrics) == nil {
+      throw ValidationError("--metrics: '\(metrics)' is not an address such as 127.0.0.1:9469")
+    }
+    guard (0...3600).contains(stopTimeout) else {
+      throw ValidationError("--stop-timeout takes 0 to 3600 seconds")
+    }
     if let idleExit, !(1...31_536_000).contains(idleExit) {
       throw ValidationError("--idle-exit takes 1 to 31536000 seconds")
     }
@@ -103,7 +109,7 @@ struct Mount: AsyncParsableCommand {
     }
   }
 
-  private var settings: Settings {
+  var settings: Settings {
     var settings = common.settings
     settings.sealsWhole = settings.localFormat == .archive
     settings.fetching.verify = verify
@@ -112,6 +118,15 @@ struct Mount: AsyncParsableCommand {
     settings.resolution.timeToLive = .seconds(ttl)
     settings.resolution.staleWait = .seconds(staleWait)
     return settings
+  }
+
+  /// The log of the background process.
+  var logPath: FilePath { logFile.map { FilePath(AbsolutePath.of($0)) } ?? settings.root.log }
+
+  func openLog() throws(Errno) -> FileDescriptor {
+    guard logFile != nil else { return try settings.root.openLog() }
+    let options: FileDescriptor.OpenOptions = [.create, .append, .closeOnExec]
+    return try Disk.open(logPath, .writeOnly, options: options, permissions: [.ownerReadWrite])
   }
 
   private var options: FileSystemOptions {
@@ -200,18 +215,8 @@ struct Mount: AsyncParsableCommand {
       if isThere { return }
     }
     if !foreground {
-      let root = settings.root
-      let log = logFile.map { FilePath($0) } ?? root.log
-      let status = BackgroundProcess.start(arguments: ["weightfs"] + Invocation.words, log: log) {
-        () throws(Errno) in
-        try logFile == nil
-          ? root.openLog()
-          : Disk.open(
-            log,
-            .writeOnly,
-            options: [.create, .append, .closeOnExec],
-            permissions: [.ownerReadWrite]
-          )
+      let status = BackgroundProcess.start(arguments: ["weightfs"] + Invocation.words, log: logPath) {
+        () throws(Errno) in try openLog()
       }
       throw ExitCode(status)
     }
@@ -250,30 +255,49 @@ struct Mount: AsyncParsableCommand {
     }
   }
 
-  private static func unmountOnSignals(_ mounted: MountedFileSystem) -> [any DispatchSourceSignal] {
-    [SIGINT, SIGTERM, SIGHUP].map { number in
-      signal(number, SIG_IGN)
-      let source = DispatchSource.makeSignalSource(signal: number, queue: .global())
-      source.setEventHandler { mounted.unmount() }
-      source.resume()
-      return source
+  /// Starts the control socket, and the server for Prometheus if there is an address.
+  private func servers(
+    _ assembly: Assembly,
+    _ fileSystem: FileSystem,
+    _ label: String
+  ) throws(ContentError) -> [ControlServer] {
+    let board = StatusBoard(
+      version: Version.text,
+      mountPoint: AbsolutePath.of(mountPoint),
+      source: label,
+      fileSystem: fileSystem,
+      local: assembly.local,
+      metrics: assembly.metrics
+    )
+    let reload: @Sendable () -> String? = { Reload.run(assembly) }
+    var servers: [ControlServer] = []
+    do throws(ContentError) {
+      let path = try RuntimeDirectory.newControlSocket(of: AbsolutePath.of(mountPoint))
+      servers.append(try ControlServer(.unix(path), board: board, reload: reload))
+    } catch {
+      assembly.log.warning("'weightfs status' cannot reach this mount", metadata: ["reason": "\(error)"])
     }
+    if let address = metrics.flatMap({ ControlServer.Address(parsing: $0) }) {
+      servers.append(try ControlServer(address, board: board, reload: reload))
+    }
+    return servers
   }
 
-  private func serve(_ ready: ReadySignal) async throws {
-    Heap.limit()
+  /// Returns the root of the mount, and the source that `mount` and `df` show.
+  private func shown(_ assembly: Assembly) async throws -> (root: FileSystem.Root, label: String) {
+    guard arguments.count == 2 else { return (.tree, MountPoints.treeSource(settings.root.path.string)) }
+    let artifact = try await assembly.load(try ArtifactSource(parsing: arguments[0]))
+    return (.artifact(artifact), arguments[0])
+  }
+
+  private func mounted(
+    _ fileSystem: FileSystem,
+    _ assembly: Assembly,
+    _ label: String,
+    onReady: @escaping @Sendable () -> Void
+  ) throws -> MountedFileSystem {
     let settings = settings
-    let assembly = try common.assemble(settings, logging: .notice)
-    var root = FileSystem.Root.tree
-    var label = MountPoints.treeSource(settings.root.path.string)
-    if arguments.count == 2 {
-      let artifact = try await assembly.load(try ArtifactSource(parsing: arguments[0]))
-      root = .artifact(artifact)
-      label = arguments[0]
-    }
-    warnOfLittleSpace(assembly)
-    let fileSystem = assembly.makeFileSystem(root: root, options: options)
-    let mounted = try MountedFileSystem(
+    return try MountedFileSystem(
       fileSystem,
       at: AbsolutePath.of(mountPoint),
       allowsOther: allowOther,
@@ -291,19 +315,39 @@ struct Mount: AsyncParsableCommand {
         } catch {
           assembly.log.error("the daemon keeps all its privileges", metadata: ["reason": "\(error)"])
         }
-        ready.succeed()
+        onReady()
       }
     )
+  }
+
+  private func serve(_ ready: ReadySignal) async throws {
+    Heap.limit()
+    let assembly = try common.assemble(settings, logging: .notice)
+    let (root, label) = try await shown(assembly)
+    warnOfLittleSpace(assembly)
+    let fileSystem = assembly.makeFileSystem(root: root, options: options)
+    let service = ServiceNotifier(environment: CommonOptions.environment)
+    let servers = try servers(assembly, fileSystem, label)
+    let mounted = try mounted(fileSystem, assembly, label) {
+      ready.succeed()
+      service?.send("READY=1\nSTATUS=Serving \(label)")
+    }
     setReadahead(assembly.log)
-    let signals = Self.unmountOnSignals(mounted)
+    let signals = MountSignals(mounted, fileSystem, stopTimeout: .seconds(stopTimeout), service, assembly.log)
+    {
+      Reload.run(assembly)
+    }
+    let watchdog = service.flatMap { service in
+      service.watchdogInterval.map { Watchdog(every: $0, AbsolutePath.of(mountPoint), service) }
+    }
     let idle = watchUse(of: fileSystem, mounted)
-    assembly.log.info("mounted", metadata: ["at": "\(mountPoint)", "root": "\(settings.root.path)"])
+    assembly.log.info("mounted", metadata: ["at": "\(mountPoint)", "root": "\(assembly.settings.root.path)"])
     let result = try await BlockingExecutor(label: "weightfs.session", threads: 1).run {
       () throws(ContentError) in
       mounted.run()
     }
     await fileSystem.settle()
-    withExtendedLifetime((signals, idle)) {}
+    withExtendedLifetime((signals, idle, servers, watchdog)) {}
     guard result == 0 || result == -ENODEV else {
       throw ContentError(.disk, mountPoint, "serving the mount failed: \(Errno(rawValue: -result))")
     }

@@ -40,7 +40,7 @@ struct RuntimeMount {
   /// - Returns: The mount point.
   /// - Throws: `ContentError`.
   func start() throws(ContentError) -> String {
-    let folder = try Self.folder()
+    let folder = try RuntimeDirectory.path()
     let name = String(Verification.digest(of: Array(arguments.joined(separator: "\0").utf8)).hex.prefix(16))
     let point = folder.appending(name)
     let lock: FileLock
@@ -70,26 +70,5 @@ struct RuntimeMount {
     }
     var status = statvfs()
     return statvfs(path, &status) == 0
-  }
-
-  /// Returns the directory for mounts of this user, which no other user can write to.
-  private static func folder() throws(ContentError) -> FilePath {
-    let user = geteuid()
-    let runtime = CommonOptions.environment["XDG_RUNTIME_DIR"].flatMap { $0.isEmpty ? nil : $0 }
-    let places =
-      [runtime.map { "\($0)/weightfs" }, user == 0 ? "/run/weightfs" : nil, "/tmp/weightfs-\(user)"]
-      .compactMap { $0 }
-    for place in places where mkdir(place, 0o700) == 0 || errno == EEXIST {
-      var status = stat()
-      guard lstat(place, &status) == 0, status.st_mode & S_IFMT == S_IFDIR, status.st_uid == user,
-        status.st_mode & 0o022 == 0
-      else { continue }
-      return FilePath(place)
-    }
-    throw ContentError(
-      .disk,
-      places.joined(separator: ", "),
-      "none of these directories can be used for mounts of this user: it must be owned by the user, and writable by no other"
-    )
   }
 }

@@ -6,7 +6,8 @@ import SystemPackage
 /// `weightfs unmount`.
 struct Unmount: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Unmount, and end the daemon of the mount."
+    abstract: "Unmount, and end the daemon of the mount.",
+    aliases: ["umount"]
   )
 
   @Argument(help: "The mount point.")

@@ -100,6 +100,10 @@ struct CommonOptions: ParsableArguments {
       }
       entry += 1
     }
+    // Under systemd and mount(8) the variable is unset.
+    if found["HOME"]?.isEmpty ?? true, let user = getpwuid(geteuid()), let home = user.pointee.pw_dir {
+      found["HOME"] = String(cString: home)
+    }
     return found
   }
 
@@ -135,6 +139,16 @@ struct CommonOptions: ParsableArguments {
     }
     if let noProxy { (environment["no_proxy"], environment["NO_PROXY"]) = (noProxy, nil) }
     return environment
+  }
+
+  /// Sets the variables that libcurl reads itself, before its thread starts.
+  private func setProxy(_ environment: [String: String]) {
+    guard proxy != nil || noProxy != nil else { return }
+    for name in [
+      "http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY", "no_proxy", "NO_PROXY",
+    ] {
+      if let value = environment[name] { setenv(name, value, 1) } else { unsetenv(name) }
+    }
   }
 
   /// The options that a mount started by this command needs to show the same artifacts.
@@ -173,6 +187,8 @@ struct CommonOptions: ParsableArguments {
       limit.rlim_cur = limit.rlim_max
       _ = setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
     }
-    return try Assembly(settings: settings ?? self.settings, environment: networkEnvironment, log: log(level))
+    let environment = networkEnvironment
+    setProxy(environment)
+    return try Assembly(settings: settings ?? self.settings, environment: environment, log: log(level))
   }
 }

@@ -23,7 +23,7 @@ struct Invocation: Equatable {
   static let helperFlag = "--mount-helper"
   // Commands that do not use the local registry.
   static let commandsWithoutOptions: Set<String> = [
-    "unmount", "umount", "help", "status", "health", "config", "wait",
+    "unmount", "umount", "help", "status", "health", "config", "wait", "read-through",
   ]
   private static let nestedCommands: Set<String> = ["profile"]
   // Sources that select the complete tree.

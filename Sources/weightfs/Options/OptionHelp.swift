@@ -20,9 +20,11 @@ extension ArgumentHelp {
 }
 
 extension ByteCount: ExpressibleByArgument {
+  /// Parses the value of an option.
   public init?(argument: String) { self.init(argument) }
 }
 
 extension DiskShare: ExpressibleByArgument {
+  /// Parses the value of an option.
   public init?(argument: String) { self.init(argument) }
 }

@@ -1,14 +1,23 @@
 import Glibc
+import Locking
 import Logging
 import OCI
 
 /// Logs messages to standard error: time, level, text and metadata.
 struct StandardErrorLog: LogHandler {
   var metadata: Logger.Metadata = [:]
-  var logLevel: Logger.Level
+  /// The level of all loggers, which a mount changes when its configuration is read again.
+  private static let shared = Mutex(Logger.Level.warning)
+
+  var logLevel: Logger.Level {
+    get { Self.shared.withLock { $0 } }
+    set { Self.shared.withLock { $0 = newValue } }
+  }
   var metadataProvider: Logger.MetadataProvider?
 
-  init(level: Logger.Level) { logLevel = level }
+  init(level: Logger.Level) { Self.setLevel(level) }
+
+  static func setLevel(_ level: Logger.Level) { shared.withLock { $0 = level } }
 
   subscript(metadataKey key: String) -> Logger.Metadata.Value? {
     get { metadata[key] }
