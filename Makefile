@@ -137,7 +137,8 @@ fuzz:
 
 install: release
 	install -D -m 0755 "$$($(SWIFT) build $(RELEASE_FLAGS) --show-bin-path)/weightfs" "$(DESTDIR)$(PREFIX)/bin/weightfs"
-	install -D -m 0644 docs/man/weightfs.1 "$(DESTDIR)$(PREFIX)/share/man/man1/weightfs.1"
+	@for page in docs/man/*.[1-9]; do \
+	  install -D -m 0644 $$page "$(DESTDIR)$(PREFIX)/share/man/man$${page##*.}/$$(basename $$page)"; done
 	install -D -m 0755 mount-helpers/mount.weightfs "$(DESTDIR)$(PREFIX)/sbin/mount.weightfs"
 	@# For `mount -t fuse.weightfs`.
 	ln -sf mount.weightfs "$(DESTDIR)$(PREFIX)/sbin/mount.fuse.weightfs"
@@ -147,6 +148,7 @@ install: release
 
 uninstall:
 	rm -f "$(DESTDIR)$(PREFIX)/bin/weightfs" "$(DESTDIR)$(PREFIX)/share/man/man1/weightfs.1" \
+	  "$(DESTDIR)$(PREFIX)/share/man/man5/weightfs.toml.5" "$(DESTDIR)$(PREFIX)/share/man/man8/mount.weightfs.8" \
 	  "$(DESTDIR)$(PREFIX)/sbin/mount.weightfs" "$(DESTDIR)$(PREFIX)/sbin/mount.fuse.weightfs"
 	@if [ -z "$(DESTDIR)" ]; then for name in mount.weightfs mount.fuse.weightfs; do \
 	  if [ "$$(readlink /sbin/$$name 2>/dev/null)" = "$(PREFIX)/sbin/mount.weightfs" ]; then rm -f /sbin/$$name; fi; done; fi

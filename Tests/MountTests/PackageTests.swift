@@ -51,6 +51,26 @@ import Testing
     #expect(try await shell("find root -not -path 'root/var*' -not -type d") == "")
   }
 
+  @Test func twoBuildsInOnePathGiveTheSameBytesAndTheConfigurationIsKept() async throws {
+    let package = try await shell("'\(script)' '\(MountProcess.program)' out")
+      .trimmingCharacters(in: .whitespacesAndNewlines)
+    let first = try await shell("sha256sum '\(package)'")
+    _ = try await shell("'\(script)' '\(MountProcess.program)' out")
+    #expect(try await shell("sha256sum '\(package)'") == first)
+    let files = try await shell("dpkg-deb -c '\(package)' | awk '{print $6}'")
+    for name in [
+      "./lib/systemd/system/weightfs@.service", "./usr/share/man/man5/weightfs.toml.5.gz",
+      "./usr/share/man/man8/mount.weightfs.8.gz", "./usr/share/bash-completion/completions/weightfs",
+    ] {
+      #expect(files.contains("\(name)\n"), "\(name)")
+    }
+    #expect(try await shell("dpkg-deb -I '\(package)' conffiles") == "/etc/weightfs/config.toml\n")
+    let check = try await shell(
+      "dpkg-deb -x '\(package)' x && sed 's/^#\\([a-z[]\\)/\\1/' x/etc/weightfs/config.toml >c.toml && WEIGHTFS_CONFIG=$PWD/c.toml x/usr/bin/weightfs config check"
+    )
+    #expect(check.hasSuffix("c.toml: ok\n"), "the examples are right: \(check)")
+  }
+
   @Test func itDependsOnWhatThisSystemHasAndOnNoSwift() async throws {
     let package = try await shell("'\(script)' '\(MountProcess.program)' out")
       .trimmingCharacters(in: .whitespacesAndNewlines)

@@ -95,6 +95,22 @@ import Testing
     }
   }
 
+  @Test(arguments: Share.all)
+  func aSecondUserAddsATagAndReadsTheBlobsOfTheFirstWhateverTheUmask(_ share: Share) async throws {
+    try registry.add(files: ["other.gguf": ModelFile.gguf(300_000, seed: 5)], repository: "acme/m", tag: "u")
+    let first = try await run("pull \(name)", as: 0, share, umask: "077")
+    try #require(first.status == 0, "\(first.error)")
+    let second = try await run("pull \(registry.host)/acme/m:u", as: 1, share, umask: "077")
+    #expect(second.status == 0, "\(second.error)")
+    let read = try await run(
+      "cat --offline \(name) model.safetensors | sha256sum",
+      as: 1,
+      share,
+      umask: "077"
+    )
+    #expect(read.output.hasPrefix(Verification.digest(of: model).hex), "\(read.error)")
+  }
+
   @Test func aUserOfAnotherGroupCannotUseARootOfAGroup() async throws {
     let share = Share.all[0]
     let fetched = try await run("pull \(name)", as: 0, share)
