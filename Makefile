@@ -30,7 +30,7 @@ if [ -n "$$missing" ]; then echo "installing:$$missing"; $(SUDO) apt-get update 
   DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -qq --no-install-recommends $$missing >/dev/null; fi
 endef
 
-.PHONY: docs setup build release test test-asan test-tsan deb lint check demo demo-llm bench bench-scale install uninstall clean soak fuzz
+.PHONY: docs test-containers setup build release test test-asan test-tsan deb lint check demo demo-llm bench bench-scale install uninstall clean soak fuzz
 
 # Programs from PyPI for the tests: ommx 2 and ommx 3, with only the dependencies that are used.
 PEERS = .build/peers
@@ -152,6 +152,11 @@ uninstall:
 	  "$(DESTDIR)$(PREFIX)/sbin/mount.weightfs" "$(DESTDIR)$(PREFIX)/sbin/mount.fuse.weightfs"
 	@if [ -z "$(DESTDIR)" ]; then for name in mount.weightfs mount.fuse.weightfs; do \
 	  if [ "$$(readlink /sbin/$$name 2>/dev/null)" = "$(PREFIX)/sbin/mount.weightfs" ]; then rm -f /sbin/$$name; fi; done; fi
+
+# The container image and the Kubernetes manifests, with podman as root. Needs four minutes.
+test-containers: release
+	$(call install_packages,podman runc buildah python3 python3-venv fuse3 docker-registry dpkg-dev)
+	mount-helpers/container/test.sh "$$($(SWIFT) build $(RELEASE_FLAGS) --show-bin-path)/weightfs"
 
 # Builds a package of the program that the tests use: .build/deb/weightfs_VERSION_ARCHITECTURE.deb
 deb: release

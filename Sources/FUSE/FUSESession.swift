@@ -41,7 +41,8 @@ package final class FUSESession: @unchecked Sendable {
       throw MountError(
         reason:
           "cannot mount \(path): this needs /dev/fuse, fusermount3 for users other than root, and "
-          + "'user_allow_other' in /etc/fuse.conf for --allow-other"
+          + "'user_allow_other' in /etc/fuse.conf for --allow-other; in a container --device /dev/fuse and "
+          + "--cap-add SYS_ADMIN, and for other users no 'no-new-privileges'"
       )
     }
     // If this fails, the kernel is not asked for passthrough, and the daemon serves all reads.

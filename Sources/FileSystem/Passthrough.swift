@@ -82,7 +82,7 @@ final class Passthrough: Sendable {
     let isNew: Bool
     switch error {
     case .notPermitted:
-      reason = "passthrough needs CAP_SYS_ADMIN"
+      reason = "passthrough needs CAP_SYS_ADMIN in the initial user namespace"
       isNew = state.withLock { state in
         defer { state.isRefused = true }
         return !state.isRefused

@@ -22,6 +22,8 @@ extension LocalRegistry {
       let lock = try FileLock(waitingFor: root.locks.appending("reference"))
       defer { withExtendedLifetime(lock) {} }
       let archives = archives(of: reference)
+      // A layout that this user cannot read is not absent.
+      for path in spellings(reference) { try requireReadable(path.appending("oci-layout")) }
       let directories = spellings(reference).filter { OCIDirectory.exists(at: $0) }
       let isKnown = OriginRecord.read(root, reference) != nil
       if !archives.isEmpty || !directories.isEmpty || isKnown {
@@ -53,6 +55,14 @@ extension LocalRegistry {
       "is not in the local registry",
       advice: "'weightfs ls' lists its artifacts"
     )
+  }
+
+  private func requireReadable(_ path: FilePath) throws(Errno) {
+    do throws(Errno) {
+      _ = try FileIdentity(at: path)
+    } catch .noSuchFileOrDirectory, .notDirectory {
+      return
+    }
   }
 
   /// Moves a layout that cannot be parsed and that weightfs itself fetched to `bad`, so that a pull can fetch

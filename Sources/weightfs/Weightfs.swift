@@ -15,7 +15,7 @@ struct Weightfs: AsyncParsableCommand {
       Mount.self, Unmount.self, Pull.self, Prefetch.self, Profile.self, List.self, Inspect.self, Path.self,
       Resolve.self, CheckOut.self, Cat.self, Exists.self, Save.self, Load.self, Convert.self, Tag.self,
       Remove.self, Where.self, ConfigurationCommand.self, Status.self, Health.self,
-      Wait.self, ReadThrough.self,
+      Wait.self, Doctor.self, ReadThrough.self,
       Verify.self, Collect.self, Evict.self, Pin.self, Unpin.self,
     ]
   )

@@ -249,6 +249,21 @@ struct ImportTableTests {
     #expect(count > 100, "the sources were not found")
   }
 
+  /// The messages of the page are those of the program; `…` stands for what differs.
+  @Test func theMessagesOfTheTroubleshootingPageAreInTheSources() throws {
+    let page = try String(contentsOf: Self.root.appending(path: "docs/troubleshooting.md"), encoding: .utf8)
+    let text = try Self.table.keys.flatMap { try sources($0) }.map(\.text).joined()
+    let messages = page.matches(of: /(?m)^\| `([^`]+)`/).map { $0.1 }
+    #expect(messages.count > 8)
+    for message in messages {
+      for part in message.split(separator: "…").map({ $0.trimmingCharacters(in: .whitespaces) })
+      where part.count > 2 {
+        let isThere = text.contains(part)
+        #expect(isThere, "no message has '\(part)'")
+      }
+    }
+  }
+
   /// Each section of the page names the tests that prove it.
   @Test func eachSectionOfTheSemanticsNamesItsTests() throws {
     let page = try String(contentsOf: Self.root.appending(path: "docs/semantics.md"), encoding: .utf8)

@@ -93,6 +93,13 @@ import Testing
     )
     #expect(names.count > 25)
     for name in names { #expect(documented.contains("`\(name)`"), "docs/metrics.md lacks \(name)") }
+    let dashboard = try String(
+      contentsOf: Self.root.appending(path: "docs/grafana-dashboard.json"),
+      encoding: .utf8
+    )
+    let shown = Set(dashboard.matches(of: /weightfs_[a-z_]+/).map { $0.0.replacing("_bucket", with: "") })
+    #expect(shown.count > 15)
+    for name in shown { #expect(names.contains(name[...]), "the dashboard has \(name)") }
     for row in documented.split(separator: "\n") where row.hasPrefix("| `weightfs_") {
       let name = row.dropFirst(3).prefix { $0 != "`" }
       #expect(names.contains(name), "docs/metrics.md has \(name)")
@@ -187,6 +194,26 @@ import Testing
       environment: ["XDG_RUNTIME_DIR": folder.path, "WEIGHTFS_CONFIG": ""]
     )
     #expect(result.output == "READY=1 WATCHDOG=1\n0\n", "\(result.output)\(result.error)")
+  }
+
+  @Test func theDoctorChecksTheMachineAndARegistry() async throws {
+    let good = try await run("doctor --registry-root root \(registry.host)/acme/m:t")
+    #expect(good.status == 0, "\(good.output)\(good.error)")
+    for words in ["/dev/fuse: can be opened", "local registry: ", "was found in", "with 1 request at once"] {
+      #expect(good.output.contains(words), "\(words): \(good.output)")
+    }
+    let absent = try await run("doctor --registry-root root \(registry.host)/acme/m:absent")
+    #expect(absent.status == 1 && absent.output.contains("FAIL"), "\(absent.output)")
+    // In a mount namespace without the device.
+    let hidden = try await Command.shell(
+      "unshare --mount bash -c \"mount -t tmpfs none /dev; '\(MountProcess.program)' doctor --registry-root '\(folder.path("root"))'\"",
+      environment: ["WEIGHTFS_CONFIG": ""]
+    )
+    #expect(
+      hidden.status == 1 && hidden.output.contains("FAIL  /dev/fuse: "),
+      "\(hidden.output)\(hidden.error)"
+    )
+    #expect(hidden.output.contains("--device /dev/fuse"), "\(hidden.output)")
   }
 
   @Test func aProxyThatIsAnOptionIsUsedAndItsExceptionsAreNot() async throws {

@@ -111,6 +111,20 @@ import Testing
     #expect(read.output.hasPrefix(Verification.digest(of: model).hex), "\(read.error)")
   }
 
+  @Test func aLayoutThatAUserCannotReadIsNotRemoved() async throws {
+    let share = Share.all[1]
+    let fetched = try await run("pull \(name)", as: 0, share)
+    try #require(fetched.status == 0, "\(fetched.error)")
+    let host = registry.host.replacing(":", with: "__")
+    let layout = folder.path("root/\(host)/acme/m/__t")
+    #expect(try await Command.run(["chmod", "700", layout]).status == 0)
+    let removed = try await run("rm \(name)", as: 1, share)
+    #expect(removed.status == 1 && removed.error.contains("ermission denied"), "\(removed.error)")
+    #expect(folder.has("root/\(host)/acme/m/__t/index.json"))
+    let kept = try await run("cat --offline \(name) model.safetensors | sha256sum", as: 0, share)
+    #expect(kept.output.hasPrefix(Verification.digest(of: model).hex), "\(kept.error)")
+  }
+
   @Test func aUserOfAnotherGroupCannotUseARootOfAGroup() async throws {
     let share = Share.all[0]
     let fetched = try await run("pull \(name)", as: 0, share)
