@@ -64,7 +64,10 @@ import Testing
     ] {
       #expect(files.contains("\(name)\n"), "\(name)")
     }
-    #expect(try await shell("dpkg-deb -I '\(package)' conffiles") == "/etc/weightfs/config.toml\n")
+    #expect(
+      try await shell("dpkg-deb -I '\(package)' conffiles")
+        == "/etc/logrotate.d/weightfs\n/etc/weightfs/config.toml\n"
+    )
     let check = try await shell(
       "dpkg-deb -x '\(package)' x && sed 's/^#\\([a-z[]\\)/\\1/' x/etc/weightfs/config.toml >c.toml && WEIGHTFS_CONFIG=$PWD/c.toml x/usr/bin/weightfs config check"
     )
