@@ -9,13 +9,8 @@ enum Subprocess {
   // Microseconds.
   private static let pollInterval: UInt32 = 10_000
 
-  /// The path of this program, also for programs that it starts.
-  static var ownPath: String {
-    var buffer = [CChar](repeating: 0, count: Int(PATH_MAX))
-    let count = readlink("/proc/self/exe", &buffer, buffer.count)
-    guard count > 0 else { return "/proc/self/exe" }
-    return String(decoding: buffer[..<count].map { UInt8(bitPattern: $0) }, as: UTF8.self)
-  }
+  /// This program, also after its file was replaced by an upgrade.
+  private static let ownPath = "/proc/self/exe"
 
   /// Reads through a mount in a child process, as the reads of a mount that does not answer cannot be ended.
   ///
