@@ -112,7 +112,8 @@ let package = Package(
     target(
       "MountDaemon",
       [
-        "CLinux", "OCI", "Content", "Disk", "BlobCache", "LocalRegistry", "Fetching", "Artifacts",
+        "CLinux", "OCI", "Content", "Disk", "BlobCache", "LocalRegistry", "Configuration", "Fetching",
+        "Artifacts",
         "FileSystem",
         "FUSE",
         "Telemetry", "Locking", system, log,

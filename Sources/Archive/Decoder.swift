@@ -28,3 +28,16 @@ protocol Decoder: AnyObject {
   ///   - last: The compressed byte before `input`.
   func checkpoint(input: Int64, output: Int64, last: UInt8) -> Checkpoint?
 }
+
+extension Compression {
+  /// Creates a decoder of the format.
+  ///
+  /// - Parameter checkpoint: The position to start from; nil for the start of the stream.
+  /// - Throws: `ArchiveError` if there is no memory, or the checkpoint cannot be used.
+  func makeDecoder(from checkpoint: Checkpoint? = nil) throws(ArchiveError) -> any Decoder {
+    switch self {
+    case .gzip: try GzipDecoder(from: checkpoint)
+    case .zstd: try ZstdDecoder(isContinued: checkpoint != nil)
+    }
+  }
+}

@@ -39,10 +39,7 @@ package final class DecompressedStream {
     self.spacing = spacing
     input = checkpoint?.input ?? 0
     output = checkpoint?.output ?? 0
-    switch compression {
-    case .gzip: decoder = try GzipDecoder(from: checkpoint)
-    case .zstd: decoder = try ZstdDecoder(isContinued: checkpoint != nil)
-    }
+    decoder = try compression.makeDecoder(from: checkpoint)
   }
 
   deinit { buffer.deallocate() }

@@ -52,15 +52,8 @@ package struct FirstMember: Sendable, Equatable {
   }
 
   private static func decompressed(_ first: [UInt8], _ compression: Compression) -> [UInt8] {
-    let decoder: any Decoder
-    do throws(ArchiveError) {
-      switch compression {
-      case .gzip: decoder = try GzipDecoder()
-      case .zstd: decoder = try ZstdDecoder(isContinued: false)
-      }
-    } catch {
-      return []
-    }
+    // Without memory for a decoder nothing is known of the member.
+    guard let decoder = try? compression.makeDecoder() else { return [] }
     return [UInt8](unsafeUninitializedCapacity: maximumSize) { output, count in
       first.withUnsafeBytes { input in
         var position = 0

@@ -27,15 +27,16 @@ package struct MountOptionList: Sendable, Equatable {
     "noexec", "max_read", "context", "fscontext", "defcontext", "rootcontext",
   ]
 
-  /// Creates an empty list.
-  package init() {}
-
   /// Parses options.
   ///
   /// - Parameter text: The value of `-o`.
   /// - Throws: `Problem` for an unknown option, an invalid value or a missing quote.
   package init(parsing text: String) throws(Problem) {
-    for part in try Self.split(text) where !part.isEmpty { try add(part) }
+    let list = QuotedList(text)
+    guard !list.isOpen else {
+      throw Problem(reason: "a double quote is missing in '\(list.parts.last ?? "")'")
+    }
+    for part in list.parts where !part.isEmpty { try add(part) }
   }
 
   private mutating func add(_ part: String) throws(Problem) {
@@ -64,20 +65,5 @@ package struct MountOptionList: Sendable, Equatable {
     guard let value else { throw Problem(reason: "\(option.key) needs a value: \(option.key)=…") }
     if let problem = option.problem(with: value) { throw Problem(reason: "\(option.key): \(problem)") }
     flags.append("--\(option.name)=\(value)")
-  }
-
-  private static func split(_ text: String) throws(Problem) -> [String] {
-    var parts = [""]
-    var isQuoted = false
-    for character in text {
-      if character == "\"" { isQuoted.toggle() }
-      if character == ",", !isQuoted {
-        parts.append("")
-      } else {
-        parts[parts.count - 1].append(character)
-      }
-    }
-    guard !isQuoted else { throw Problem(reason: "a double quote is missing in '\(parts.last ?? "")'") }
-    return parts
   }
 }

@@ -1,29 +1,35 @@
-/// Determines which requests libcurl sends through a proxy of the environment (curl(1), "ENVIRONMENT";
+/// Determines which requests go through a proxy, by the variables that curl knows (curl(1), "ENVIRONMENT";
 /// CURLOPT_NOPROXY).
 ///
 /// A pure value. The address of a connection to a proxy says nothing about the requested host, so the address
 /// check depends on this.
 struct ProxyRules: Sendable {
-  private let schemes: Set<String>
+  /// The proxies by the scheme of the request.
+  private let proxies: [String: String]
   private let exceptions: [Substring]
 
   /// Reads the proxy variables of an environment.
   init(environment: [String: String]) {
     func value(_ names: String...) -> String? { names.compactMap { environment[$0] }.first { !$0.isEmpty } }
-    let all = value("all_proxy", "ALL_PROXY") != nil
-    var schemes: Set<String> = []
+    let all = value("all_proxy", "ALL_PROXY")
+    var proxies: [String: String] = [:]
     // libcurl ignores `HTTP_PROXY`, as a client can set it in a CGI program.
-    if all || value("http_proxy") != nil { schemes.insert("http") }
-    if all || value("https_proxy", "HTTPS_PROXY") != nil { schemes.insert("https") }
-    self.schemes = schemes
+    proxies["http"] = value("http_proxy") ?? all
+    proxies["https"] = value("https_proxy", "HTTPS_PROXY") ?? all
+    self.proxies = proxies
     let list = value("no_proxy", "NO_PROXY") ?? ""
     exceptions = list.lowercased().split { $0 == "," || $0 == " " || $0 == "\t" }
   }
 
-  /// Whether the connection for a URL goes through a proxy.
-  func usesProxy(for url: RequestURL) -> Bool {
-    !url.isLoopback && schemes.contains(url.scheme) && !isException(url.host)
+  /// Returns the proxy for the connection of a URL; nil for a direct connection.
+  func proxy(for url: RequestURL) -> String? {
+    // Requests to this machine bypass proxies: plain HTTP is allowed only because the bytes do not leave the machine.
+    guard !url.isLoopback, !isException(url.host) else { return nil }
+    return proxies[url.scheme]
   }
+
+  /// Whether the connection for a URL goes through a proxy.
+  func usesProxy(for url: RequestURL) -> Bool { proxy(for: url) != nil }
 
   private func isException(_ host: String) -> Bool {
     if exceptions == ["*"] { return true }

@@ -236,9 +236,10 @@ package final class TransferThread: Sendable {
     if request.url.scheme == "https" { _ = ccurl_set_long(handle, CURLOPT_PIPEWAIT, 1) }
     if request.usesNewConnection { _ = ccurl_set_long(handle, CURLOPT_FRESH_CONNECT, 1) }
     if let total = request.totalTimeout { _ = ccurl_set_long(handle, CURLOPT_TIMEOUT_MS, total.milliseconds) }
-    // Requests to this machine bypass proxies: plain HTTP is allowed only because the bytes do not leave the
-    // machine.
-    if request.url.isLoopback { _ = ccurl_set_string(handle, CURLOPT_NOPROXY, "*") }
+    // Set for every request: libcurl reads the environment of the process, and the check of addresses reads the rules.
+    let proxy = proxies.proxy(for: request.url)
+    if let proxy { _ = ccurl_set_string(handle, CURLOPT_PROXY, proxy) }
+    _ = ccurl_set_string(handle, CURLOPT_NOPROXY, proxy == nil ? "*" : "")
     certificates.apply(to: handle)
     addHeaders(transfer)
     setMethod(transfer)

@@ -1,3 +1,5 @@
+import Configuration
+
 /// Mount options that the kernel applies, in the syntax of `-o`.
 ///
 /// Supported are `noexec`, `max_read=BYTES` (mount.fuse3(8)), and SELinux labels: `context=`, `fscontext=`,
@@ -25,7 +27,7 @@ package struct KernelMountOptions: Sendable, Equatable {
   /// - Parameter text: Options separated by commas; commas within double quotes belong to a value.
   /// - Throws: `Problem` for an unknown option or an invalid value.
   package init(parsing text: String) throws(Problem) {
-    for part in Self.split(text) where !part.isEmpty {
+    for part in QuotedList(text).parts where !part.isEmpty {
       let mark = part.firstIndex(of: "=")
       let name = String(part[..<(mark ?? part.endIndex)])
       let value = mark.map { String(part[part.index(after: $0)...]) }
@@ -50,20 +52,6 @@ package struct KernelMountOptions: Sendable, Equatable {
       default: throw Problem(reason: "'\(name)' is not a supported kernel option")
       }
     }
-  }
-
-  private static func split(_ text: String) -> [String] {
-    var parts = [""]
-    var isQuoted = false
-    for character in text {
-      if character == "\"" { isQuoted.toggle() }
-      if character == ",", !isQuoted {
-        parts.append("")
-      } else {
-        parts[parts.count - 1].append(character)
-      }
-    }
-    return parts
   }
 
   /// The options for libfuse, in which a comma within a value is written as `\,`.

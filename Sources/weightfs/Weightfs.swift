@@ -30,13 +30,9 @@ struct Weightfs: AsyncParsableCommand {
     do {
       invocation = try Invocation(Array(CommandLine.arguments.dropFirst()))
       words = try invocation.configured(CommonOptions.environment)
-    } catch let problem as Invocation.Problem {
-      let isHelper = CommandLine.arguments.dropFirst(2).first == Invocation.helperFlag
-      Terminal.printError("\(isHelper ? "mount.weightfs" : "weightfs"): \(problem.reason)")
-      Glibc.exit(isHelper ? helperUsage : Self.exitCode(for: ValidationError("")).rawValue)
     } catch {
-      Terminal.printError("weightfs: \(error)")
       let isHelper = CommandLine.arguments.dropFirst(2).first == Invocation.helperFlag
+      Terminal.printError("\(isHelper ? "mount.weightfs" : "weightfs"): \(error)")
       Glibc.exit(isHelper ? helperUsage : Self.exitCode(for: ValidationError("")).rawValue)
     }
     guard invocation.isHelper else { return await main(words) }

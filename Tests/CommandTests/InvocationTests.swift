@@ -30,7 +30,7 @@ struct InvocationTests {
         == ["mount", "-o", "noexec", "--registry-root=/a,b", "--ttl=5", "--again", "/m"]
     )
     #expect(try helper("ghcr.io/a/b:t", "/m") == ["mount", "--again", "ghcr.io/a/b:t", "/m"])
-    #expect(try helper("/work/models", "/m") == ["mount", "--again", "/m"])
+    #expect(try helper("/srv/models", "/m") == ["mount", "--again", "/m"])
     #expect(try helper("weightfs:/r", "/m") == ["mount", "--again", "--registry-root=/r", "/m"])
     #expect(try helper("weightfs:/r", "/m", "-o", "remount") == ["mount", "--remount", "/m"])
     #expect(try Invocation(["mount", "--mount-helper", "models", "/m", "-f"]).isFake)

@@ -5,8 +5,8 @@ import Foundation
 /// A CONNECT is answered as a proxy answers it, but every tunnel leads to the same target, whatever host it names.
 package final class PlainTextRecorder: Sendable {
   private let folder: TemporaryFolder
-  private let process: Int32
-  package let port: Int
+  private let server: PythonServer
+  package var port: Int { server.port }
 
   /// Starts a relay.
   ///
@@ -16,33 +16,11 @@ package final class PlainTextRecorder: Sendable {
   package init(to target: Int, answer: String? = nil) async throws {
     let folder = try TemporaryFolder()
     self.folder = folder
-    try folder.write(Array(Self.script.utf8), to: "relay.py")
     try folder.write(Array((answer ?? "").utf8), to: "answer")
-    for name in ["record", "port", "errors"] { try folder.write([], to: name) }
-    let process = Process()
-    process.executableURL = URL(filePath: "/usr/bin/env")
-    process.arguments = [
-      "python3", folder.path("relay.py"), "\(target)", folder.path("answer"), folder.path("record"),
-    ]
-    process.standardInput = FileHandle.nullDevice
-    process.standardOutput = FileHandle(forWritingAtPath: folder.path("port"))
-    process.standardError = FileHandle(forWritingAtPath: folder.path("errors"))
-    try process.run()
-    self.process = process.processIdentifier
-    var port: Int?
-    _ = try await eventually(seconds: 30) {
-      let text = String(decoding: try folder.read("port"), as: UTF8.self)
-      port = text.hasSuffix("\n") ? Int(text.dropLast()) : nil
-      return port != nil
-    }
-    guard let port else {
-      kill(process.processIdentifier, SIGKILL)
-      throw Failure(text: String(decoding: try folder.read("errors"), as: UTF8.self))
-    }
-    self.port = port
+    try folder.write([], to: "record")
+    let arguments = ["\(target)", folder.path("answer"), folder.path("record")]
+    server = try await PythonServer(Self.script, arguments, in: folder)
   }
-
-  deinit { kill(process, SIGKILL) }
 
   /// Returns every byte that clients sent in plain text so far.
   package func plainText() throws -> String { String(decoding: try folder.read("record"), as: UTF8.self) }
@@ -50,10 +28,6 @@ package final class PlainTextRecorder: Sendable {
   /// Returns the `host:port` of each CONNECT so far.
   package func tunnels() throws -> [String] {
     try plainText().matches(of: /CONNECT (\S+) HTTP/).map { String($0.1) }
-  }
-
-  private struct Failure: Error {
-    let text: String
   }
 
   private static let script = """

@@ -10,8 +10,8 @@ package final class TLSFront: Sendable {
   }
 
   private let folder: TemporaryFolder
-  private let process: Int32
-  package let port: Int
+  private let server: PythonServer
+  package var port: Int { server.port }
 
   /// Starts a front.
   ///
@@ -21,45 +21,17 @@ package final class TLSFront: Sendable {
   package init(to target: Int, _ certificate: Certificate = .right) async throws {
     let folder = try TemporaryFolder()
     self.folder = folder
-    try folder.write(Array(Self.script.utf8), to: "front.py")
-    try folder.write([], to: "port")
-    try folder.write([], to: "errors")
     let made = try await Command.shell("cd '\(folder.path)' && \(Self.recipe(certificate))")
-    guard made.status == 0 else { throw Failure(text: made.error) }
-    let process = Process()
-    process.executableURL = URL(filePath: "/usr/bin/env")
-    process.arguments = [
-      "python3", folder.path("front.py"), folder.path("certificate.pem"), folder.path("key.pem"), "\(target)",
-    ]
-    process.standardInput = FileHandle.nullDevice
-    process.standardOutput = FileHandle(forWritingAtPath: folder.path("port"))
-    process.standardError = FileHandle(forWritingAtPath: folder.path("errors"))
-    try process.run()
-    self.process = process.processIdentifier
-    var port: Int?
-    _ = try await eventually(seconds: 30) {
-      let text = String(decoding: try folder.read("port"), as: UTF8.self)
-      port = text.hasSuffix("\n") ? Int(text.dropLast()) : nil
-      return port != nil
-    }
-    guard let port else {
-      kill(process.processIdentifier, SIGKILL)
-      throw Failure(text: String(decoding: try folder.read("errors"), as: UTF8.self))
-    }
-    self.port = port
+    guard made.status == 0 else { throw PythonServer.Failure(text: made.error) }
+    let arguments = [folder.path("certificate.pem"), folder.path("key.pem"), "\(target)"]
+    server = try await PythonServer(Self.script, arguments, in: folder)
   }
-
-  deinit { kill(process, SIGKILL) }
 
   /// `localhost:PORT`.
   package var host: String { "localhost:\(port)" }
 
   /// The certificate, to be trusted where it is signed by itself.
   package var trusted: String { folder.path("certificate.pem") }
-
-  private struct Failure: Error {
-    let text: String
-  }
 
   private static func recipe(_ certificate: Certificate) -> String {
     let name = certificate == .ofAnotherHost ? "elsewhere.example" : "localhost"

@@ -19,9 +19,7 @@ struct ImagePackaging: Packaging {
     let identifiers = (try? JSONDocument.decode(Config.self, from: config))?.rootfs?.identifiers ?? []
     // Entries that do not belong to a layer each say nothing about any layer.
     let isUsable = identifiers.count == manifest.layers.count
-    var number = -1
-    return manifest.layers.compactMap { layer in
-      number += 1
+    return manifest.layers.enumerated().compactMap { number, layer in
       guard layer.mediaType != .empty else { return nil }
       let isTar = layer.mediaType.isPlainImageTar || layer.mediaType.isCompressedImageTar
       var plan = LayerPlan(layer, isTar ? .archive : .file)

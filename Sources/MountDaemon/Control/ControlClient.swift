@@ -21,10 +21,7 @@ package enum ControlClient {
     let descriptor = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
     guard descriptor >= 0 else { throw ContentError(.disk, path, Errno(rawValue: errno)) }
     defer { close(descriptor) }
-    var limit = timeval(tv_sec: timeLimit, tv_usec: 0)
-    for option in [SO_RCVTIMEO, SO_SNDTIMEO] {
-      setsockopt(descriptor, SOL_SOCKET, option, &limit, socklen_t(MemoryLayout<timeval>.size))
-    }
+    SocketAddress.setTimeLimit(descriptor, timeLimit)
     guard SocketAddress.connect(descriptor, unix: path) else {
       let reason = Errno(rawValue: errno)
       throw ContentError(.notFound, path, "no daemon of this user answers there: \(reason)")

@@ -112,10 +112,7 @@ package final class ControlServer: Sendable {
     _ reload: () -> String?
   ) {
     defer { Glibc.close(connection) }
-    var limit = timeval(tv_sec: timeLimit, tv_usec: 0)
-    for option in [SO_RCVTIMEO, SO_SNDTIMEO] {
-      setsockopt(connection, SOL_SOCKET, option, &limit, socklen_t(MemoryLayout<timeval>.size))
-    }
+    SocketAddress.setTimeLimit(connection, timeLimit)
     guard let request = read(connection) else { return }
     let response = answer(request, isLocal: address.isLocal, board, reload)
     response.bytes.withUnsafeBytes { bytes in

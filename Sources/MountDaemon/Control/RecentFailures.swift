@@ -1,5 +1,4 @@
 import Locking
-import OCI
 
 /// The last failed operations of this process, for `weightfs status`.
 final class RecentFailures: Sendable {

@@ -30,6 +30,14 @@ enum SocketAddress {
     return bind(descriptor, &address)
   }
 
+  /// Limits the time of each send and receive of a socket, in seconds.
+  static func setTimeLimit(_ descriptor: Int32, _ seconds: Int) {
+    var limit = timeval(tv_sec: seconds, tv_usec: 0)
+    for option in [SO_RCVTIMEO, SO_SNDTIMEO] {
+      setsockopt(descriptor, SOL_SOCKET, option, &limit, socklen_t(MemoryLayout<timeval>.size))
+    }
+  }
+
   /// Whether a text is an IP address.
   static func isAddress(_ host: String) -> Bool {
     var bytes = in6_addr()

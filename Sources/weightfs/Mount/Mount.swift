@@ -85,21 +85,14 @@ struct Mount: AsyncParsableCommand {
   func validate() throws {
     _ = try kernel()
     guard (1...2).contains(arguments.count) else { throw ValidationError("mount takes [SOURCE] MOUNTPOINT") }
-    guard umaskBits != nil else { throw ValidationError("--umask takes three octal digits") }
-    guard (0...86_400).contains(ttl) else { throw ValidationError("--ttl takes 0 to 86400 seconds") }
-    guard (0...3600).contains(staleWait) else {
-      throw ValidationError("--stale-wait takes 0 to 3600 seconds")
-    }
+    try OptionTable.validate([
+      "umask": umask, "ttl": "\(ttl)", "stale-wait": "\(staleWait)", "stop-timeout": "\(stopTimeout)",
+      "namespace-depth": "\(namespaceDepth)",
+    ])
+    if let idleExit { try OptionTable.validate(["idle-exit": "\(idleExit)"]) }
     if let metrics, ControlServer.Address(parsing: metrics) == nil {
       throw ValidationError("--metrics: '\(metrics)' is not an address such as 127.0.0.1:9469")
     }
-    guard (0...3600).contains(stopTimeout) else {
-      throw ValidationError("--stop-timeout takes 0 to 3600 seconds")
-    }
-    if let idleExit, !(1...31_536_000).contains(idleExit) {
-      throw ValidationError("--idle-exit takes 1 to 31536000 seconds")
-    }
-    guard (0...32).contains(namespaceDepth) else { throw ValidationError("--namespace-depth takes 0 to 32") }
     if arguments.count == 2 {
       do throws(DocumentError) {
         _ = try ArtifactSource(parsing: arguments[0])

@@ -27,8 +27,6 @@ enum Reload {
       mount = try Mount.parse(Array(words.dropFirst()))
     } catch let error as ContentError {
       return "\(error)"
-    } catch let problem as Invocation.Problem {
-      return problem.reason
     } catch {
       return Mount.message(for: error)
     }
@@ -58,6 +56,7 @@ extension Mount {
     do throws(Errno) {
       let file = try openLog()
       guard dup2(file.rawValue, STDERR_FILENO) >= 0 else { throw Errno(rawValue: errno) }
+      // The copy stays open; nothing was written through this descriptor.
       try? file.close()
     } catch {
       throw ContentError(.disk, "\(logPath)", error)

@@ -56,10 +56,7 @@ struct CommonOptions: ParsableArguments {
   @Option(help: .option("log-level")) var logLevel: LogLevel?
 
   func validate() throws {
-    guard (1...86_400).contains(timeout) else { throw ValidationError("--timeout takes 1 to 86400 seconds") }
-    guard (0...86_400).contains(retryFor) else {
-      throw ValidationError("--retry-for takes 0 to 86400 seconds")
-    }
+    try OptionTable.validate(["timeout": "\(timeout)", "retry-for": "\(retryFor)"])
     guard (1...(1 << 30)).contains(minRate.bytes) else {
       throw ValidationError("--min-rate takes 1 byte to 1G")
     }
@@ -90,7 +87,8 @@ struct CommonOptions: ParsableArguments {
     return limits
   }
 
-  static var environment: [String: String] {
+  /// The environment of the process at its start.
+  static let environment: [String: String] = {
     var found: [String: String] = [:]
     var entry = environ
     while let text = entry.pointee {
@@ -105,7 +103,7 @@ struct CommonOptions: ParsableArguments {
       found["HOME"] = String(cString: home)
     }
     return found
-  }
+  }()
 
   var settings: Settings {
     var root =
@@ -139,16 +137,6 @@ struct CommonOptions: ParsableArguments {
     }
     if let noProxy { (environment["no_proxy"], environment["NO_PROXY"]) = (noProxy, nil) }
     return environment
-  }
-
-  /// Sets the variables that libcurl reads itself, before its thread starts.
-  private func setProxy(_ environment: [String: String]) {
-    guard proxy != nil || noProxy != nil else { return }
-    for name in [
-      "http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY", "no_proxy", "NO_PROXY",
-    ] {
-      if let value = environment[name] { setenv(name, value, 1) } else { unsetenv(name) }
-    }
   }
 
   /// The options that a mount started by this command needs to show the same artifacts.
@@ -187,8 +175,6 @@ struct CommonOptions: ParsableArguments {
       limit.rlim_cur = limit.rlim_max
       _ = setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
     }
-    let environment = networkEnvironment
-    setProxy(environment)
-    return try Assembly(settings: settings ?? self.settings, environment: environment, log: log(level))
+    return try Assembly(settings: settings ?? self.settings, environment: networkEnvironment, log: log(level))
   }
 }

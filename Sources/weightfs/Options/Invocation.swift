@@ -16,8 +16,10 @@ struct Invocation: Equatable {
   private(set) var isFake = false
 
   /// The reason why the words are wrong usage.
-  struct Problem: Error, Equatable {
+  struct Problem: Error, Equatable, CustomStringConvertible {
     let reason: String
+
+    var description: String { reason }
   }
 
   static let helperFlag = "--mount-helper"
@@ -54,7 +56,6 @@ struct Invocation: Equatable {
     guard given.count >= 2 else {
       throw Problem(reason: "usage: mount.weightfs SOURCE MOUNTPOINT [-o OPTIONS]")
     }
-    var list = MountOptionList()
     var text: [String] = []
     var rest = Array(given.dropFirst(2).reversed())
     while let word = rest.popLast() {
@@ -68,6 +69,7 @@ struct Invocation: Equatable {
       default: throw Problem(reason: "unknown argument '\(word)'")
       }
     }
+    let list: MountOptionList
     do throws(MountOptionList.Problem) {
       list = try MountOptionList(parsing: text.joined(separator: ","))
     } catch {

@@ -28,3 +28,15 @@ extension DiskShare: ExpressibleByArgument {
   /// Parses the value of an option.
   public init?(argument: String) { self.init(argument) }
 }
+
+extension OptionTable {
+  /// Checks values against the table: ArgumentParser checks types, not ranges.
+  ///
+  /// - Parameter values: The values by the names of their options.
+  /// - Throws: `ValidationError` for the first value that is none of its option.
+  static func validate(_ values: KeyValuePairs<String, String>) throws {
+    for (name, value) in values {
+      if let problem = option(name)?.problem(with: value) { throw ValidationError("--\(name): \(problem)") }
+    }
+  }
+}
